@@ -1,0 +1,1 @@
+"""guesthouse: whole computers and single programs as guests, in Python."""
