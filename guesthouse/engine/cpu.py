@@ -1,0 +1,300 @@
+"""What the state of any guest processor begins with, and its checked path to memory.
+
+The address cache (TLB) here is the only way from guest addresses to host memory: an entry is filled from the guest's
+page walk and bounds-checked against the RAM that the board gave. Everything that is not RAM becomes an exit.
+Not modelled: caches, speculative accesses, and memory types.
+"""
+
+from guesthouse.bits import likely, u8, u16, u32, u64, u128, unlikely
+from guesthouse.typed import Abandon, Array, Pointer, Struct, fill, function, load, store
+
+READ, WRITE, EXECUTE = 0, 1, 2
+PAGE, PAGE_BITS = 4096, 12
+TLB_SIZE, TLB_SETS = 1024, 4
+REPLIES = 16
+
+# Why the engine comes back from machine code (Cpu.exit). FAULT never leaves the engine: it is delivered to the guest.
+(
+    NONE, FAULT, BUDGET, MEMORY_READ, MEMORY_WRITE, PORT_READ, PORT_WRITE, REGISTER_READ, REGISTER_WRITE,
+    HALTED, WINDOW, BREAKPOINT, HOST_CALL, DIED, REBUILD,
+) = range(15)
+
+
+class TlbEntry(Struct):
+    """One page: for each kind of access the virtual page it serves (all ones: none), and host minus virtual address."""
+
+    read: u64
+    write: u64
+    execute: u64
+    addend: u64
+
+
+class RamRange(Struct):
+    """Guest-physical addresses [start, start + length) are host memory from `host` on; read-only where told."""
+
+    start: u64
+    length: u64
+    host: u64
+    writable: u64
+
+
+class Cpu(Struct):
+    """The engine's part of a processor's state. A guest's own state is a subclass, and supplies the four methods
+    at the end: walk, poll, deliver, decode."""
+
+    pc: u64
+    left: u64  # instructions left of the budget; exact only outside blocks and in operations with counts=True
+    budget: u64  # what this run was given
+    ticks: u64  # guest time in nanoseconds when the budget began
+    start: u64  # pc of the first instruction of the running block
+    context: u64  # what a decoded block depends on besides its bytes; see flush()
+    tlb: Pointer[TlbEntry]  # the set that is in force
+    block: u64  # address of the running block
+    exit: u64
+    exit_address: u64
+    exit_size: u64
+    exit_value: u64
+    fault: u64  # the guest's own number of the exception
+    fault_code: u64
+    fault_address: u64
+    replies_used: u64
+    replies_known: u64
+    replies: Array[u64, REPLIES]
+    ram: Array[RamRange, 8]
+    ram_start: u64  # host address of all RAM, one mapping
+    ram_pages: u64
+    code: Pointer[u64]  # for each RAM page the newest block decoded from it, or 0
+    arena: u64  # the engine's room for blocks: see engine/blocks.py
+    faults: u64  # counters, for --stats
+    fills: u64
+    flushes: u64
+    invalidations: u64
+    builds: u64
+    lookups: u64
+    tlbs: Array[TlbEntry, TLB_SIZE * TLB_SETS]
+
+    # Guest memory, by virtual address.
+
+    def load(self, kind: type, va: u64):
+        """The value of `kind` at a guest virtual address, or a fault, or an exit to the device there."""
+        entry = self.tlb[va >> PAGE_BITS & (TLB_SIZE - 1)]
+        if likely(entry.read == (va + (kind.size - 1) & ~u64(PAGE - 1))):
+            return load(kind, va + entry.addend)
+        return self.load_slowly(kind, va, u64(READ))
+
+    def load_to_change(self, kind: type, va: u64):
+        """Like load, for a value that this instruction will store back: a fault is a write fault."""
+        entry = self.tlb[va >> PAGE_BITS & (TLB_SIZE - 1)]
+        if likely(entry.write == (va + (kind.size - 1) & ~u64(PAGE - 1))):
+            return load(kind, va + entry.addend)
+        return self.load_slowly(kind, va, u64(WRITE))
+
+    def store(self, kind: type, va: u64, value) -> None:
+        """Store a value of `kind` at a guest virtual address, or fault, or exit to the device there."""
+        entry = self.tlb[va >> PAGE_BITS & (TLB_SIZE - 1)]
+        if likely(entry.write == (va + (kind.size - 1) & ~u64(PAGE - 1))):
+            store(kind, va + entry.addend, value)
+        else:
+            self.store_slowly(kind, va, value)
+
+    def load_slowly(self, kind: type, va: u64, access: u64):
+        if kind.size == 16:
+            self.probe(va, u64(16), access)
+            low = u128(self.load_bytes(va, u64(8), access))
+            return low | u128(self.load_bytes(va + 8, u64(8), access)) << 64
+        return kind(self.load_bytes(va, u64(kind.size), access))
+
+    def store_slowly(self, kind: type, va: u64, value) -> None:
+        if kind.size == 16:
+            self.probe(va, u64(16), u64(WRITE))
+            self.store_bytes(va, u64(8), u64(value))
+            self.store_bytes(va + 8, u64(8), u64(value >> 64))
+        else:
+            self.store_bytes(va, u64(kind.size), u64(value))
+
+    @function
+    def load_bytes(self, va: u64, size: u64, access: u64) -> u64:
+        """The slow path of load: a walk, a device, or two pages."""
+        if unlikely((va & (PAGE - 1)) + size > PAGE):
+            self.probe(va, size, access)
+            first = PAGE - (va & (PAGE - 1))
+            low = self.load_in_page(va, first, access)
+            return low | self.load_in_page(va + first, size - first, access) << first * 8
+        return self.load_in_page(va, size, access)
+
+    @function
+    def load_in_page(self, va: u64, size: u64, access: u64) -> u64:
+        physical = self.walk(va, access)
+        host = self.host(physical)
+        if host == 0:
+            return self.device(u64(MEMORY_READ), physical, size, u64(0))
+        self.install(va, physical, host, access)
+        return load_sized(host, size)
+
+    @function
+    def store_bytes(self, va: u64, size: u64, value: u64) -> None:
+        """The slow path of store: a walk, a device, a page that holds decoded code, or two pages."""
+        if unlikely((va & (PAGE - 1)) + size > PAGE):
+            self.probe(va, size, u64(WRITE))
+            first = PAGE - (va & (PAGE - 1))
+            self.store_in_page(va, first, value)
+            self.store_in_page(va + first, size - first, value >> first * 8)
+        else:
+            self.store_in_page(va, size, value)
+
+    @function
+    def store_in_page(self, va: u64, size: u64, value: u64) -> None:
+        physical = self.walk(va, u64(WRITE))
+        host = self.host_to_write(physical)
+        if host == 0:
+            self.device(u64(MEMORY_WRITE), physical, size, value)
+        else:
+            self.forget(host)
+            self.install(va, physical, host, u64(WRITE))
+            store_sized(host, size, value)
+
+    @function
+    def probe(self, va: u64, size: u64, access: u64) -> None:
+        """Fault now if any byte of [va, va + size) would: an access over two pages changes both or none."""
+        self.walk(va, access)
+        last = va + (size - 1)
+        if (last ^ va) >> PAGE_BITS != 0:
+            self.walk(last & ~u64(PAGE - 1), access)
+
+    @function
+    def device(self, kind: u64, address: u64, size: u64, value: u64) -> u64:
+        """Ask the board: leave with an exit, or, when the instruction is run again, take the reply.
+
+        An instruction that meets several devices is run again once for each; it must change nothing before its last.
+        """
+        n = self.replies_used
+        if n < self.replies_known:
+            self.replies_used = n + 1
+            return self.replies[n & (REPLIES - 1)]
+        self.exit, self.exit_address, self.exit_size, self.exit_value = kind, address, size, value
+        raise Abandon
+
+    # Guest memory, by physical address.
+
+    @function
+    def host(self, physical: u64) -> u64:
+        """The host address of a guest-physical one, or 0 where there is no RAM. Good to the end of its 4 KiB page."""
+        for n in range(8):
+            if physical - self.ram[n].start < self.ram[n].length:
+                return self.ram[n].host + (physical - self.ram[n].start)
+        return u64(0)
+
+    @function
+    def host_to_write(self, physical: u64) -> u64:
+        """As host, but 0 where the range is read-only."""
+        for n in range(8):
+            if physical - self.ram[n].start < self.ram[n].length:
+                if self.ram[n].writable == 0:
+                    return u64(0)
+                return self.ram[n].host + (physical - self.ram[n].start)
+        return u64(0)
+
+    def page_of(self, host: u64) -> u64:
+        """The number of the RAM page at this host address; ram_pages or more if it is not RAM."""
+        return host - self.ram_start >> PAGE_BITS
+
+    @function
+    def install(self, va: u64, physical: u64, host: u64, access: u64) -> None:
+        """Remember where this page is. A page that holds decoded code is never written by the fast path."""
+        self.fills += 1
+        page = va & ~u64(PAGE - 1)
+        entry = self.tlb[va >> PAGE_BITS & (TLB_SIZE - 1)]
+        addend = host - va
+        if entry.addend != addend:
+            entry.read, entry.write, entry.execute = ~u64(0), ~u64(0), ~u64(0)
+            entry.addend = addend
+        if access == READ:
+            entry.read = page
+        elif access == EXECUTE:
+            entry.execute = page
+        elif self.code[self.page_of(host)] == 0:
+            entry.write = page
+
+    @function
+    def forget(self, host: u64) -> None:
+        """Bytes in this RAM page change: every block decoded from it ends before its next instruction."""
+        page = self.page_of(host)
+        if page < self.ram_pages:
+            block = self.code[page]
+            if block != 0:
+                self.invalidations += 1
+                self.code[page] = u64(0)
+                self.retire(block)
+
+    # Address spaces.
+
+    @function
+    def flush(self) -> None:
+        """Forget all translations. Blocks stay, but are found again through a new fetch translation."""
+        self.flushes += 1
+        fill(self.tlbs.address, u8(0xFF), u64(TLB_SIZE * TLB_SETS * TlbEntry.size))
+        self.context += u64(1 << 16)
+
+    @function
+    def flush_page(self, va: u64) -> None:
+        """Forget the translation of one page."""
+        self.flushes += 1
+        for n in range(TLB_SETS):
+            entry = self.tlbs[(va >> PAGE_BITS & (TLB_SIZE - 1)) + n * TLB_SIZE]
+            entry.read, entry.write, entry.execute = ~u64(0), ~u64(0), ~u64(0)
+        self.context += u64(1 << 16)
+
+    def use(self, tlb_set: u64, mode: u64) -> None:
+        """Switch to another set of translations (0 to 3: who may access what) and another mode (16 bits: whatever
+        else decoding or fetching depends on, the privilege included)."""
+        self.tlb = Pointer[TlbEntry](self.tlbs.address + tlb_set * (TLB_SIZE * TlbEntry.size))
+        self.context = self.context & ~u64(0xFFFF) | mode
+
+    def now(self) -> u64:
+        """Guest time in nanoseconds; every instruction takes one. Only in operations defined with counts=True."""
+        return self.ticks + (self.budget - self.left)
+
+    @function
+    def fetch(self, va: u64) -> u64:
+        """The host address of the code at a virtual address, or a fault. Code outside RAM cannot be executed."""
+        entry = self.tlb[va >> PAGE_BITS & (TLB_SIZE - 1)]
+        if entry.execute == va & ~u64(PAGE - 1):
+            return va + entry.addend
+        physical = self.walk(va, u64(EXECUTE))
+        host = self.host(physical)
+        if host == 0:
+            self.no_code(va)
+        self.install(va, physical, host, u64(EXECUTE))
+        return host
+
+
+def load_sized(host: u64, size: u64) -> u64:
+    """`size` bytes at a host address (1 to 8), as an integer."""
+    if size == 8:
+        return load(u64, host)
+    if size == 4:
+        return u64(load(u32, host))
+    if size == 2:
+        return u64(load(u16, host))
+    if size == 1:
+        return u64(load(u8, host))
+    value, n = u64(0), u64(0)
+    while n < size:
+        value = value | u64(load(u8, host + n)) << n * 8
+        n += 1
+    return value
+
+
+def store_sized(host: u64, size: u64, value: u64) -> None:
+    """Store the low `size` bytes (1 to 8) of a value at a host address."""
+    if size == 8:
+        store(u64, host, value)
+    elif size == 4:
+        store(u32, host, u32(value))
+    elif size == 2:
+        store(u16, host, u16(value))
+    else:
+        n = u64(0)
+        while n < size:
+            store(u8, host + n, u8(value >> n * 8))
+            n += 1

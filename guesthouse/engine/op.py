@@ -1,0 +1,75 @@
+"""What the definition of an instruction is, for every guest.
+
+An `Op` is one operation with its one body. A `Handler` is an op whose operands are settled: which kind each is, and how it
+is found in a decoded record. The plain way calls handlers; the threaded way compiles each into machine code.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from guesthouse.bits import u8, u16, u64
+from guesthouse.typed import Struct
+
+FALLS, BRANCHES, LEAVES = range(3)
+
+
+class Record(Struct):
+    """A decoded instruction. A guest's own record is a subclass whose fields hold the operands.
+
+    The guest's decoder sets `handler` (a number) and `length`; the engine fills in the rest.
+    """
+
+    handler: u64  # number of the handler; in a block its machine-code address
+    at: u16  # pc minus the pc of the block's first instruction
+    left: u8  # instructions from here to the end of the block, this one included
+    length: u8  # bytes
+
+
+@dataclass(frozen=True)
+class Op:
+    """One operation.
+
+    `ends` says what comes after: FALLS, the next instruction; BRANCHES, whatever the body has put into cpu.pc, which is
+    the next instruction's address when the body begins; LEAVES, the same, but first the engine looks for exits and
+    interrupts (anything that may enable interrupts or change how code is fetched). `counts`: the body needs the exact
+    cpu.left, that is cpu.now().
+    """
+
+    name: str
+    run: Callable[..., None]
+    ends: int = FALLS
+    counts: bool = False
+    encodings: tuple[str, ...] = ()
+    notes: dict[str, Any] = field(default_factory=dict, compare=False)
+
+
+@dataclass(frozen=True)
+class Handler:
+    """An op with settled operands. `binds` are functions of (cpu, record), one for each parameter after cpu."""
+
+    name: str
+    op: Op
+    binds: tuple[Callable[[Any, Any], Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class Guest:
+    """An instruction set as the engine takes it: state, record, handlers (their index is Record.handler).
+
+    `state` is a subclass of Processor and has five methods in typed Python besides its own:
+      no_code(va) -> None       raise the fault for a fetch from where there is no RAM
+      walk(va, access) -> u64   guest-physical address for READ, WRITE or EXECUTE, or a fault
+      poll() -> None            before any instruction: deliver an enabled interrupt, or set exit to WINDOW
+      deliver() -> None         make cpu.fault the guest's exception; may set exit to DIED
+      decode(pc, code, record) -> u64
+                                decode what lies at host address `code` (16 bytes can be read) into record[0], and
+                                record[1] if one instruction needs two; returns how many records were written. Never
+                                faults: bytes that mean nothing become the handler that raises the guest's exception.
+    """
+
+    name: str
+    state: type[Any]
+    record: type[Record]
+    handlers: tuple[Handler, ...]
+    sources: tuple[str, ...]  # packages whose text decides what is compiled, for the cache's key

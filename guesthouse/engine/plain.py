@@ -1,0 +1,92 @@
+"""The plain way: definitions run as ordinary Python, one instruction at a time. Slow, debuggable, the oracle."""
+
+from typing import Any
+
+from guesthouse.bits import u8, u64
+from guesthouse.engine.cpu import BUDGET, EXECUTE, FAULT, NONE, PAGE, REBUILD
+from guesthouse.engine.op import BRANCHES, FALLS, LEAVES, Guest, Handler
+from guesthouse.errors import HouseBug
+from guesthouse.typed import Abandon, Array, Pointer, Struct
+
+
+class Window(Struct):
+    """Room for an instruction's bytes."""
+
+    bytes: Array[u8, 32]
+
+
+class Plain:
+    """Runs one processor. `run(budget)` leaves the reason in cpu.exit, as the compiled engine does."""
+
+    def __init__(self, guest: Guest, cpu: Any) -> None:
+        self.guest, self.cpu = guest, cpu
+        double = type("Records", (Struct,), {"__annotations__": {"pair": Array[guest.record, 2]}})
+        self.room = double.new()
+        self.records = Pointer[guest.record](self.room.address)
+        self.window = Window.new()
+
+    def run(self, budget: int) -> None:
+        """Execute up to `budget` instructions; cpu.exit says why it ended."""
+        cpu = self.cpu
+        cpu.budget = cpu.left = u64(budget)
+        cpu.poll()
+        while cpu.exit == NONE and cpu.left != 0:
+            self.step()
+        if cpu.exit == NONE:
+            cpu.exit = u64(BUDGET)
+
+    def step(self) -> None:
+        """Execute one instruction, deliver its fault if it has one."""
+        cpu, start = self.cpu, self.cpu.pc
+        cpu.replies_used = u64(0)
+        try:
+            for handler in self.fetch():
+                self.perform(handler, start)
+            if handler.op.ends == FALLS:
+                cpu.pc = self.following(start)
+        except Abandon as why:
+            cpu.pc = start
+            if cpu.exit == NONE:
+                raise HouseBug(f"an instruction was abandoned without a reason at pc {int(start):#x}") from why
+            if cpu.exit == FAULT:
+                cpu.exit, cpu.faults = u64(NONE), cpu.faults + 1
+                cpu.replies_known = u64(0)
+                cpu.deliver()
+                cpu.poll()
+            return
+        cpu.replies_known = u64(0)
+        cpu.left = cpu.left - 1
+        if handler.op.ends == LEAVES and cpu.exit == NONE:
+            cpu.poll()
+
+    def following(self, start: u64) -> u64:
+        return start + u64(self.records[0].length)
+
+    def perform(self, handler: Handler, start: u64) -> None:
+        record = self.records[1] if handler is self.second else self.records[0]
+        if handler.op.ends in (BRANCHES, LEAVES):
+            self.cpu.pc = self.following(start)
+        handler.op.run(self.cpu, *(bind(self.cpu, record) for bind in handler.binds))
+
+    def fetch(self) -> list[Handler]:
+        """Decode the instruction at pc; the bytes of a second page are looked at only if they belong to it."""
+        cpu, pc = self.cpu, self.cpu.pc
+        room = min(PAGE - (int(pc) & PAGE - 1), 16)
+        self.copy(pc, 0, room)
+        count = self.decode(pc)
+        if int(self.records[0].length) > room:
+            self.copy(pc + room, room, 16 - room)
+            count = self.decode(pc)
+        handlers = [self.guest.handlers[int(self.records[n].handler)] for n in range(count)]
+        self.second = handlers[1] if count == 2 else None
+        return handlers
+
+    def decode(self, pc: u64) -> int:
+        return int(self.cpu.decode(pc, self.window.address, self.records))
+
+    def copy(self, va: u64, to: int, count: int) -> None:
+        host = self.cpu.fetch(va)
+        for n in range(16):
+            self.window.bytes[to + n] = u8(0)
+        for n in range(count):
+            self.window.bytes[to + n] = Pointer[u8](host)[n]
