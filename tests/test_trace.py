@@ -1,0 +1,88 @@
+import pytest
+
+from guesthouse.errors import ConfigError
+from guesthouse.trace import SWITCHES, Counters, Trace, switch, switch_page, value
+
+
+@pytest.fixture
+def lines():
+    return []
+
+
+def test_what_is_off_is_none():
+    assert Trace.off().on("uart") is None
+    assert Trace.parse("riscv").on("uart") is None
+
+
+def test_an_event_is_one_line_with_its_count_its_name_and_its_details(lines):
+    emit = Trace.parse("uart", count=lambda: 42, write=lines.append).on("uart")
+    emit("write", offset=3, value=0x80, note="two words", data=b"\n")
+    assert lines == ["42 uart.write offset=3 value=0x80 note='two words' data=b'\\n'"]
+
+
+@pytest.mark.parametrize("text, source, event, told", [
+    ("uart", "uart", "rx", True),
+    ("uart", "uart2", "rx", False),
+    ("riscv", "riscv.decode", "op", True),
+    ("riscv.*", "riscv.decode", "op", True),
+    ("riscv.decode", "riscv.fault", "page", False),
+    ("uart.rx", "uart", "rx", True),
+    ("uart.rx", "uart", "tx", False),
+    ("*.rx", "uart", "rx", True),
+    ("*", "anything", "at_all", True),
+    ("pic,uart", "uart", "rx", True),
+])
+def test_names_cover_what_they_match_and_what_is_below(lines, text, source, event, told):
+    emit = Trace.parse(text, write=lines.append).on(source)
+    if emit:
+        emit(event)
+    assert bool(lines) == told
+
+
+def test_events_before_the_start_are_not_told(lines):
+    count = [999]
+    emit = Trace.parse("uart@1000", count=lambda: count[0], write=lines.append).on("uart")
+    emit("early")
+    count[0] = 1000
+    emit("late")
+    assert lines == ["1000 uart.late"]
+
+
+@pytest.mark.parametrize("text", ["uart@", "uart@soon", "@5", "uart@-1", "uart@²"])
+def test_a_wrong_trace_expression_is_the_users_mistake(text):
+    with pytest.raises(ConfigError, match="--trace"):
+        Trace.parse(text)
+
+
+def test_each_switch_has_a_default_of_its_type_and_a_sentence():
+    assert len({s.name for s in SWITCHES}) == len(SWITCHES)
+    for s in SWITCHES:
+        assert type(s.default) is s.kind and s.help.endswith("."), s.name
+
+
+def test_the_environment_overrules_a_default():
+    assert value("way", {}) == "threaded"
+    assert value("way", {"GUESTHOUSE_WAY": "plain"}) == "plain"
+    assert value("stats", {"GUESTHOUSE_STATS": "1"}) is True
+    assert value("code_cache", {"GUESTHOUSE_CODE_CACHE": "off"}) is False
+    assert value("opt", {"GUESTHOUSE_OPT": "3"}) == 3
+
+
+@pytest.mark.parametrize("name, text", [("way", "fast"), ("stats", "perhaps"), ("opt", "-1"), ("opt", "²")])
+def test_a_wrong_value_names_the_variable_and_what_is_allowed(name, text):
+    with pytest.raises(ConfigError, match=f"GUESTHOUSE_{name.upper()}.*must be"):
+        value(name, {switch(name).variable: text})
+
+
+def test_the_page_has_a_row_for_each_switch():
+    assert all(f"`{s.variable}`" in switch_page() for s in SWITCHES)
+
+
+def test_counters_count_by_name_and_add_up():
+    a, b = Counters(), Counters()
+    a.add("exits.port")
+    a.add("exits.port", 2)
+    b.add("exits.port")
+    b.set("instructions", 10)
+    a.merge(b)
+    assert a.items() == [("exits.port", 4), ("instructions", 10)] and a["never"] == 0
