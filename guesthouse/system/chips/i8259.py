@@ -6,8 +6,6 @@ the MCS-80 call sequence, buffered mode's pins.
 
 from __future__ import annotations
 
-from typing import Any
-
 from guesthouse.system.chips.kit import Chip, Field, Line, Register, Stateful, on_read, on_write
 from guesthouse.trace import Trace
 
@@ -42,6 +40,12 @@ class I8259(Chip):
         super().__init__()
         self.output, self.cascade = output, cascade
 
+    def reset(self) -> None:
+        levels = self.levels  # belong to those who drive the inputs
+        self.clear()
+        self.levels = levels
+        self.settle()
+
     # the wires' side
 
     def set_input(self, n: int, high: bool) -> None:
@@ -61,15 +65,15 @@ class I8259(Chip):
         wanted = self.request & ~self.mask
         if not wanted:
             return -1
-        busy = self.service & ~self.mask if self.special_mask else self.service
+        busy = self.service & ~self.mask if self.special_mask else self.service  # what is masked holds up nobody
         if self.fully_nested:
             busy &= ~self.cascade  # a slave's second, higher request passes
         for i in range(1, 9):
             bit = 1 << (self.lowest + i & 7)
-            if busy & bit and not (self.special_mask and self.service & bit & self.mask):
+            if busy & bit:
                 return -1
             if wanted & bit:
-                return self.lowest + i & 7
+                return int(self.lowest + i & 7)
         return -1
 
     def take(self) -> int:
@@ -85,6 +89,7 @@ class I8259(Chip):
             self.service |= bit
         if not self._is_level(n):
             self.request &= ~bit
+        self.output.set(False)  # INT falls with the acknowledge: a master sees the next request as an edge
         self.settle()
         return n
 
@@ -169,7 +174,7 @@ class I8259(Chip):
 
     def _highest_in_service(self) -> int:
         for i in range(1, 9):
-            n = self.lowest + i & 7
+            n = int(self.lowest) + i & 7
             if self.service >> n & 1 and not (self.special_mask and self.mask >> n & 1):
                 return n
         return -1
@@ -231,8 +236,3 @@ class PicPair(Stateful):
     def trace_to(self, trace: Trace, name: str) -> None:
         for part, chip in (("master", self.master), ("slave", self.slave), ("elcr", self.elcr)):
             chip.trace_to(trace, f"{name}.{part}")
-
-    def restore(self, saved: dict[str, Any]) -> None:
-        # The slave's wire may move the master's input while it is being restored: the master has the last word.
-        super().restore(saved)
-        self.master.restore(saved["master"])
