@@ -1,0 +1,47 @@
+"""Starting costs little: what is not needed is not imported. Counted, not timed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+HEAVY = ("rich", "llvmlite", "asyncio", "ssl", "urllib.request", "lzma", "hashlib", "guesthouse.engine",
+         "guesthouse.typed", "guesthouse.system", "guesthouse.images", "guesthouse.manager")
+
+
+def imported_by(code: str) -> set[str]:
+    """What `code` loads in an interpreter of its own that has loaded nothing else of ours."""
+    tell = "import sys; print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-S", "-c", f"import sys; sys.path[:0] = {sys.path!r}\n{code}\n{tell}"],
+                          capture_output=True, text=True, check=True)
+    return set(done.stderr.split())
+
+
+def heavy(loaded: set[str]) -> list[str]:
+    return sorted(name for name in loaded if name in HEAVY)
+
+
+def test_importing_the_package_loads_nothing_else() -> None:
+    ours = {name for name in imported_by("import guesthouse") if name.partition(".")[0] == "guesthouse"}
+    assert ours == {"guesthouse"}
+
+
+def test_a_name_is_loaded_when_it_is_first_used() -> None:
+    assert "guesthouse.errors" in imported_by("import guesthouse; guesthouse.UserError")
+
+
+def test_help_loads_click_and_nothing_heavy() -> None:
+    loaded = imported_by("from guesthouse.cli.main import main\ntry: main(['--help'])\nexcept SystemExit: pass")
+    assert "click" in loaded and heavy(loaded) == []
+
+
+def test_help_of_each_command_loads_nothing_heavy() -> None:
+    for command in ("run", "doctor", "explain", "image", "completion"):
+        loaded = imported_by("from guesthouse.cli.main import main\n"
+                             f"try: main(['{command}', '--help'])\nexcept SystemExit: pass")
+        assert heavy(loaded) == [], command
+
+
+def test_the_version_loads_not_even_the_commands() -> None:
+    loaded = imported_by("from guesthouse.cli.main import main\ntry: main(['--version'])\nexcept SystemExit: pass")
+    assert heavy(loaded) == []
