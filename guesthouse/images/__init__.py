@@ -1,0 +1,1 @@
+"""Guests to be had: the catalogue, and all it takes to fetch, check, unpack and build them."""

@@ -1,0 +1,127 @@
+"""The guest `debian`: Debian's own kernel for virtual machines, busybox-static, and the modules that reach virtio.
+
+The kernel is handed over as its package has it. Its modules, of which few are wanted, come out of the same package.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import lzma
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from guesthouse.errors import ImageError, NoSuchThing
+from guesthouse.images import deb, fetch, initramfs
+from guesthouse.images.archive import Archive, Package, Release
+
+KERNELS = {"amd64": "linux-image-cloud-amd64", "riscv64": "linux-image-riscv64"}
+BUSYBOX = "busybox-static"
+MODULES = ("virtio_mmio", "virtio_pci", "virtio_rng", "virtio_console")  # those that are built in are not found
+MODULE = re.compile(r"(?:usr/)?lib/modules/[^/]+/kernel/(?:.*/)?([^/]+)\.ko(\.xz|\.gz)?")
+KERNEL = re.compile(r"boot/(vmlinu[xz]-[A-Za-z0-9.+~_-]+)")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the packages gave: the files to keep, the modules in the order to load them, the kernel's version."""
+
+    version: str
+    kernel: str
+    files: dict[str, bytes]
+    modules: tuple[str, ...]
+
+
+def choose(archive: Archive, arch: str) -> tuple[Release, list[Package]]:
+    """The packages to have: the kernel that the meta package points to, and busybox."""
+    release = archive.release()
+    names = [KERNELS[arch], BUSYBOX]
+    found = {p.name: p for p in archive.packages(release, arch, names, r"linux-image-[0-9][a-z0-9.+~-]*")}
+    if missing := [name for name in names if name not in found]:
+        raise NoSuchThing(f"The suite {archive.source.suite} has no {' and no '.join(missing)} for {arch}.",
+                          "Use a suite that has (for riscv64: trixie or later), with GUESTHOUSE_DEBIAN_SUITE.")
+    pointed = re.match(r"(linux-image-[^\s(,|]+)", found[KERNELS[arch]].depends)
+    if not pointed or pointed[1] not in found:
+        raise NoSuchThing(f"The suite {archive.source.suite} lacks the package that {KERNELS[arch]} asks for.",
+                          "The mirror is being updated or is broken: try again, or use another one.")
+    return release, [found[pointed[1]], found[BUSYBOX]]
+
+
+def unpack(kernel_package: Path, busybox_package: Path) -> Parts:
+    """Takes from the two packages what is kept of them."""
+    found = deb.extract(kernel_package, lambda name: bool(KERNEL.fullmatch(name) or _module(name)))
+    kernels = [name for name in found if KERNEL.fullmatch(name)]
+    if len(kernels) != 1:
+        raise ImageError(kernel_package.name, "kernel package", 0, "one file boot/vmlinuz-* or boot/vmlinux-*")
+    kernel = kernels[0].removeprefix("boot/")
+    available = {_module(name): (name, data) for name, data in found.items() if _module(name)}
+    modules = _in_order({name: _plain(*at) for name, at in available.items()})
+    programs = deb.extract(busybox_package, lambda name: name in ("bin/busybox", "usr/bin/busybox"))
+    if len(programs) != 1:
+        raise ImageError(busybox_package.name, "busybox package", 0, "one file bin/busybox")
+    files = {kernel: found[kernels[0]], "busybox": next(iter(programs.values()))}
+    files |= {f"{name}.ko": data for name, data in modules.items()}
+    return Parts(kernel.partition("-")[2], kernel, files, tuple(modules))
+
+
+def userland(folder: Path, modules: list[str]) -> bytes:
+    """The initramfs, built from the kept files; cheap enough to be done each time, so it is never out of date."""
+    return initramfs.build((folder / "busybox").read_bytes(),
+                           {name: (folder / f"{name}.ko").read_bytes() for name in modules})
+
+
+def _module(name: str) -> str:
+    """The module's name if this path is one of those that MODULES may need: all of virtio's."""
+    found = MODULE.fullmatch(name)
+    module = found[1].replace("-", "_") if found else ""
+    return module if module in MODULES or "/drivers/virtio/" in name else ""
+
+
+def _plain(name: str, data: bytes) -> bytes:
+    try:
+        return lzma.decompress(data) if name.endswith(".xz") else data
+    except lzma.LZMAError as trouble:
+        raise ImageError(name, "kernel module", 0, f"sound xz data ({trouble})") from trouble
+
+
+def _in_order(available: dict[str, bytes]) -> dict[str, bytes]:
+    """MODULES and what they need, the needed first; what is not there is built into the kernel."""
+    chosen: dict[str, bytes] = {}
+    seen: set[str] = set()
+
+    def choose_one(name: str) -> None:
+        if name in available and name not in seen:
+            seen.add(name)
+            for other in initramfs.depends(available[name]):
+                choose_one(other.replace("-", "_"))
+            chosen[name] = available[name]
+
+    for name in MODULES:
+        choose_one(name)
+    return chosen
+
+
+def kernel_form(kernel: Path) -> str:
+    """How the kernel is packed, by its first bytes: what a loader must be able to take."""
+    with kernel.open("rb") as stream:
+        head = stream.read(0x240)
+    if head[0x202:0x206] == b"HdrS":
+        return "bzImage"
+    if head[0x30:0x38] == b"RISCV\0\0\0" and head[0x38:0x3C] == b"RSC\x05":
+        return "Image"
+    if head[4:8] == b"zimg":
+        return "EFI zboot"
+    return "gzip" if head[:2] == b"\x1f\x8b" else "ELF" if head[:4] == b"\x7fELF" else "unknown"
+
+
+def sum_of(data: bytes) -> str:
+    """The SHA-256 of these bytes."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def fetch_package(archive: Archive, package: Package, folder: Path) -> Path:
+    """The package's file in the folder, fetched unless it is there and whole."""
+    target = folder / package.filename.rsplit("/", 1)[-1]
+    if not package.expected.holds_for(target):
+        fetch.to_file(archive.url(package.filename), target, package.expected, archive.progress)
+    return target
