@@ -1,0 +1,1 @@
+"""The system virtual machine: processors, memory, chips, firmware, and the boards that wire them."""

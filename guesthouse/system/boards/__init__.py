@@ -1,0 +1,1 @@
+"""Boards: chips wired to a processor, and the loop that serves it."""
