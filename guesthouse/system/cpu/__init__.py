@@ -1,0 +1,1 @@
+"""The instruction sets that guests run on."""

@@ -1,0 +1,130 @@
+"""The arithmetic flags, kept as what they are computed from (SDM 1, 3.4.3).
+
+ZF is `zero == 0`; SF is the top bit of `sign` and PF the parity of its low byte; CF, OF are 0 or 1; AF is bit 4 of `adjust`.
+Every instruction leaves all five exact: there is nothing lazy that a fault could find half done.
+"""
+
+from guesthouse.bits import i64, popcount, select, signed, u8, u64
+from guesthouse.engine.processor import Processor
+
+CF, PF, AF, ZF, SF, TF, IF, DF, OF = 0x1, 0x4, 0x10, 0x40, 0x80, 0x100, 0x200, 0x400, 0x800
+IOPL, NT, RF, VM, AC, VIF, VIP, ID = 0x3000, 0x4000, 0x1_0000, 0x2_0000, 0x4_0000, 0x8_0000, 0x10_0000, 0x20_0000
+STATUS = CF | PF | AF | ZF | SF | OF
+
+
+def widened(x):
+    """The value sign-extended to 64 bits."""
+    return u64(i64(signed(type(x))(x)))
+
+
+class Flags(Processor):
+    """The processor with its flags. `flags` has the bits of RFLAGS other than the six status flags, in place."""
+
+    zero: u64
+    sign: u64
+    flags: u64
+    carry: u8
+    overflow: u8
+    adjust: u8
+
+    def result(self, r) -> None:
+        """ZF, SF and PF from a result."""
+        wide = widened(r)
+        self.zero = wide
+        self.sign = wide
+
+    def logical(self, r) -> None:
+        """AND, OR, XOR, TEST: CF and OF are cleared; AF is undefined and cleared, as processors do."""
+        self.result(r)
+        self.carry = u8(0)
+        self.overflow = u8(0)
+        self.adjust = u8(0)
+
+    def added(self, a, b, r) -> None:
+        """All flags of r = a + b."""
+        self.carry = u8(r < a)
+        self.stepped_up(a, b, r)
+
+    def added_with(self, a, b, carry, r) -> None:
+        """All flags of r = a + b + carry, where `carry` has their type."""
+        self.carry = u8((r < a) | ((r == a) & (carry != 0)))
+        self.stepped_up(a, b, r)
+
+    def stepped_up(self, a, b, r) -> None:
+        """All flags but CF of r = a + b (INC)."""
+        T = type(a)
+        self.overflow = u8(((a ^ r) & (b ^ r)) >> (T.bits - 1))
+        self.adjust = u8(a ^ b ^ r)
+        self.result(r)
+
+    def subtracted(self, a, b, r) -> None:
+        """All flags of r = a - b."""
+        self.carry = u8(a < b)
+        self.stepped_down(a, b, r)
+
+    def subtracted_with(self, a, b, carry, r) -> None:
+        """All flags of r = a - b - carry, where `carry` has their type."""
+        T = type(a)
+        self.carry = u8((a < b) | ((a == b) & (carry != 0)))
+        self.overflow = u8(((a ^ b) & (a ^ r)) >> (T.bits - 1))
+        self.adjust = u8(a ^ b ^ r)
+        self.result(r)
+
+    def stepped_down(self, a, b, r) -> None:
+        """All flags but CF of r = a - b (DEC). OF is written so that LLVM sees a signed comparison in it."""
+        S = signed(type(a))
+        self.overflow = u8((S(a) < S(b)) != (S(r) < 0))
+        self.adjust = u8(a ^ b ^ r)
+        self.result(r)
+
+    def parity(self) -> bool:
+        return popcount(u8(self.sign)) & 1 == 0
+
+    def condition(self, cc: int):
+        """Whether condition number `cc` (SDM 2, B.1.4.7, table B-10), known at compile time, holds."""
+        if cc & 1:
+            return not self.condition(cc - 1)
+        if cc == 0:
+            return self.overflow != 0
+        if cc == 2:
+            return self.carry != 0
+        if cc == 4:
+            return self.zero == 0
+        if cc == 6:
+            return (self.carry != 0) | (self.zero == 0)
+        if cc == 8:
+            return i64(self.sign) < 0
+        if cc == 10:
+            return self.parity()
+        less = (i64(self.sign) < 0) != (self.overflow != 0)
+        return less if cc == 12 else less | (self.zero == 0)
+
+    def status(self) -> u64:
+        """The six status flags, each at its place in RFLAGS."""
+        low = u64(self.carry) | u64(self.parity()) << 2 | u64(self.adjust & 0x10) | u64(self.zero == 0) << 6
+        return low | self.sign >> 63 << 7 | u64(self.overflow) << 11
+
+    def set_status(self, image: u64) -> None:
+        """Take the six status flags from an image of RFLAGS. The low byte of `sign` is chosen to have the parity."""
+        self.carry = u8(image & CF)
+        self.adjust = u8(image & AF)
+        self.overflow = u8(image >> 11 & 1)
+        self.zero = u64(image & ZF == 0)
+        self.sign = (image & SF) << 56 | (~image & PF) >> 2
+
+    def rflags(self) -> u64:
+        """RFLAGS, bit 1 included."""
+        return self.flags | self.status() | 2
+
+    def set_rflags(self, image: u64) -> None:
+        """Take all of RFLAGS from an image; the caller has decided which bits may change."""
+        self.flags = image & (TF | IF | DF | IOPL | NT | RF | VM | AC | VIF | VIP | ID)
+        self.set_status(image)
+
+    def flag(self, mask: int):
+        """Whether a bit of RFLAGS other than the status flags is set."""
+        return self.flags & mask != 0
+
+    def set_flag(self, mask: int, on) -> None:
+        """Set or clear a bit of RFLAGS other than the status flags."""
+        self.flags = select(on, self.flags | mask, self.flags & ~u64(mask))

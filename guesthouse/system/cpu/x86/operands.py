@@ -1,0 +1,297 @@
+"""What an instruction's operands can be: the kinds of SDM 2D, appendix A.2, and the places that bodies see.
+
+A kind (`Eb`, `Gv`, `Iz`...) says where the operand is encoded and how wide it is. Once the operand size is settled, and
+whether ModRM names a register or memory, it becomes a bind: a typed function of (cpu, record) that gives the body a
+place with get() and put(), or a plain u64 for addresses, branch targets and register numbers.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from guesthouse.bits import u8, u16, u32, u64, u128
+from guesthouse.engine.op import Record
+from guesthouse.system.cpu.x86.state import VECTOR_GP, General
+from guesthouse.typed import Value
+
+
+ORIGIN = General.offset("r")  # records hold 16-bit offsets from here: the address cache lies before it
+
+
+class Decoded(Record):
+    """A decoded x86 instruction. Registers are byte offsets from ORIGIN; slot n belongs to the n-th operand."""
+
+    r0: u16
+    r1: u16
+    r2: u16
+    base: u16
+    index: u16
+    scale: u8
+    segment: u8  # the segment of a memory operand; only steps of their own and string instructions look at it
+    disp: u64
+    imm: u64
+
+
+# Places: what bodies read and write.
+
+
+@dataclass(frozen=True)
+class Register(Value):
+    """A general register, or part of one. Writing 32 bits clears the upper half (SDM 1, 3.4.1.1)."""
+
+    cpu: Any
+    type: Any
+    offset: Any
+
+    def get(self):
+        return self.cpu.peek(self.type, self.offset)
+
+    def get_to_change(self):
+        return self.cpu.peek(self.type, self.offset)
+
+    def put(self, value) -> None:
+        if self.type.size == 4:
+            self.cpu.poke(u64, self.offset, u64(value))
+        else:
+            self.cpu.poke(self.type, self.offset, value)
+
+
+@dataclass(frozen=True)
+class Cell(Value):
+    """The low part of a vector register; writing leaves the rest alone. `offset` for what wants another part."""
+
+    cpu: Any
+    type: Any
+    offset: Any
+
+    def get(self):
+        return self.cpu.peek(self.type, self.offset)
+
+    def get_to_change(self):
+        return self.cpu.peek(self.type, self.offset)
+
+    def put(self, value) -> None:
+        self.cpu.poke(self.type, self.offset, value)
+
+
+@dataclass(frozen=True)
+class Memory(Value):
+    """A place in memory. get_to_change: as get, but a fault is that of a write, for what put() will follow."""
+
+    cpu: Any
+    type: Any
+    address: Any
+
+    def get(self):
+        return self.cpu.load(self.type, self.address)
+
+    def get_to_change(self):
+        return self.cpu.load_to_change(self.type, self.address)
+
+    def put(self, value) -> None:
+        self.cpu.store(self.type, self.address, value)
+
+
+@dataclass(frozen=True)
+class AlignedMemory(Value):
+    """Sixteen bytes that must be aligned, else #GP(0) (SDM 2, 2.4, exceptions type 1, 2 and 4)."""
+
+    cpu: Any
+    type: Any
+    address: Any
+
+    def checked(self):
+        if self.address & 15 != 0:
+            self.cpu.raise_fault(VECTOR_GP, 0)
+        return self.address
+
+    def get(self):
+        return self.cpu.load(self.type, self.checked())
+
+    def get_to_change(self):
+        return self.cpu.load_to_change(self.type, self.checked())
+
+    def put(self, value) -> None:
+        self.cpu.store(self.type, self.checked(), value)
+
+
+@dataclass(frozen=True)
+class Immediate(Value):
+    """A constant in the instruction, sign-extended to its type."""
+
+    type: Any
+    value: Any
+
+    def get(self):
+        return self.value
+
+
+# Binds: from a decoded record to what the body gets.
+
+
+def effective_address(cpu, record):
+    base = cpu.peek(u64, u64(record.base) + ORIGIN)
+    return base + (cpu.peek(u64, u64(record.index) + ORIGIN) << u64(record.scale)) + record.disp
+
+
+@dataclass(frozen=True)
+class BindRegister:
+    type: Any
+    slot: str
+
+    def __call__(self, cpu, record):
+        return Register(cpu, self.type, u64(getattr(record, self.slot)) + ORIGIN)
+
+
+@dataclass(frozen=True)
+class BindCell:
+    type: Any
+    slot: str
+
+    def __call__(self, cpu, record):
+        return Cell(cpu, self.type, u64(getattr(record, self.slot)) + ORIGIN)
+
+
+@dataclass(frozen=True)
+class BindNumber:
+    slot: str
+
+    def __call__(self, cpu, record):
+        return u64(getattr(record, self.slot))
+
+
+@dataclass(frozen=True)
+class BindMemory:
+    type: Any
+    aligned: bool = False
+
+    def __call__(self, cpu, record):
+        if self.aligned:
+            return AlignedMemory(cpu, self.type, effective_address(cpu, record))
+        return Memory(cpu, self.type, effective_address(cpu, record))
+
+
+@dataclass(frozen=True)
+class BindAddress:
+    def __call__(self, cpu, record):
+        return effective_address(cpu, record)
+
+
+@dataclass(frozen=True)
+class BindImmediate:
+    type: Any
+    field: str
+
+    def __call__(self, cpu, record):
+        return Immediate(self.type, self.type(getattr(record, self.field)))
+
+
+@dataclass(frozen=True)
+class BindTarget:
+    field: str
+
+    def __call__(self, cpu, record):
+        return getattr(record, self.field)
+
+
+@dataclass(frozen=True)
+class BindConstant:
+    """Something known when the handler is compiled: a condition's number, a type."""
+
+    value: Any
+
+    def __call__(self, cpu, record):
+        return self.value
+
+
+@dataclass(frozen=True)
+class String(Value):
+    """DS:rSI (or its override) or ES:rDI, for string instructions. `base` is the segment's base, `index` the register's
+    offset in the state, `size` the type of the address."""
+
+    type: Any
+    size: Any
+    base: Any
+    index: Any
+
+
+@dataclass(frozen=True)
+class BindString:
+    type: Any
+    size: Any
+    base: str
+    index: int
+
+    def __call__(self, cpu, record):
+        return String(self.type, self.size, cpu.peek(u64, u64(getattr(record, self.base)) + ORIGIN), self.index)
+
+
+# Kinds: what definitions name.
+
+WIDTHS = {"b": u8, "w": u16, "d": u32, "q": u64, "x": u128}
+BY_BITS = {16: u16, 32: u32, 64: u64}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One operand kind. `place`: where it is encoded (`definitions.py` knows them); `width`: a key of WIDTHS, or v (16,
+    32, 64 bits), y (32, 64), z (16, 32). `file`: which registers: r general, x XMM, m MMX, n a bare number.
+    `forms`: which of register and memory ModRM may name. `memory`: the width in memory where it is another."""
+
+    name: str
+    place: str
+    width: str = ""
+    file: str = "r"
+    forms: str = "rm"
+    memory: str = ""
+    aligned: bool = False
+    fixed: int = 0
+
+    def type(self, bits: int, width: str = "") -> Any:
+        """The integer type of this operand under an operand size."""
+        width = width or self.width
+        if width == "y":
+            return u64 if bits == 64 else u32
+        if width == "z":
+            return u16 if bits == 16 else u32
+        return BY_BITS[bits] if width == "v" else WIDTHS[width]
+
+
+# General registers: ModRM.rm (E; R register only; M memory only), ModRM.reg (G), low bits of the opcode (Z), VEX.vvvv (B).
+Eb, Ew, Ed, Eq, Ev, Ey = (Kind(f"E{w}", "rm", w) for w in "bwdqvy")
+Rb, Rw, Rd, Rq, Rv, Ry = (Kind(f"R{w}", "rm", w, forms="r") for w in "bwdqvy")
+Gb, Gw, Gd, Gq, Gv, Gy = (Kind(f"G{w}", "reg", w) for w in "bwdqvy")
+Zb, Zw, Zd, Zq, Zv = (Kind(f"Z{w}", "opcode", w) for w in "bwdqv")
+By = Kind("By", "vvvv", "y")
+RvMw, RdMb, RdMw = Kind("Rv/Mw", "rm", "v", memory="w"), Kind("Rd/Mb", "rm", "d", memory="b"), Kind("Rd/Mw", "rm", "d", memory="w")
+AL, CL = Kind("AL", "fixed", "b", fixed=0), Kind("CL", "fixed", "b", fixed=1)
+AX, DX = Kind("AX", "fixed", "w", fixed=0), Kind("DX", "fixed", "w", fixed=2)
+rAX, eAX = Kind("rAX", "fixed", "v", fixed=0), Kind("eAX", "fixed", "z", fixed=0)
+
+# Memory only. M: the linear address, for bodies that read or write more than one value; Offset: LEA's, no segment added.
+Mb, Mw, Md, Mq, Mv, My, Mz = (Kind(f"M{w}", "rm", w, forms="m") for w in "bwdqvyz")
+Mx, Mu = Kind("Mx", "rm", "x", forms="m", aligned=True), Kind("Mu", "rm", "x", forms="m")
+M, Offset = Kind("M", "address", forms="m"), Kind("Offset", "offset", forms="m")
+Ob, Ov = Kind("Ob", "moffs", "b"), Kind("Ov", "moffs", "v")
+Xb, Xw, Xd, Xq, Xv, Xz = (Kind(f"X{w}", "source", w) for w in "bwdqvz")
+Yb, Yw, Yd, Yq, Yv, Yz = (Kind(f"Y{w}", "destination", w) for w in "bwdqvz")
+
+# Immediates (sIb: a byte, sign-extended to the operand size), branch targets, a far pointer (offset, selector).
+Ib, Iw, Id, Iz, Iv = (Kind(f"I{w}", "immediate", w) for w in ("b", "w", "d", "v", "v"))
+sIb, One = Kind("Ib", "immediate", "v"), Kind("1", "one", "b")
+Jb, Jz, Ap = Kind("Jb", "target"), Kind("Jz", "target"), Kind("Ap", "far")
+
+# Bare numbers: segment, control and debug registers, x87 stack positions.
+Sw, Cr, Dr = Kind("Sw", "reg", file="n"), Kind("Cr", "reg", file="n"), Kind("Dr", "reg", file="n")
+STi = Kind("STi", "rm", file="n", forms="r")
+
+# XMM and MMX registers. x: 128 bits, aligned in memory; u: 128 bits, not necessarily aligned.
+Vw, Vd, Vq, Vx = (Kind(f"V{w}", "reg", w, file="x") for w in "wdqx")
+Ww, Wd, Wq = (Kind(f"W{w}", "rm", w, file="x") for w in "wdq")
+Wx, Wu = Kind("Wx", "rm", "x", file="x", aligned=True), Kind("Wu", "rm", "x", file="x")
+Ud, Uq, Ux = (Kind(f"U{w}", "rm", w, file="x", forms="r") for w in "dqx")
+Pd, Pq = (Kind(f"P{w}", "reg", w, file="m") for w in "dq")
+Qd, Qq = (Kind(f"Q{w}", "rm", w, file="m") for w in "dq")
+Nq = Kind("Nq", "rm", "q", file="m", forms="r")
+
+# Known when the handler is compiled: a condition's number (from +cc), the operand size and the address size as types.
+Cc, Size, AddressSize = Kind("cc", "condition"), Kind("size", "size", "v"), Kind("address size", "address size")

@@ -1,0 +1,111 @@
+"""The general-purpose part of an x86 processor's state: registers, segments, and what decoding depends on (SDM 1, 3.4).
+
+SystemState (system_state.py) adds control registers and tables, FloatState (float_state.py) x87 and SSE,
+X86 (guest.py) makes it whole.
+"""
+
+from guesthouse.bits import likely, u8, u16, u32, u64
+from guesthouse.engine.cpu import FAULT
+from guesthouse.system.cpu.x86.flags import Flags
+from guesthouse.typed import Abandon, Array, Struct, function
+
+# Register and segment numbers as instructions encode them.
+RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI = range(8)
+ES, CS, SS, DS, FS, GS = range(6)
+
+# Exception vectors, SDM 3, 6.3.1.
+VECTOR_DE, VECTOR_DB, VECTOR_NMI, VECTOR_BP, VECTOR_OF, VECTOR_BR, VECTOR_UD, VECTOR_NM, VECTOR_DF = range(9)
+VECTOR_TS, VECTOR_NP, VECTOR_SS, VECTOR_GP, VECTOR_PF = range(10, 15)
+VECTOR_MF, VECTOR_AC, VECTOR_MC, VECTOR_XM = range(16, 20)
+
+
+class Segment(Struct):
+    """A segment register with its hidden part. `limit` is the last valid offset, granularity applied; `access` has
+    bits 8 to 23 of the descriptor's upper half: type, S, DPL, P in its low byte, AVL, L, D/B, G in bits 12 to 15."""
+
+    base: u64
+    limit: u32
+    access: u16
+    selector: u16
+
+
+class General(Flags):
+    """Registers and segments. `nothing` is always zero: operands that lack a base or index register point to it.
+    `ea` takes an effective address that needed a step of its own."""
+
+    r: Array[u64, 16]
+    nothing: u64
+    ea: u64
+    segments: Array[Segment, 6]
+    cpl: u8
+    code_bits: u8  # 16, 32 or 64: the default sizes of the running code
+    stack_bits: u8  # 16, 32 or 64: how much of RSP addresses the stack
+
+    def raise_fault(self, vector, code=0) -> None:
+        """Give up this instruction with an exception; nothing that the guest can see may have changed yet."""
+        self.fault = u64(vector)
+        self.fault_code = u64(code)
+        self.exit = u64(FAULT)
+        raise Abandon
+
+    def mode(self) -> u64:
+        """What decoded code depends on: the mode that Cpu.use wants."""
+        return u64(self.cpl) | u64(self.code_bits) << 2 | u64(self.stack_bits) << 9
+
+    def get(self, kind: type, n: int):
+        """Register number n, the low part of `kind`."""
+        return self.peek(kind, General.offset("r") + 8 * n)
+
+    def put(self, kind: type, n: int, value) -> None:
+        """Set the low part of register number n; a 32-bit value clears the upper half (SDM 1, 3.4.1.1)."""
+        if kind.size == 4:
+            self.r[n] = u64(value)
+        else:
+            self.poke(kind, General.offset("r") + 8 * n, value)
+
+    @function
+    def linear(self, segment: u64, offset: u64) -> u64:
+        """The linear address of an offset in a segment. Outside long mode addresses wrap at 4 GiB.
+
+        Not checked yet outside 64-bit mode: limits, types and null selectors.
+        """
+        if self.code_bits == 64:
+            if segment >= FS:
+                return self.segments[segment].base + offset
+            return offset
+        return self.segments[segment].base + offset & 0xFFFF_FFFF
+
+    @function
+    def stack_linear(self, offset: u64) -> u64:
+        """The linear address of an offset in the stack segment, cut to the width of the stack."""
+        if self.stack_bits == 64:
+            return offset
+        if self.stack_bits == 32:
+            return self.segments[SS].base + (offset & 0xFFFF_FFFF) & 0xFFFF_FFFF
+        return self.segments[SS].base + (offset & 0xFFFF) & 0xFFFF_FFFF
+
+    def set_rsp(self, value: u64) -> None:
+        """Move the stack pointer, as much of it as the stack's width is."""
+        if likely(self.stack_bits == 64):
+            self.r[RSP] = value
+        elif self.stack_bits == 32:
+            self.r[RSP] = value & 0xFFFF_FFFF
+        else:
+            self.poke(u16, General.offset("r") + 8 * RSP, u16(value))
+
+    def at_stack(self, depth: u64) -> u64:
+        """The linear address `depth` bytes above the stack pointer (modulo the stack's width)."""
+        if likely(self.stack_bits == 64):
+            return self.r[RSP] + depth
+        return self.stack_linear(self.r[RSP] + depth)
+
+    def push(self, kind: type, value) -> None:
+        """Push a value; nothing has changed if it faults. The last thing in a body that may fault."""
+        self.store(kind, self.at_stack(u64(0) - kind.size), value)
+        self.set_rsp(self.r[RSP] - kind.size)
+
+    def pop(self, kind: type):
+        """Pop a value."""
+        value = self.load(kind, self.at_stack(u64(0)))
+        self.set_rsp(self.r[RSP] + kind.size)
+        return value
