@@ -1,0 +1,66 @@
+"""From LLVM IR to machine code in this process: optimise, emit an object, load objects, find addresses."""
+
+import ctypes
+from functools import lru_cache
+from typing import Any
+
+import llvmlite
+import llvmlite.binding as llvm
+
+
+@lru_cache(maxsize=None)
+def _prepared() -> Any:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    return llvm.Target.from_default_triple()
+
+
+def _machine(level: int) -> Any:
+    """A description of the host's own processor. The default code model: `small` makes MCJIT abort."""
+    features = llvm.get_host_cpu_features().flatten()
+    return _prepared().create_target_machine(cpu=llvm.get_host_cpu_name(), features=features, opt=level, jit=True)
+
+
+def identity() -> str:
+    """What compiled code depends on besides its source."""
+    _prepared()
+    features = llvm.get_host_cpu_features().flatten()
+    return f"{llvmlite.__version__} {llvm.llvm_version_info} {llvm.get_host_cpu_name()} {features}"
+
+
+def optimise(text: str, level: int = 2) -> tuple[Any, Any]:
+    """Parse, verify and optimise a module; returns it with its target machine."""
+    machine = _machine(level)
+    module = llvm.parse_assembly(text)
+    module.verify()
+    tuning = llvm.create_pipeline_tuning_options(speed_level=level)
+    builder = llvm.create_pass_builder(machine, tuning)
+    builder.getModulePassManager().run(module, builder)
+    return module, machine
+
+
+def assemble(text: str, level: int = 2) -> bytes:
+    """The object file of a module given as LLVM IR."""
+    module, machine = optimise(text, level)
+    return bytes(machine.emit_object(module))
+
+
+class Code:
+    """Object files loaded into this process. The code lives as long as this object."""
+
+    def __init__(self, objects: list[bytes]) -> None:
+        self.engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine(0))
+        for data in objects:
+            self.engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(data))
+        self.engine.finalize_object()
+
+    def address(self, name: str) -> int:
+        """Where a function or global lies."""
+        found = int(self.engine.get_function_address(name)) or int(self.engine.get_global_value_address(name))
+        if not found:
+            raise KeyError(name)
+        return found
+
+    def function(self, name: str, result: Any, *arguments: Any) -> Any:
+        """A function callable from Python; the call releases the interpreter lock."""
+        return ctypes.CFUNCTYPE(result, *arguments)(self.address(name))
