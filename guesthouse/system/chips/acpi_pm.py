@@ -1,0 +1,102 @@
+"""ACPI's fixed hardware: PM1a event and control blocks and the power-management timer; and the reset port.
+
+After the ACPI specification 6.5, section 4.8.3, and the PIIX3 data sheet, section 2.5 (RC, port CF9h). Always in ACPI
+mode: the FADT names no SMI command. Not modelled: sleep states other than soft-off, general-purpose events.
+"""
+
+from __future__ import annotations
+
+from typing import Callable
+
+from guesthouse.clock import SECOND, Clock
+from guesthouse.system.chips.kit import Chip, Field, Line, Register, on_read, on_write
+
+TIMER_HZ, TIMER_BITS = 3_579_545, 24  # the FADT's TMR_VAL_EXT is clear
+TIMER_EVENT, GLOBAL, POWER_BUTTON, SLEEP_BUTTON, RTC = 1 << 0, 1 << 5, 1 << 8, 1 << 9, 1 << 10
+EVENTS = GLOBAL | POWER_BUTTON | SLEEP_BUTTON | RTC
+SCI_ENABLE, SLEEP_ENABLE = 1 << 0, 1 << 13
+HARD_RESET, RESET_CPU = 0x02, 0x04
+
+
+class AcpiPm(Chip):
+    """The I/O block: +0 PM1_STS, +2 PM1_EN, +4 PM1_CNT, +8 PM_TMR."""
+
+    SIZE = 0x10
+    events = Field()
+    enable = Register(2, width=16, writable=EVENTS | TIMER_EVENT, sizes=(1, 2))
+    control = Field(SCI_ENABLE)
+    carries = Field()  # how often the timer's top bit had changed when its event was cleared
+
+    def __init__(self, clock: Clock, sci: Line, *, power_off: Callable[[], object], s5: int = 5) -> None:
+        super().__init__()
+        self.clock, self.sci, self.power_off, self.s5 = clock, sci, power_off, s5
+        self.carry = clock.timer(self.settle)
+
+    def press_power_button(self) -> None:
+        self.events |= POWER_BUTTON
+        self.settle()
+
+    def ticks(self) -> int:
+        return self.clock.now() * TIMER_HZ // SECOND
+
+    def _carried(self) -> bool:
+        """The top bit has changed since (4.8.3.1.1, TMR_STS)."""
+        return bool(self.ticks() >> TIMER_BITS - 1 != self.carries)
+
+    @on_read(0, width=16, sizes=(1, 2))
+    def read_status(self) -> int:
+        return int(self.events | (TIMER_EVENT if self._carried() else 0))
+
+    @on_write(0, width=16)
+    def clear_status(self, value: int) -> None:
+        self.events &= ~value
+        if value & TIMER_EVENT:
+            self.carries = self.ticks() >> TIMER_BITS - 1
+
+    @on_read(0, width=32)
+    def read_both(self) -> int:
+        return self.read_status() | int(self.enable) << 16
+
+    @on_read(4, width=16, sizes=(1, 2))
+    def read_control(self) -> int:
+        return int(self.control)
+
+    @on_write(4, width=16, sizes=(1, 2))
+    def write_control(self, value: int) -> None:
+        self.control = value & 0x1C02 | SCI_ENABLE
+        if value & SLEEP_ENABLE and value >> 10 & 7 == self.s5:
+            self.power_off()
+
+    @on_read(8, width=32, sizes=(1, 2, 4))
+    def read_timer(self) -> int:
+        return self.ticks() & (1 << TIMER_BITS) - 1
+
+    def settle(self) -> None:
+        self.sci.set(self.read_status() & self.enable)
+        if self.enable & TIMER_EVENT and not self._carried():
+            ticks = self.carries + 1 << TIMER_BITS - 1
+            self.carry.set(-(-ticks * SECOND // TIMER_HZ))
+        else:
+            self.carry.cancel()
+
+
+class ResetPort(Chip):
+    """Port CF9h: a 1 written to RCPU, when it was 0, resets; the FADT names value 6."""
+
+    SIZE = 1
+    reset_type = Field()
+
+    def __init__(self, reset: Callable[[], object]) -> None:
+        super().__init__()
+        self.reset_machine = reset
+
+    @on_read(0)
+    def read_control(self) -> int:
+        return int(self.reset_type)
+
+    @on_write(0)
+    def write_control(self, value: int) -> None:
+        rises = value & RESET_CPU & ~self.reset_type
+        self.reset_type = value & (HARD_RESET | RESET_CPU)
+        if rises:
+            self.reset_machine()
