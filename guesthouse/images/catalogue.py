@@ -121,7 +121,7 @@ class Catalogue:
     def _guest(self, folder: Path, entry: dict[str, Any], files: dict[str, Path]) -> Guest:
         kernel = files[entry["kernel"]]
         initrd = folder / "initrd.cpio"
-        built = debian.userland(folder, entry["modules"])
+        built = debian.userland(folder, entry["version"], entry["modules"])
         sums = {name: what["sha256"] for name, what in entry["files"].items()}
         if not Expected(len(built), debian.sum_of(built)).holds_for(initrd):
             fetch.put(initrd, built)  # ours changed since, or it was tampered with: no network needed

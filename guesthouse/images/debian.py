@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import lzma
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,7 @@ KERNEL = re.compile(r"boot/(vmlinu[xz]-[A-Za-z0-9.+~_-]+)")
 
 @dataclass(frozen=True)
 class Parts:
-    """What the packages gave: the files to keep, the modules in the order to load them, the kernel's version."""
+    """What the packages gave: the files to keep, the names of the modules, the kernel's version."""
 
     version: str
     kernel: str
@@ -64,9 +65,9 @@ def unpack(kernel_package: Path, busybox_package: Path) -> Parts:
     return Parts(kernel.partition("-")[2], kernel, files, tuple(modules))
 
 
-def userland(folder: Path, modules: list[str]) -> bytes:
+def userland(folder: Path, version: str, modules: Iterable[str]) -> bytes:
     """The initramfs, built from the kept files; cheap enough to be done each time, so it is never out of date."""
-    return initramfs.build((folder / "busybox").read_bytes(),
+    return initramfs.build((folder / "busybox").read_bytes(), version,
                            {name: (folder / f"{name}.ko").read_bytes() for name in modules})
 
 
@@ -93,7 +94,7 @@ def _in_order(available: dict[str, bytes]) -> dict[str, bytes]:
         if name in available and name not in seen:
             seen.add(name)
             for other in initramfs.depends(available[name]):
-                choose_one(other.replace("-", "_"))
+                choose_one(other)
             chosen[name] = available[name]
 
     for name in MODULES:

@@ -7,7 +7,7 @@ inflating costs more than reading. The same input gives the same bytes: sorted, 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from guesthouse.errors import ImageError
@@ -29,9 +29,8 @@ class Entry:
     device: tuple[int, int] = (0, 0)
 
 
-def build(busybox: bytes, modules: Mapping[str, bytes] | None = None, extra: Iterable[Entry] = ()) -> bytes:
-    """The archive. `modules` must come in the order in which they can be loaded."""
-    modules = modules or {}
+def build(busybox: bytes, version: str = "", modules: Mapping[str, bytes] | None = None) -> bytes:
+    """The archive: the same input gives the same bytes. `version` is that of the modules' kernel."""
     entries = {path: Entry(path, DIRECTORY | 0o755) for path in ROOMS}
     entries["tmp"] = Entry("tmp", DIRECTORY | 0o1777)
     entries["dev/console"] = Entry("dev/console", CHARACTER | 0o600, device=(5, 1))
@@ -40,14 +39,34 @@ def build(busybox: bytes, modules: Mapping[str, bytes] | None = None, extra: Ite
     for name in applets(busybox):
         entries[f"bin/{name}"] = Entry(f"bin/{name}", LINK | 0o777, b"busybox")
     entries["bin/busybox"] = Entry("bin/busybox", FILE | 0o755, busybox)
-    entries |= {path: Entry(path, FILE | 0o644, text.encode()) for path, text in FILES.items()}
     entries["init"] = Entry("init", FILE | 0o755, INIT.encode())
-    for name, data in modules.items():
-        entries[f"lib/modules/{name}.ko"] = Entry(f"lib/modules/{name}.ko", FILE | 0o644, data)
-    order = "".join(f"{name}\n" for name in modules)
-    entries["lib/modules/order"] = Entry("lib/modules/order", FILE | 0o644, order.encode())
-    entries |= {entry.path: entry for entry in extra}
+    entries |= {path: Entry(path, FILE | 0o644, text.encode()) for path, text in FILES.items()}
+    if modules:
+        entries |= {entry.path: entry for entry in _modules(f"lib/modules/{version}", modules)}
     return archive(entries.values())
+
+
+def _modules(folder: str, modules: Mapping[str, bytes]) -> Iterator[Entry]:
+    """The modules and what depmod would have written for modprobe, modules.dep(5)."""
+    yield Entry(folder, DIRECTORY | 0o755)
+    needs = {name: _all_needed(name, modules) for name in modules}
+    lines = (f"{name}.ko:{''.join(f' {other}.ko' for other in others)}\n" for name, others in needs.items())
+    yield Entry(f"{folder}/modules.dep", FILE | 0o644, "".join(lines).encode())
+    named = (f"alias {alias} {name}\n" for name, data in modules.items() for alias in information(data, "alias"))
+    yield Entry(f"{folder}/modules.alias", FILE | 0o644, "".join(named).encode())
+    for name, data in modules.items():
+        yield Entry(f"{folder}/{name}.ko", FILE | 0o644, data)
+
+
+def _all_needed(name: str, modules: Mapping[str, bytes]) -> list[str]:
+    """Those that must be loaded before this one, the last to load first, as modules.dep has them."""
+    found: list[str] = []
+    for other in depends(modules[name]):
+        for one in (other, *_all_needed(other, modules)) if other in modules else ():
+            if one in found:
+                found.remove(one)
+            found.append(one)
+    return found
 
 
 def archive(entries: Iterable[Entry]) -> bytes:
@@ -80,9 +99,13 @@ def applets(busybox: bytes) -> list[str]:
     return [name for name in names if name != "busybox"]
 
 
+def information(module: bytes, key: str) -> list[str]:
+    """What the module says of itself under this key in its section .modinfo, a row of strings `key=value`."""
+    found = re.findall(rb"\0%s=([\x21-\x7e]*)(?=\0)" % key.encode(), module)
+    return [value.decode() for value in found]
+
+
 def depends(module: bytes) -> list[str]:
-    """The modules that this one needs, from its .modinfo (`depends=a,b`), spelled as file names may be."""
-    found = re.search(rb"\0depends=([A-Za-z0-9_,-]*)\0", module)
-    return [name for name in found[1].decode().split(",") if name] if found else []
-
-
+    """The modules that this one needs."""
+    names = ",".join(information(module, "depends")).split(",")
+    return [name.replace("-", "_") for name in names if name]

@@ -12,7 +12,7 @@ export PATH=/bin HOME=/root USER=root
 mount -a                        # /etc/fstab: proc, sysfs, devtmpfs, in one process
 ln -s /proc/self/fd /dev/fd    # the shell names the pipes of <( ) so
 
-mode=shell after=poweroff size= bus=
+mode=shell after=poweroff size= given=
 set -f                          # the command line is words, not patterns
 read -r line </proc/cmdline
 for word in $line; do
@@ -22,7 +22,7 @@ for word in $line; do
     guesthouse.exit=*) after=${word#*=} ;;
     guesthouse.size=*x*) size=${word#*=} ;;
     guesthouse.term=*) export TERM="${word#*=}" ;;
-    virtio_mmio.device=*) bus="$bus ${word#virtio_mmio.}" ;;    # insmod takes it, the kernel does not
+    virtio_mmio.device=*) given=yes ;;
     esac
 done
 set +f
@@ -35,26 +35,21 @@ echo "$terminal" >/run/terminal
 [ "$size" ] && stty -F "/dev/$terminal" rows "${size%x*}" cols "${size#*x}"
 read -r line </etc/hostname && echo "$line" >/proc/sys/kernel/hostname
 
-has_virtio() {
-    [ "$bus" ] && return
-    for found in /sys/bus/platform/devices/*virtio* /sys/bus/platform/devices/LNRO0005*; do
-        [ -e "$found" ] && return
+# Modules by the names that devices ask for (modalias): first the buses, then what was found on them.
+load() {
+    wanted=
+    for file; do
+        read -r line 2>/dev/null <"$file" || continue
+        case $line in *v00001AF4* | *virtio* | *LNRO0005*) wanted="$wanted $line" ;; esac
     done
-    for found in /sys/bus/pci/devices/*/vendor; do
-        [ -e "$found" ] && read -r vendor <"$found" && [ "$vendor" = 0x1af4 ] && return
-    done
-    return 1
+    [ ! "$wanted" ] || modprobe -qa $wanted
 }
-
 load_modules() {
-    while read -r name; do
-        case $name in
-        virtio_mmio) insmod "/lib/modules/$name.ko" $bus ;;
-        *) insmod "/lib/modules/$name.ko" ;;
-        esac
-    done </lib/modules/order 2>/dev/null
+    [ ! "$given" ] || modprobe -q virtio_mmio   # takes virtio_mmio.device= from the command line by itself
+    load /sys/bus/platform/devices/*/modalias /sys/bus/pci/devices/*/modalias
+    load /sys/bus/virtio/devices/*/modalias
 }
-has_virtio && load_modules &
+load_modules &
 
 console() {
     while :; do
@@ -194,6 +189,6 @@ FILES = {
     "etc/hostname": "guesthouse\n",
     "etc/hosts": "127.0.0.1 localhost guesthouse\n",
     "etc/profile": PROFILE,
-    "etc/fstab": "proc /proc proc defaults 0 0\nsysfs /sys sysfs defaults 0 0\ndev /dev devtmpfs defaults 0 0\n",
+    "etc/fstab": "proc /proc proc\nsysfs /sys sysfs\ndev /dev devtmpfs\n",
     "lib/guesthouse/agent": AGENT,
 }
