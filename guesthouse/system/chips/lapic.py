@@ -161,8 +161,8 @@ class LocalApic(Chip):
         self.timer = ApicTimer(clock, timer_hz, tsc, tsc_hz)
         self.alarm = clock.timer(self.settle)
         super().__init__()
-        self.external = external
-        self.nmi, self.init, self.startup, self.smi = (pin or _nothing for pin in (nmi, init, startup, smi))
+        self.external, self.nmi, self.init = external, nmi or _nothing, init or _nothing
+        self.startup, self.smi = startup or _nothing, smi or _nothing
         bus.join(self)
 
     def parts(self) -> dict[str, Stateful]:

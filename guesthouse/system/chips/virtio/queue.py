@@ -1,0 +1,154 @@
+"""The split virtqueue, seen from the device, after Virtio 1.2, section 2.7.
+
+Nothing that a driver writes is believed: a loop, a wrong length or an address outside memory raises QueueError, and
+the device asks for a reset. Not offered: event indices, packed queues.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from guesthouse.system.chips.kit import Field, Stateful
+
+NEXT, WRITE, INDIRECT = 1, 2, 4  # descriptor flags
+NO_INTERRUPT = 1  # avail flags
+MAX_CHAIN = 1 << 32  # bytes (2.7.5.2)
+Piece = tuple[int, int]  # address, length
+
+
+class GuestMemory(Protocol):
+    def read(self, address: int, n: int, /) -> bytes: ...
+    def write(self, address: int, data: bytes, /) -> object: ...
+
+
+class QueueError(Exception):
+    """The driver broke the rules of the queue; the device survives it."""
+
+
+@dataclass
+class Chain:
+    """One request: what the driver lets the device read, and write."""
+
+    head: int
+    readable: list[Piece] = field(default_factory=list)
+    writable: list[Piece] = field(default_factory=list)
+
+    def room(self) -> int:
+        return sum(length for _, length in self.writable)
+
+    def length(self) -> int:
+        return sum(length for _, length in self.readable)
+
+
+class Queue(Stateful):
+    size = Field()
+    ready = Field(False)
+    descriptors = Field()  # addresses of the three areas
+    driver = Field()
+    device = Field()
+    last_available = Field()
+    used = Field()
+
+    def __init__(self, memory: GuestMemory, refused: type[Exception], maximum: int) -> None:
+        self.memory, self.refused, self.maximum = memory, refused, maximum
+        super().__init__()
+
+    def clear(self) -> None:
+        super().clear()
+        self.size = self.maximum
+
+    def set_size(self, size: int) -> None:
+        """Only a power of two within the maximum is taken."""
+        if 0 < size <= self.maximum and size & (size - 1) == 0 and not self.ready:
+            self.size = size
+
+    def pop(self) -> Chain | None:
+        """The next request, if there is one."""
+        index = self._word(self.driver + 2)
+        waiting = index - self.last_available & 0xFFFF
+        if waiting == 0:
+            return None
+        if waiting > self.size:
+            raise QueueError(f"{waiting} requests in a queue of {self.size}")
+        head = self._word(self.driver + 4 + 2 * (self.last_available % self.size))
+        self.last_available = self.last_available + 1 & 0xFFFF
+        return self._chain(head)
+
+    def push(self, chain: Chain, written: int) -> None:
+        """Give a request back. The index is written last: from then on it is the driver's."""
+        entry = chain.head.to_bytes(4, "little") + written.to_bytes(4, "little")
+        self.write(self.device + 4 + 8 * (self.used % self.size), entry)
+        self.used = self.used + 1 & 0xFFFF
+        self.write(self.device + 2, int(self.used).to_bytes(2, "little"))
+
+    def wants_interrupt(self) -> bool:
+        return not self._word(self.driver) & NO_INTERRUPT
+
+    def gather(self, chain: Chain, limit: int) -> bytes:
+        """What the driver wrote, at most `limit` bytes of it."""
+        parts = []
+        for address, length in chain.readable:
+            parts.append(self.read(address, min(length, limit)))
+            limit -= len(parts[-1])
+        return b"".join(parts)
+
+    def scatter(self, chain: Chain, data: bytes) -> int:
+        """Fill what the driver lets us write; says how much."""
+        done = 0
+        for address, length in chain.writable:
+            piece = data[done:done + length]
+            if piece:
+                self.write(address, piece)
+            done += len(piece)
+        return done
+
+    def _chain(self, head: int) -> Chain:
+        chain = Chain(head)
+        table, entries, index = int(self.descriptors), int(self.size), head
+        nested = False
+        for _ in range(2 * self.size + 1):  # more descriptors than there are is a loop
+            if index >= entries:
+                raise QueueError(f"descriptor {index} of {entries}")
+            address, length, flags, following = self._descriptor(table + 16 * index)
+            if flags & INDIRECT:
+                if nested or flags & NEXT or length == 0 or length % 16 or length // 16 > self.size:
+                    raise QueueError(f"an indirect table of {length} bytes")
+                table, entries, index, nested = address, length // 16, 0, True
+                continue
+            self._add(chain, address, length, flags)
+            if not flags & NEXT:
+                if chain.room() + chain.length() > MAX_CHAIN:
+                    raise QueueError("a request of more than 4 GiB")
+                return chain
+            index = following
+        raise QueueError("the descriptors form a loop")
+
+    @staticmethod
+    def _add(chain: Chain, address: int, length: int, flags: int) -> None:
+        if flags & WRITE:
+            chain.writable.append((address, length))
+        elif chain.writable:
+            raise QueueError("a readable descriptor after a writable one")
+        else:
+            chain.readable.append((address, length))
+
+    def _descriptor(self, at: int) -> tuple[int, int, int, int]:
+        raw = self.read(at, 16)
+        return (int.from_bytes(raw[:8], "little"), int.from_bytes(raw[8:12], "little"),
+                int.from_bytes(raw[12:14], "little"), int.from_bytes(raw[14:], "little"))
+
+    def _word(self, at: int) -> int:
+        return int.from_bytes(self.read(at, 2), "little")
+
+    def read(self, address: int, n: int) -> bytes:
+        try:
+            return self.memory.read(address, n)
+        except self.refused as refusal:
+            raise QueueError(f"{n} bytes at {address:#x} are not memory") from refusal
+
+    def write(self, address: int, data: bytes) -> None:
+        try:
+            self.memory.write(address, data)
+        except self.refused as refusal:
+            raise QueueError(f"{len(data)} bytes at {address:#x} are not memory") from refusal
