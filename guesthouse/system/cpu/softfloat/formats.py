@@ -5,6 +5,7 @@ are `Rules`. Both are known when code is compiled, so they cost nothing at run t
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from guesthouse.typed import Struct, f32, f64, u64, u128
@@ -61,7 +62,7 @@ class Rules:
     def extended(self) -> "Format":
         return self.formats[2]
 
-    @property
+    @cached_property
     def formats(self) -> "tuple[Format, Format, Format]":
         return (
             make_format(self, 32, 8, 24, u64, f32),
@@ -96,7 +97,7 @@ class Format:
 
 
 def make_format(rules: Rules, bits: int, exponent_bits: int, precision: int, raw: Any, host: Any) -> Format:
-    explicit = bits - exponent_bits == precision
+    explicit = bits - exponent_bits > precision
     field = bits - 1 - exponent_bits
     exponent_max, leading = (1 << exponent_bits) - 1, 1 << (precision - 1) if explicit else 0
     sign, infinity, quiet = 1 << (bits - 1), exponent_max << field | leading, 1 << (precision - 2)

@@ -151,6 +151,12 @@ def increments(rules: Rules, mode: u64, sign: u64, odd, rest, half):
     return False
 
 
+def note_direction(env: Environment, form: Format, up) -> None:
+    """x87 tells in C1 whether the last rounding was away from zero."""
+    if form.rules.nan == LARGER:
+        env.up = u64(up)
+
+
 def zero(form: Format, sign: u64):
     return form.raw(sign) << (form.bits - 1)
 
@@ -180,6 +186,7 @@ def round_to(env: Environment, form: static, mode: u64, sign: u64, exponent: i64
         if exponent < 0 or not (up and kept == (1 << form.precision) - 1):
             return tiny(env, form, mode, sign, exponent, significand)
     kept = kept + u64(up)
+    note_direction(env, form, up)
     if rest != 0:
         env.flags |= form.rules.inexact
     if exponent >= form.exponent_max:
@@ -204,11 +211,13 @@ def tiny(env: Environment, form: Format, mode: u64, sign: u64, exponent: i64, si
         if env.flush != 0 and env.unmasked & rules.underflow == 0:
             env.flags |= rules.underflow | rules.inexact
             return sign << (form.bits - 1)
+    if rules.denormal:
         env.flags |= env.unmasked & rules.underflow
     significand = jammed(significand, 1 - exponent)
     half, below = u128(1 << (cut - 1)), u128((1 << cut) - 1)
     kept, rest = u64(significand >> cut), significand & below
     up = increments(rules, mode, sign, kept & 1 != 0, rest, half)
+    note_direction(env, form, up)
     if rest != 0:
         env.flags |= rules.underflow | rules.inexact
     return kept + u64(up) | sign << (form.bits - 1)
@@ -219,6 +228,7 @@ def too_large(env: Environment, form: Format, mode: u64, sign: u64):
     rules = form.rules
     env.flags |= rules.overflow | rules.inexact
     inward = mode == rules.to_zero or (mode == rules.down and sign == 0) or (mode == rules.up and sign != 0)
+    note_direction(env, form, not inward)
     return u64(form.infinity) - u64(inward) | sign << (form.bits - 1)
 
 
