@@ -217,10 +217,11 @@ def quotient_of(env: Environment, form: Format, mode: u64, a, b):
         return invalid(env, form)
     sign = sign_of(form, a) ^ sign_of(form, b)
     if is_zero(form, b) and not is_infinite(form, a):
-        env.flags |= form.rules.by_zero
+        env.flags |= form.rules.by_zero  # a denormal dividend is not reported then
+        return zero(form, sign) | form.infinity
     note_denormal(env, form, a)
     note_denormal(env, form, b)
-    if is_infinite(form, a) or is_zero(form, b):
+    if is_infinite(form, a):
         return zero(form, sign) | form.infinity
     if is_zero(form, a) or is_infinite(form, b):
         return zero(form, sign)
