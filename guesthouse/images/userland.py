@@ -117,7 +117,7 @@ work() {
     while read -r id mode prepare <&6; do
         case $mode in
         tty) on_terminal ;;
-        *) apart | conclude ;;
+        *) conclude < <(apart) ;;   # not a pipeline: that would wait for both
         esac
     done
 }
@@ -146,18 +146,30 @@ apart() {
     {
         {
             if [ "$mode" = pipe ]; then
-                feed <&4 8>&- 9>&- | { read -r feeder; (launch); echo $? >&9; kill "$feeder"; }
+                feed <&4 8>&- 9>&- | { read -r feeder; (launch 2>&8); echo status $? >&9; kill "$feeder"; }
             else
-                (launch </dev/null); echo $? >&9
-            fi 2>&8 8>&- | cat >&4 8>&-
-        } 8>&1 | cat >&5
+                (launch </dev/null 2>&8); echo status $? >&9
+            fi | pass >&4 8>&-
+        } 8>&1 | pass >&5
     } 9>&1
 }
 
-# What a command left running may hold the pipes for ever: wait five seconds for their end, no longer.
+pass() {
+    read -r self line </proc/self/stat
+    echo cat "$self" >&9
+    exec cat
+}
+
+# What a command left running may hold the pipes for ever: five seconds after its end nobody listens any more.
 conclude() {
-    read -r status
-    read -r -t 5 line
+    status=255 cats= limit=
+    while read -r $limit kind number; do
+        case $kind in
+        cat) cats="$cats $number" ;;
+        status) status=$number limit="-t 5" ;;
+        esac
+    done
+    kill $cats
     drain <&4
     drain <&5
     echo "exit $id $status" >&3
