@@ -12,12 +12,13 @@ READ, WRITE, EXECUTE = 0, 1, 2
 PAGE, PAGE_BITS = 4096, 12
 TLB_SIZE, TLB_SETS = 1024, 4
 REPLIES = 16
+STEP = 1 << 15  # a bit of the mode given to use(): while it is set, poll() is called after every instruction
 
 # Why the engine comes back from machine code (Cpu.exit). FAULT never leaves the engine: it is delivered to the guest.
 (
     NONE, FAULT, BUDGET, MEMORY_READ, MEMORY_WRITE, PORT_READ, PORT_WRITE, REGISTER_READ, REGISTER_WRITE,
-    HALTED, WINDOW, BREAKPOINT, HOST_CALL, DIED, REBUILD,
-) = range(15)
+    HALTED, WINDOW, BREAKPOINT, HOST_CALL, DIED,
+) = range(14)
 
 
 class TlbEntry(Struct):
@@ -39,8 +40,8 @@ class RamRange(Struct):
 
 
 class Cpu(Struct):
-    """The engine's part of a processor's state. A guest's own state is a subclass, and supplies the four methods
-    at the end: walk, poll, deliver, decode."""
+    """The engine's part of a processor's state. A guest's own state is a subclass, and supplies the methods
+    that op.Guest names."""
 
     pc: u64
     left: u64  # instructions left of the budget; exact only outside blocks and in operations with counts=True
@@ -49,7 +50,6 @@ class Cpu(Struct):
     start: u64  # pc of the first instruction of the running block
     context: u64  # what a decoded block depends on besides its bytes; see flush()
     tlb: Pointer[TlbEntry]  # the set that is in force
-    block: u64  # address of the running block
     exit: u64
     exit_address: u64
     exit_size: u64
@@ -64,7 +64,6 @@ class Cpu(Struct):
     ram_start: u64  # host address of all RAM, one mapping
     ram_pages: u64
     code: Pointer[u64]  # for each RAM page the newest block decoded from it, or 0
-    arena: u64  # the engine's room for blocks: see engine/blocks.py
     faults: u64  # counters, for --stats
     fills: u64
     flushes: u64

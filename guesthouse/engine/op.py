@@ -21,7 +21,7 @@ class Record(Struct):
     """
 
     handler: u64  # number of the handler; in a block its machine-code address
-    at: u16  # pc minus the pc of the block's first instruction
+    after: u16  # from the pc of the block's first instruction to the end of this one
     left: u8  # instructions from here to the end of the block, this one included
     length: u8  # bytes
 
@@ -73,3 +73,5 @@ class Guest:
     record: type[Record]
     handlers: tuple[Handler, ...]
     sources: tuple[str, ...]  # packages whose text decides what is compiled, for the cache's key
+    origin: str = ""  # "package.module:NAME", where another process finds this guest in order to compile it
+    calls: tuple[str, ...] = ()  # methods (self, u64) that the board may call between runs; one that faults is delivered

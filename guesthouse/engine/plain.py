@@ -3,8 +3,8 @@
 from typing import Any
 
 from guesthouse.bits import u8, u64
-from guesthouse.engine.cpu import BUDGET, EXECUTE, FAULT, NONE, PAGE, REBUILD
-from guesthouse.engine.op import BRANCHES, FALLS, LEAVES, Guest, Handler
+from guesthouse.engine.cpu import BUDGET, FAULT, NONE, PAGE, STEP
+from guesthouse.engine.op import FALLS, LEAVES, Guest, Handler
 from guesthouse.errors import HouseBug
 from guesthouse.typed import Abandon, Array, Pointer, Struct
 
@@ -26,10 +26,11 @@ class Plain:
         self.window = Window.new()
 
     def run(self, budget: int) -> None:
-        """Execute up to `budget` instructions; cpu.exit says why it ended."""
+        """Execute up to `budget` instructions; cpu.exit says why it ended. Mirrors Processor.run."""
         cpu = self.cpu
         cpu.budget = cpu.left = u64(budget)
-        cpu.poll()
+        if cpu.replies_known == 0:
+            cpu.poll()
         while cpu.exit == NONE and cpu.left != 0:
             self.step()
         if cpu.exit == NONE:
@@ -37,7 +38,7 @@ class Plain:
 
     def step(self) -> None:
         """Execute one instruction, deliver its fault if it has one."""
-        cpu, start = self.cpu, self.cpu.pc
+        cpu, start, stepping = self.cpu, self.cpu.pc, self.cpu.context & STEP != 0
         cpu.replies_used = u64(0)
         try:
             for handler in self.fetch():
@@ -50,13 +51,13 @@ class Plain:
                 raise HouseBug(f"an instruction was abandoned without a reason at pc {int(start):#x}") from why
             if cpu.exit == FAULT:
                 cpu.exit, cpu.faults = u64(NONE), cpu.faults + 1
-                cpu.replies_known = u64(0)
+                cpu.replies_known, cpu.left = u64(0), cpu.left - 1
                 cpu.deliver()
-                cpu.poll()
+                if cpu.exit == NONE:
+                    cpu.poll()
             return
-        cpu.replies_known = u64(0)
-        cpu.left = cpu.left - 1
-        if handler.op.ends == LEAVES and cpu.exit == NONE:
+        asked, cpu.replies_known, cpu.left = cpu.replies_known != 0, u64(0), cpu.left - 1
+        if cpu.exit == NONE and (asked or stepping or handler.op.ends == LEAVES):
             cpu.poll()
 
     def following(self, start: u64) -> u64:
@@ -64,7 +65,7 @@ class Plain:
 
     def perform(self, handler: Handler, start: u64) -> None:
         record = self.records[1] if handler is self.second else self.records[0]
-        if handler.op.ends in (BRANCHES, LEAVES):
+        if handler.op.ends != FALLS:
             self.cpu.pc = self.following(start)
         handler.op.run(self.cpu, *(bind(self.cpu, record) for bind in handler.binds))
 

@@ -1,13 +1,265 @@
-"""Blocks of decoded instructions: looking them up, building them, and forgetting them when their bytes change."""
+"""Blocks of decoded instructions: looking them up, building them, running them, and forgetting them when their bytes change.
 
-from guesthouse.bits import u64
-from guesthouse.engine.cpu import Cpu
-from guesthouse.typed import function
+A block is a run of records that ends with a branch, at the end of its page, or after BLOCK_LIMIT instructions. It is found
+by (pc, host address, mode) in a hash table, and before that in a small direct-mapped cache by (pc, context). Its
+instructions are subtracted from the budget when it is entered, so that handlers need not count. An instruction that lies
+in two pages, or for which the budget does not allow its block, is decoded anew into `scratch` and run alone.
+"""
+
+from guesthouse.bits import u8, u16, u64, unlikely
+from guesthouse.engine.cpu import BUDGET, FAULT, NONE, PAGE, PAGE_BITS, STEP, TLB_SETS, TLB_SIZE, Cpu, TlbEntry
+from guesthouse.engine.op import FALLS, Record
+from guesthouse.typed import Abandon, Array, Pointer, Struct, copy, fill, function, static
+
+BLOCK_LIMIT = 64
+BUCKETS, JUMPS = 16384, 4096
+LOOKUP, LEFT, ABANDONED = range(3)  # why machine code came back to run()
+
+
+class Block(Struct):
+    """Followed by its records."""
+
+    pc: u64
+    host: u64  # address of its first byte
+    mode: u64
+    count: u64  # instructions
+    records: u64
+    in_bucket: u64  # the next block of the same bucket
+    in_page: u64  # the next block of the same page
+    spare: u64
+
+
+class Jump(Struct):
+    """One entry of the cache that branches look into."""
+
+    pc: u64
+    context: u64
+    record: u64
+    count: u64
 
 
 class Processor(Cpu):
     """What a guest's state derives from."""
 
+    room: u64  # where the next block goes
+    room_start: u64
+    room_end: u64
+    record_size: u64
+    handlers: Pointer[u64]  # machine-code address for each handler number
+    ends: Pointer[u8]  # FALLS, BRANCHES or LEAVES for each handler number
+    resync: u64  # handler that looks its own instruction up again: put into the records of forgotten blocks
+    advance: u64  # handler that goes on after the last instruction of a block
+    window: Array[u8, 32]
+    scratch: Array[u64, 64]
+    buckets: Array[u64, BUCKETS]
+    jumps: Array[Jump, JUMPS]
+
+    @function
+    def run(self, guest: static) -> None:
+        """Execute until the budget is used up or `exit` says otherwise. An unfinished instruction is finished first."""
+        self.replies_used = u64(0)
+        if self.replies_known != 0:
+            if self.left != 0:
+                self.finish(guest)
+        else:
+            self.poll()
+        while self.exit == NONE:
+            if self.left == 0:
+                self.exit = u64(BUDGET)
+                return
+            self.step(guest, self.left)
+
+    @function
+    def finish(self, guest: static) -> None:
+        """Run the one instruction that asked the board, with the replies so far."""
+        others = self.left - 1
+        self.left = u64(1)
+        self.step(guest, u64(0))
+        self.left += others
+        if self.exit == NONE:
+            self.replies_known = u64(0)
+            self.replies_used = u64(0)
+            self.poll()
+
+    @function
+    def step(self, guest: static, allowed: u64) -> None:
+        """Run from pc until machine code comes back; deliver what it came back with."""
+        why, stepping = u64(ABANDONED), self.context & STEP
+        try:
+            why = enter(self, self.find(guest, allowed), self.left)
+        except Abandon:
+            pass
+        if self.exit == FAULT:
+            self.exit = u64(NONE)
+            self.faults += 1
+            self.left -= 1
+            self.deliver()
+            if self.exit == NONE:
+                self.poll()
+        elif (why == LEFT or stepping != 0) and self.exit == NONE and self.replies_known == 0:
+            self.poll()
+
+    @function
+    def find(self, guest: static, allowed: u64) -> u64:
+        """The record to begin with at pc, its instructions taken off the budget. Blocks up to `allowed` instructions."""
+        self.lookups += 1
+        pc = self.pc
+        host = self.fetch(pc)
+        block = self.known(pc, host)
+        stepping = self.context & STEP != 0
+        if block == 0 and allowed != 0 and not stepping:
+            block = self.build(guest, pc, host)
+        self.start = pc
+        if block != 0 and not stepping:
+            header = Pointer[Block](block)[0]
+            if header.count <= allowed:
+                jump = self.jumps[jump_index(pc)]
+                jump.pc, jump.context, jump.record, jump.count = pc, self.context, block + Block.size, header.count
+                self.left -= header.count
+                return block + Block.size
+        self.decode_run(guest, pc, host, self.scratch.address, u64(1))
+        self.left -= 1
+        return self.scratch.address
+
+    def known(self, pc: u64, host: u64) -> u64:
+        """The block decoded from these bytes at this address in this mode, or 0."""
+        block = self.buckets[bucket_index(pc, host)]
+        while block != 0:
+            header = Pointer[Block](block)[0]
+            if header.pc == pc and header.host == host and header.mode == self.context & 0xFFFF:
+                return block
+            block = header.in_bucket
+        return u64(0)
+
+    @function
+    def build(self, guest: static, pc: u64, host: u64) -> u64:
+        """Decode a block and make it known; 0 if the first instruction goes on in the next page."""
+        self.builds += 1
+        if self.room_end - self.room < Block.size + guest.record.size * (2 * BLOCK_LIMIT + 1):
+            self.forget_all()
+        block = self.room
+        header = Pointer[Block](block)[0]
+        records = self.decode_run(guest, pc, host, block + Block.size, u64(BLOCK_LIMIT))
+        if records == 0:
+            return u64(0)
+        bucket = bucket_index(pc, host)
+        header.pc, header.host, header.mode = pc, host, self.context & 0xFFFF
+        header.records, header.in_bucket, header.in_page = records, self.buckets[bucket], u64(0)
+        header.count = u64(Pointer[guest.record](block + Block.size)[0].left)
+        self.buckets[bucket] = block
+        self.room = block + (Block.size + records * guest.record.size + 63 & ~u64(63))
+        page = self.page_of(host)
+        if page < self.ram_pages:
+            if self.code[page] == 0:
+                self.protect(host & ~u64(PAGE - 1))
+            header.in_page = self.code[page]
+            self.code[page] = block
+        return block
+
+    @function
+    def decode_run(self, guest: static, pc: u64, host: u64, to: u64, limit: u64) -> u64:
+        """Decode from pc into records at `to`; returns how many. With limit 1 the instruction may lie in two pages,
+        else an instruction that does ends the block before it, and 0 is returned if it is the first."""
+        at, count, records = u64(0), u64(0), u64(0)
+        ends = u8(FALLS)
+        while ends == FALLS and count < limit and (count == 0 or (pc + at) & (PAGE - 1) != 0):
+            here = Pointer[guest.record](to + records * guest.record.size)
+            in_page = PAGE - ((pc + at) & (PAGE - 1))
+            made = self.decode(pc + at, self.bytes_at(host + at, in_page), here)
+            if u64(here[0].length) > in_page:
+                if limit != 1:
+                    break
+                copy(self.window.address + in_page, self.fetch(pc + in_page), 16 - in_page)
+                made = self.decode(pc, self.window.address, here)
+            at += u64(here[0].length)
+            n = u64(0)
+            while n < made:
+                number = here[n].handler
+                ends = self.ends[number]
+                here[n].handler, here[n].after, here[n].left = self.handlers[number], u16(at), u8(count)
+                n += 1
+            records += made
+            count += 1
+        if count != 0:
+            if ends == FALLS:
+                last = Pointer[guest.record](to + records * guest.record.size)[0]
+                last.handler, last.after, last.left, last.length = self.advance, u16(at), u8(count), u8(0)
+                records += 1
+            n = u64(0)
+            while n < records:
+                record = Pointer[guest.record](to + n * guest.record.size)[0]
+                record.left = u8(count) - record.left
+                n += 1
+        return records
+
+    def bytes_at(self, host: u64, in_page: u64) -> u64:
+        """An address from which 16 bytes can be read: those of the page, then zeros."""
+        if in_page >= 16:
+            return host
+        fill(self.window.address, u8(0), u64(16))
+        copy(self.window.address, host, in_page)
+        return self.window.address
+
+    @function
+    def protect(self, page: u64) -> None:
+        """The RAM page at this host address now holds decoded code: no address cache may write there unnoticed."""
+        n = u64(0)
+        while n < TLB_SIZE * TLB_SETS:
+            entry = Pointer[TlbEntry](self.tlbs.address)[n]
+            if entry.write != ~u64(0) and entry.write + entry.addend == page:
+                entry.write = ~u64(0)
+            n += 1
+
     @function
     def retire(self, block: u64) -> None:
-        """Every block in this chain ends before its next instruction."""
+        """Every block in this chain ends before its next instruction, and is found no more."""
+        while block != 0:
+            header = Pointer[Block](block)[0]
+            self.unlink(block, bucket_index(header.pc, header.host), header.in_bucket)
+            n = u64(0)
+            while n < header.records:
+                Pointer[Record](block + Block.size + n * self.record_size)[0].handler = self.resync
+                n += 1
+            block = header.in_page
+
+    def unlink(self, block: u64, bucket: u64, following: u64) -> None:
+        if self.buckets[bucket] == block:
+            self.buckets[bucket] = following
+            return
+        before = self.buckets[bucket]
+        while before != 0:
+            header = Pointer[Block](before)[0]
+            if header.in_bucket == block:
+                header.in_bucket = following
+                return
+            before = header.in_bucket
+
+    @function
+    def forget_all(self) -> None:
+        """Start again with an empty room. Only between blocks."""
+        self.room = self.room_start
+        fill(self.buckets.address, u8(0), u64(BUCKETS * 8))
+        fill(self.jumps.address, u8(0xFF), u64(JUMPS * Jump.size))
+        fill(self.code.address, u8(0), self.ram_pages * 8)
+
+    def next_block(self, left: u64):
+        """What a branch does: the first record at pc and the budget after its block, or 0 where it must be looked up."""
+        pc = self.pc
+        jump = self.jumps[jump_index(pc)]
+        if unlikely(jump.pc != pc or jump.context != self.context or left < jump.count):
+            return u64(0), left
+        self.start = pc
+        return jump.record, left - jump.count
+
+
+def enter(cpu: Cpu, record: u64, left: u64) -> u64:
+    """Run machine code from this record on; threaded.py has it. The plain way has none."""
+    raise NotImplementedError
+
+
+def jump_index(pc: u64) -> u64:
+    return (pc ^ pc >> PAGE_BITS) & (JUMPS - 1)
+
+
+def bucket_index(pc: u64, host: u64) -> u64:
+    return (pc ^ host >> 4 ^ host >> 18) & (BUCKETS - 1)

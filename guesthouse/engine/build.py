@@ -1,0 +1,196 @@
+"""Compiles a guest's engine, once: in several processes, with progress, into a file in the cache that later runs load.
+
+The file's name is a hash of all source that goes in, of the compiler's own source, of LLVM's version and of the host's
+processor; its content carries a checksum. A file that is truncated, damaged or of another version is built anew.
+"""
+
+import ctypes
+import fcntl
+import hashlib
+import importlib
+import importlib.util
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from guesthouse.engine.op import Guest
+from guesthouse.errors import HouseBug, UserError
+from guesthouse.typed.machine import Code, assemble, identity
+
+OURS = ("guesthouse.bits", "guesthouse.typed", "guesthouse.engine")
+MAGIC = b"guesthouse code 1\n"
+Progress = Callable[[int, int], None]
+
+
+class Engine:
+    """A guest's machine code, ready to run in this process."""
+
+    def __init__(self, guest: Guest, parts: list[bytes], shares: list[list[int]]) -> None:
+        self.guest, self.parts = guest, [Code([part]) for part in parts]
+        self.run = self.parts[0].function("run", None, ctypes.c_void_p)
+        self.calls = {name: self.parts[0].function(f"call_{name}", None, ctypes.c_void_p, ctypes.c_uint64)
+                      for name in guest.calls}
+        self.table = (ctypes.c_uint64 * len(guest.handlers))()
+        for part, share in zip(self.parts, shares, strict=True):
+            addresses = (ctypes.c_uint64 * len(share)).from_address(part.address("handlers"))
+            for n, address in zip(share, addresses, strict=True):
+                self.table[n] = address
+        self.advance, self.resync = (ctypes.c_uint64 * 2).from_address(self.parts[0].address("edges"))
+        self.ends = (ctypes.c_uint8 * len(guest.handlers))(*(h.op.ends for h in guest.handlers))
+
+
+def engine(guest: Guest, cache: Path, progress: Progress | None = None, jobs: int = 0) -> Engine:
+    """The engine of this guest: from the cache, or compiled now with `progress(done, all)` as it goes."""
+    jobs = jobs or os.cpu_count() or 1
+    path = cache / f"{guest.name}-{key(guest)}.code"
+    parts = read(path)
+    if parts is None:
+        parts = build(guest, path, progress, jobs)
+    return Engine(guest, parts, shares(guest, len(parts)))
+
+
+def shares(guest: Guest, parts: int) -> list[list[int]]:
+    """Which handlers go into which part: dealt out in turn, so that the parts take about as long."""
+    return [list(range(n, len(guest.handlers), parts)) for n in range(parts)]
+
+
+def key(guest: Guest) -> str:
+    """What the compiled code depends on, as a hash."""
+    digest = hashlib.sha256(identity().encode())
+    for name in (*OURS, *guest.sources):
+        for file in source_files(name):
+            digest.update(str(file.name).encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()[:24]
+
+
+def source_files(name: str) -> list[Path]:
+    """The files of a module or package, sub-packages included."""
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        raise HouseBug(f"the source of {name} is not there")
+    if spec.submodule_search_locations is None:
+        return [Path(spec.origin)]
+    return sorted(Path(spec.submodule_search_locations[0]).rglob("*.py"))
+
+
+def read(path: Path) -> list[bytes] | None:
+    """The parts in a cache file; None if there is no such file or it is not whole."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    digest, body = data[len(MAGIC):len(MAGIC) + 32], data[len(MAGIC) + 32:]
+    if not data.startswith(MAGIC) or hashlib.sha256(body).digest() != digest:
+        return None
+    lengths, at, parts = body[:256].split(), 256, []
+    for length in lengths:
+        parts.append(body[at:at + int(length)])
+        at += int(length)
+    return parts
+
+
+def write(path: Path, parts: list[bytes]) -> None:
+    """Put the parts into the cache: whole, or not at all."""
+    body = " ".join(str(len(p)) for p in parts).encode().ljust(256) + b"".join(parts)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.stem, suffix=".tmp", delete=False) as file:
+        try:
+            file.write(MAGIC + hashlib.sha256(body).digest() + body)
+            file.flush()
+            os.fsync(file.fileno())
+            os.replace(file.name, path)
+        except BaseException:
+            os.unlink(file.name)
+            raise
+
+
+def build(guest: Guest, path: Path, progress: Progress | None, jobs: int) -> list[bytes]:
+    """Compile, and keep the result if the cache can be written. Two processes do not do the same work."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = open(path.with_suffix(".lock"), "w")
+    except OSError:
+        return compile_parts(guest, progress, jobs)
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        found = read(path)
+        if found is None:
+            found = compile_parts(guest, progress, jobs)
+            try:
+                write(path, found)
+                remove_older(path)
+            except OSError as e:
+                raise UserError(f"The compiled engine cannot be kept in {path.parent}: {e.strerror}.",
+                                "Make room there, or set GUESTHOUSE_CACHE to another directory.") from e
+    return found
+
+
+def remove_older(path: Path) -> None:
+    """Keep the two newest builds of a guest: an older version may still be in use beside this one."""
+    builds = sorted(path.parent.glob(f"{path.name.rsplit('-', 1)[0]}-*.code"), key=lambda p: p.stat().st_mtime)
+    for old in builds[:-2]:
+        old.unlink(missing_ok=True)
+        old.with_suffix(".lock").unlink(missing_ok=True)
+
+
+def compile_parts(guest: Guest, progress: Progress | None, jobs: int) -> list[bytes]:
+    """One process for each part; each reports its handlers as lines on its standard output."""
+    total, done = len(guest.handlers), 0
+    command = [sys.executable, "-m", "guesthouse.engine.build", guest.origin, str(jobs)]
+    with tempfile.TemporaryDirectory(prefix="guesthouse-") as folder:
+        workers = [
+            subprocess.Popen([*command, str(n), f"{folder}/{n}"], stdout=subprocess.PIPE, text=True,
+                             stdin=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+            for n in range(jobs)
+        ]
+        try:
+            for worker in workers:
+                assert worker.stdout is not None
+                for _ in worker.stdout:
+                    done += 25
+                    if progress:
+                        progress(min(done, total), total)
+            if any(worker.wait() for worker in workers):
+                raise HouseBug(f"the engine of {guest.name} could not be compiled; the reason stands above")
+            return [Path(f"{folder}/{n}").read_bytes() for n in range(jobs)]
+        finally:
+            for worker in workers:
+                worker.kill()
+                worker.wait()
+
+
+def unit_text(guest: Guest, numbers: list[int], core: bool, report: Callable[[], None] = lambda: None) -> str:
+    """The LLVM IR of some handlers, with the run loop or without."""
+    from guesthouse.engine.threaded import Threaded
+
+    sys.setrecursionlimit(20000)
+    threaded = Threaded(guest)
+    if core:
+        threaded.core()
+    for n, number in enumerate(numbers):
+        threaded.handler(f"@h{number}", guest.handlers[number])
+        if n % 25 == 24:
+            report()
+    threaded.addresses(numbers)
+    return threaded.unit.text()
+
+
+def find_guest(origin: str) -> Any:
+    module, _, name = origin.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def main(origin: str, jobs: str, part: str, out: str) -> None:
+    """A worker: compile one part into a file."""
+    guest = find_guest(origin)
+    numbers = shares(guest, int(jobs))[int(part)]
+    text = unit_text(guest, numbers, part == "0", lambda: print(".", flush=True))
+    Path(out).write_bytes(assemble(text))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,451 @@
+"""Encodings of fixed-width instructions, written as manuals print them, and what follows from them.
+
+From `imm[11:0] rs1 000 rd 0010011` come mask and match, the encoder, the disassembler, and a decision tree in constant
+tables that one typed decoder walks for every guest of this kind. Widths up to 32 bits; shorter instructions of the same
+guest lie in the low bits.
+"""
+
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from guesthouse.bits import u8, u16, u32, u64
+from guesthouse.engine.op import FALLS, Handler, Op, Record
+from guesthouse.errors import DefinitionError
+from guesthouse.typed import Table, Value, store
+
+LEAF = 1 << 31
+CHAIN = 4  # so few instructions are told apart by trying them one after the other
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What the bits of an operand mean, and how a record keeps it.
+
+    `place` is the record's field, where it is not the operand's own name. `prime` is what a primed field (rd') counts
+    from. An operand that is named in `targets` and is register 0 is stored as `dustbin`.
+    """
+
+    name: str
+    type: type[Any]
+    signed: bool = False
+    relative: bool = False  # to the address of the instruction
+    place: str = ""
+    prime: int = 0
+    targets: tuple[str, ...] = ()
+    dustbin: int = 0
+    show: Callable[[int], str] = str
+
+
+@dataclass(frozen=True)
+class Piece:
+    """`width` bits from bit `low` of the word on are bits `to` and up of the operand."""
+
+    low: int
+    width: int
+    to: int
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A parsed encoding. `filled` are the bits of a field that must not be all zero (written `rd!=0`)."""
+
+    text: str
+    width: int
+    mask: int
+    match: int
+    filled: int
+    fields: Mapping[str, tuple[Piece, ...]] = field(hash=False)
+
+    def fits(self, word: int) -> bool:
+        return word & self.mask == self.match and (self.filled == 0 or word & self.filled != 0)
+
+    def extract(self, name: str, word: int) -> int:
+        """The bits of a field, put together, without a sign."""
+        return sum((word >> p.low & (1 << p.width) - 1) << p.to for p in self.fields[name])
+
+    def insert(self, name: str, value: int) -> int:
+        """The word's bits that say this value of a field."""
+        return sum((value >> p.to & (1 << p.width) - 1) << p.low for p in self.fields[name])
+
+    def reach(self, name: str) -> tuple[int, int]:
+        """The bits of the operand that the encoding can say: from the lowest up to, not including, the highest."""
+        pieces = self.fields[name]
+        return min(p.to for p in pieces), max(p.to + p.width for p in pieces)
+
+
+def parse(text: str, width: int, sizes: Mapping[str, int]) -> Pattern:
+    """The pattern that an encoding describes, from the highest bit down; `sizes` are the widths of bare names."""
+    mask = match = filled = 0
+    fields: dict[str, list[Piece]] = {}
+    at = width
+    for part in text.split():
+        bare, _, zero = part.partition("!=")
+        if re.fullmatch("[01]+", bare):
+            at -= len(bare)
+            mask |= ((1 << len(bare)) - 1) << at
+            match |= int(bare, 2) << at
+            continue
+        name, pieces = pieces_of(bare, sizes, text)
+        for size, to in pieces:
+            at -= size
+            fields.setdefault(name, []).append(Piece(at, size, to))
+        if zero:
+            filled = -1
+            demanded = name
+    if at != 0:
+        raise DefinitionError(f"{text!r} describes {width - at} bits, not {width}")
+    if filled:
+        filled = sum(((1 << p.width) - 1) << p.low for p in fields[demanded])
+    return Pattern(text, width, mask, match, filled, {name: tuple(made) for name, made in fields.items()})
+
+
+def pieces_of(part: str, sizes: Mapping[str, int], text: str) -> tuple[str, list[tuple[int, int]]]:
+    """`imm[4:1|11]` as its name and (size, to) of each piece; a bare name has the size that its format gives it."""
+    sliced = re.fullmatch(r"([\w']+)\[([\d:|]+)\]", part)
+    if not sliced:
+        if part not in sizes:
+            raise DefinitionError(f"{text!r}: how many bits has {part!r}?")
+        return part, [(sizes[part], 0)]
+    made = []
+    for piece in sliced[2].split("|"):
+        high, _, low = piece.partition(":")
+        made.append((int(high) - int(low or high) + 1, int(low or high)))
+    return sliced[1], made
+
+
+@dataclass(frozen=True)
+class Operand:
+    """One parameter of a body: its kind, and the field that says it, or the constant that it is in this encoding."""
+
+    name: str
+    kind: Kind
+    source: str | int
+
+    @property
+    def place(self) -> str:
+        return self.kind.place or self.name
+
+    @property
+    def signed(self) -> bool:
+        """Manuals call an unsigned immediate uimm or nzuimm, and say so in the encoding."""
+        return self.kind.signed and not (isinstance(self.source, str) and re.match("(nz)?u", self.source))
+
+    @property
+    def bias(self) -> int:
+        if isinstance(self.source, int):
+            return self.source & (1 << self.kind.type.bits) - 1
+        return self.kind.prime if self.source.endswith("'") else 0
+
+
+@dataclass(frozen=True)
+class FromRecord:
+    """The bind that reads one field of the record."""
+
+    field: str
+
+    def __call__(self, cpu: Any, record: Any) -> Any:
+        return getattr(record, self.field)
+
+
+@dataclass(frozen=True)
+class Given:
+    """The bind of what is known when the handler is compiled."""
+
+    value: Any
+
+    def __call__(self, cpu: Any, record: Any) -> Any:
+        return self.value
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One encoding of one operation: what a manual has a page for."""
+
+    name: str
+    section: str
+    pattern: Pattern
+    operands: tuple[Operand, ...]
+    handler: Handler
+    form: str
+
+    def encode(self, **values: int) -> int:
+        """The word that says this instruction with these fields; those not given are zero."""
+        word = self.pattern.match
+        for name, value in values.items():
+            word |= self.pattern.insert(name, value)
+        return word
+
+    def value(self, operand: Operand, word: int) -> int:
+        """What an operand is in this word; relative ones as the distance."""
+        if isinstance(operand.source, int):
+            return operand.source
+        value = self.pattern.extract(operand.source, word) | operand.bias
+        top = self.pattern.reach(operand.source)[1]
+        return value - (1 << top) if operand.signed and value >> (top - 1) else value
+
+    def show(self, word: int, address: int | None = None) -> str:
+        """Assembly text; a relative operand as the target if the address is known, else as the distance."""
+        shown = {}
+        for operand in self.operands:
+            value = self.value(operand, word)
+            if operand.kind.relative:
+                shown[operand.name] = f". {value:+d}" if address is None else f"{address + value:#x}"
+            else:
+                shown[operand.name] = operand.kind.show(value)
+        text = re.sub(r"\w+", lambda name: shown.get(name[0], name[0]), self.form)
+        return f"{self.name} {text}".rstrip()
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A body and the instructions that it is the meaning of."""
+
+    run: Callable[..., None]
+    instructions: tuple[Instruction, ...]
+
+    @property
+    def first(self) -> Instruction:
+        return self.instructions[0]
+
+
+@dataclass(frozen=True)
+class Format:
+    """Makes definitions of one width: `@op("imm[11:0] rs1 000 rd 0010011", "2.4")` above a body.
+
+    The body's annotations that are `Kind`s are operands; its other parameters after the processor are given as keywords
+    and known when the handler is compiled. Decorations may be stacked: one body, several instructions.
+    """
+
+    width: int
+    sizes: Mapping[str, int] = field(hash=False)
+
+    def __call__(self, text: str, section: str, *, name: str = "", ends: int = FALLS, counts: bool = False,
+                 form: str = "", **given: Any) -> Callable[[Any], Definition]:
+        def define(body: Any) -> Definition:
+            others = body.instructions if isinstance(body, Definition) else ()
+            run = body.run if isinstance(body, Definition) else body
+            called = name or run.__name__.rstrip("_")
+            made = self.instruction(run, called, text, section, form, given, (ends, counts))
+            return Definition(run, (made, *others))
+
+        return define
+
+    def instruction(self, run: Callable[..., None], name: str, text: str, section: str, form: str,
+                    given: Mapping[str, Any], how: tuple[int, bool]) -> Instruction:
+        pattern = parse(text, self.width, self.sizes)
+        operands, binds = [], []
+        for parameter in list(inspect.signature(run).parameters.values())[1:]:
+            kind = parameter.annotation
+            if parameter.name in given:
+                binds.append(Given(given[parameter.name]))
+            elif isinstance(kind, Kind):
+                operands.append(Operand(parameter.name, kind, source_of(parameter.name, pattern, name)))
+                binds.append(FromRecord(operands[-1].place))
+            else:
+                raise DefinitionError(f"{name}: {parameter.name} is neither an operand nor given")
+        op = Op(name, run, *how, encodings=(text,))
+        form = form or ", ".join(operand.name for operand in operands)
+        return Instruction(name, section, pattern, tuple(operands), Handler(name, op, tuple(binds)), form)
+
+    def short(self, name: str, text: str, section: str, means: Definition, form: str = "",
+              **sources: str | int) -> Instruction:
+        """Another encoding of a defined instruction. `sources`: operands that are constant here or named otherwise."""
+        pattern, meant = parse(text, self.width, self.sizes), means.first
+        operands = tuple(Operand(o.name, o.kind, sources[o.name] if isinstance(sources.get(o.name), int) else
+                                 source_of(str(sources.get(o.name, o.name)), pattern, name))
+                         for o in meant.operands)
+        form = form or ", ".join(o.name for o in operands if isinstance(o.source, str))
+        return Instruction(name, section, pattern, operands, meant.handler, form)
+
+
+def source_of(operand: str, pattern: Pattern, name: str) -> str:
+    """The field that says an operand: of its name, or its name primed."""
+    found = next((f for f in (operand, operand + "'") if f in pattern.fields), None)
+    if found is None:
+        raise DefinitionError(f"{name}: no bits of {pattern.text!r} say {operand}")
+    return found
+
+
+def instructions_in(modules: Iterable[Any]) -> tuple[Instruction, ...]:
+    """All instructions that these modules define, in order of definition."""
+    found: list[Instruction] = []
+    for module in modules:
+        for value in vars(module).values():
+            several = value if isinstance(value, tuple) else (value,)
+            for one in several:
+                found += one.instructions if isinstance(one, Definition) else \
+                    [one] if isinstance(one, Instruction) else []
+    return tuple(dict.fromkeys(found))
+
+
+class Tree:
+    """Grows the decision tree: inner nodes cut a run of bits that all their instructions fix."""
+
+    def __init__(self, patterns: list[Pattern]) -> None:
+        """`patterns[0]` is the one that fits always."""
+        self.patterns = patterns
+        self.nodes: list[int] = []
+        self.chains: list[int] = []
+        self.root = self.grow(list(range(1, len(patterns))), 0)
+
+    def grow(self, numbers: list[int], tested: int) -> int:
+        run = self.run(numbers, tested) if len(numbers) > CHAIN else 0
+        if run == 0:
+            return self.chain(numbers)
+        low = (run & -run).bit_length() - 1
+        size = run.bit_length() - low
+        at = len(self.nodes)
+        self.nodes += [low | ((1 << size) - 1) << 8] + [0] * (1 << size)
+        children: dict[tuple[int, ...], int] = {}
+        for way in range(1 << size):
+            left = tuple(n for n in numbers if not (self.patterns[n].match ^ way << low) & self.patterns[n].mask & run)
+            if left not in children:
+                children[left] = self.grow(list(left), tested | run)
+            self.nodes[at + 1 + way] = children[left]
+        return at
+
+    def run(self, numbers: list[int], tested: int) -> int:
+        """Up to 7 neighbouring bits that as many as possible of the instructions fix; 0 if no bit helps."""
+        fixed = [sum(self.patterns[n].mask >> bit & 1 for n in numbers) for bit in range(32)]
+        fixed = [0 if tested >> bit & 1 else count for bit, count in enumerate(fixed)]
+        most = max(fixed)
+        if most < 2:
+            return 0
+        low, run = fixed.index(most), 0
+        for bit in range(low, min(low + 7, 32)):
+            if fixed[bit] != most:
+                break
+            run |= 1 << bit
+        return run
+
+    def chain(self, numbers: list[int]) -> int:
+        """A leaf: the most specific first, and what fits always last."""
+        at = len(self.chains)
+        self.chains += sorted(numbers, key=lambda n: -self.patterns[n].mask.bit_count()) + [0]
+        return LEAF | at
+
+
+def refuse_ambiguity(instructions: Iterable[Instruction]) -> None:
+    """Of two encodings that some word fits, one must be a special case of the other."""
+    ordered = list(instructions)
+    for n, one in enumerate(ordered):
+        for other in ordered[:n]:
+            a, b = one.pattern, other.pattern
+            both = a.mask & b.mask
+            if a.match & both == b.match & both and (a.mask == b.mask or both not in (a.mask, b.mask)):
+                raise DefinitionError(f"{one.name} {a.text!r} and {other.name} {b.text!r} can be the same word")
+
+
+@dataclass(frozen=True, eq=False)
+class Decoder(Value):
+    """The tree and the operands of all instructions of a guest, as tables; number 0 is the undefined instruction."""
+
+    instructions: tuple[Instruction, ...]
+    root: int
+    nodes: Table
+    chains: Table
+    masks: Table
+    matches: Table
+    filled: Table
+    handlers: Table
+    lengths: Table
+    rows: Table  # first operand of each instruction
+    constants: Table  # of each operand: its value if no bits say it, or what a primed register counts from
+    signs: Table  # its sign bit, or 0
+    dustbins: Table  # what stands for 0
+    relative: Table
+    places: Table  # offset in the record
+    sizes: Table
+    parts: Table  # first piece of each operand
+    shifts: Table
+    cuts: Table  # mask of the piece, shifted down
+    lifts: Table
+
+    def find(self, word: u64) -> u64:
+        """The number of the instruction that this word is."""
+        at = u64(self.root)
+        while at < LEAF:
+            test = u64(self.nodes[at])
+            at = u64(self.nodes[at + 1 + ((word >> (test & 0xFF)) & (test >> 8))])
+        at = at - LEAF
+        number = u64(self.chains[at])
+        while not self.fits(number, word):
+            at += 1
+            number = u64(self.chains[at])
+        return number
+
+    def fits(self, number: u64, word: u64) -> bool:
+        filled = u64(self.filled[number])
+        return (word & u64(self.masks[number])) == u64(self.matches[number]) and (
+            filled == 0 or (word & filled) != 0)
+
+    def write(self, number: u64, word: u64, pc: u64, record: u64) -> None:
+        """Put handler, length and operands of an instruction into the record at this host address."""
+        store(u64, record + Record.offset("handler"), u64(self.handlers[number]))
+        store(u8, record + Record.offset("length"), self.lengths[number])
+        operand, end = u64(self.rows[number]), u64(self.rows[number + 1])
+        while operand < end:
+            value = self.value(operand, word)
+            if self.relative[operand] != 0:
+                value = value + pc
+            if value == 0:
+                value = u64(self.dustbins[operand])
+            place = record + u64(self.places[operand])
+            if self.sizes[operand] == 1:
+                store(u8, place, u8(value))
+            else:
+                store(u64, place, value)
+            operand += 1
+
+    def value(self, operand: u64, word: u64) -> u64:
+        value = u64(self.constants[operand])
+        part, end = u64(self.parts[operand]), u64(self.parts[operand + 1])
+        while part < end:
+            value = value | ((word >> u64(self.shifts[part])) & u64(self.cuts[part])) << u64(self.lifts[part])
+            part += 1
+        sign = u64(self.signs[operand])
+        return (value ^ sign) - sign
+
+    def disassemble(self, word: int, address: int | None = None) -> str | None:
+        """Assembly text, or None for what is not an instruction."""
+        number = int(self.find(u64(word)))
+        return self.instructions[number - 1].show(word, address) if number else None
+
+
+def decoder(instructions: tuple[Instruction, ...], record: type[Record], number_of: Callable[[Handler], int],
+            undefined: int, shortest: int) -> Decoder:
+    """The tables for these instructions; `undefined` is the handler, and `shortest` the length, of all other words."""
+    refuse_ambiguity(instructions)
+    tree = Tree([Pattern("", 8 * shortest, 0, 0, 0, {}), *(i.pattern for i in instructions)])
+    rows, parts = [0, 0], [0]
+    operands: list[tuple[Instruction, Operand]] = []
+    pieces: list[Piece] = []
+    for instruction in instructions:
+        for operand in instruction.operands:
+            operands.append((instruction, operand))
+            pieces += instruction.pattern.fields[operand.source] if isinstance(operand.source, str) else ()
+            parts.append(len(pieces))
+        rows.append(len(operands))
+    kinds = [operand.kind for _, operand in operands]
+    return Decoder(
+        instructions, tree.root, Table(u32, tree.nodes), Table(u16, tree.chains),
+        Table(u32, [p.mask for p in tree.patterns]), Table(u32, [p.match for p in tree.patterns]),
+        Table(u32, [p.filled for p in tree.patterns]),
+        Table(u16, [undefined, *(number_of(i.handler) for i in instructions)]),
+        Table(u8, [p.width // 8 for p in tree.patterns]), Table(u16, rows),
+        Table(u64, [o.bias for _, o in operands]), Table(u64, [sign_of(i, o) for i, o in operands]),
+        Table(u8, [o.kind.dustbin if o.name in o.kind.targets else 0 for _, o in operands]),
+        Table(u8, [kind.relative for kind in kinds]), Table(u8, [record.offset(o.place) for _, o in operands]),
+        Table(u8, [kind.type.size for kind in kinds]), Table(u16, parts),
+        Table(u8, [p.low for p in pieces]), Table(u32, [(1 << p.width) - 1 for p in pieces]),
+        Table(u8, [p.to for p in pieces]))
+
+
+def sign_of(instruction: Instruction, operand: Operand) -> int:
+    """The sign bit of an operand, or 0."""
+    if not operand.signed or isinstance(operand.source, int):
+        return 0
+    return 1 << instruction.pattern.reach(operand.source)[1] - 1

@@ -1,0 +1,160 @@
+"""A virtual processor on our own engine: the Vcpu contract over the plain way and the threaded way."""
+
+import mmap
+from collections.abc import Callable
+from typing import Any
+
+from guesthouse.bits import u8, u64
+from guesthouse.engine import cpu as reasons
+from guesthouse.engine.build import Engine
+from guesthouse.engine.cpu import REPLIES, TLB_SETS, TLB_SIZE, TlbEntry
+from guesthouse.engine.op import Guest
+from guesthouse.engine.plain import Plain
+from guesthouse.engine.threaded import call
+from guesthouse.engine.vcpu import (
+    Breakpoint, Budget, Died, Exit, Halted, HostCall, MemoryRead, MemoryWrite, PortRead, PortWrite, RegisterRead,
+    RegisterWrite, Stopped, Window,
+)
+from guesthouse.errors import HouseBug
+from guesthouse.typed import Pointer, fill
+
+ROOM = 64 << 20  # address space for decoded blocks; only what is used becomes memory
+SLICE = 1 << 21  # instructions between two looks at whether someone wants us to stop
+ALL_ONES = (1 << 64) - 1
+COUNTERS = ("faults", "fills", "flushes", "invalidations", "builds", "lookups")
+
+
+class SoftVcpu:
+    """One processor. `engine` None: the plain way.
+
+    The board gives it memory (`Memory.install(vcpu.state)`) before the first run.
+    """
+
+    def __init__(self, guest: Guest, engine: Engine | None = None) -> None:
+        self.guest, self.engine = guest, engine
+        self.state: Any = guest.state.new()
+        self._stopping = False
+        self._executed = 0
+        self._pending = 0
+        fill(self.state.tlbs.address, u8(0xFF), u64(TLB_SIZE * TLB_SETS * TlbEntry.size))
+        self.state.use(u64(0), u64(0))
+        if engine is None:
+            self._run: Callable[[int], None] = Plain(guest, self.state).run
+        else:
+            self._attach(engine)
+
+    def _attach(self, engine: Engine) -> None:
+        """Hand the compiled code its tables and its room."""
+        import ctypes
+
+        state = self.state
+        self._room = mmap.mmap(-1, ROOM)
+        anchor = (ctypes.c_uint8 * ROOM).from_buffer(self._room)
+        self._anchor = anchor
+        state.room_start = state.room = u64(ctypes.addressof(anchor))
+        state.room_end = state.room_start + ROOM
+        state.record_size = u64(self.guest.record.size)
+        state.handlers = Pointer[u64](ctypes.addressof(engine.table))
+        state.ends = Pointer[u8](ctypes.addressof(engine.ends))
+        state.resync, state.advance = u64(engine.resync), u64(engine.advance)
+        where, run = state.where, engine.run
+
+        def compiled(budget: int) -> None:
+            state.budget = state.left = u64(budget)
+            run(where)
+
+        self._run = compiled
+
+    @property
+    def count(self) -> int:
+        """Instructions executed since the beginning."""
+        return self._executed
+
+    @property
+    def unfinished(self) -> bool:
+        """An instruction waits for its device; nothing may be injected before the next run has finished it."""
+        return int(self.state.replies_known) != 0
+
+    def stop(self) -> None:
+        """From any thread: make the run under way, or the next, return Stopped soon."""
+        self._stopping = True
+
+    def run(self, budget: int = 1 << 30) -> Exit:
+        """Execute up to `budget` instructions and say why it ended; sooner or later Stopped after stop()."""
+        state = self.state
+        while True:
+            if self._stopping:
+                self._stopping = False
+                return Stopped()
+            part = min(budget, SLICE)
+            state.exit = u64(reasons.NONE)
+            self._run(part)
+            executed = part - int(state.left)
+            self._executed += executed
+            budget -= executed
+            state.ticks = state.ticks + executed
+            reason = int(state.exit)
+            if reason != reasons.BUDGET or budget <= 0:
+                return self._exit(reason)
+
+    def call(self, name: str, argument: int) -> None:
+        """Call one of the guest's entry methods (Guest.calls) in this processor's way."""
+        self.state.exit = u64(reasons.NONE)
+        if self.engine is None:
+            call(self.state, getattr(type(self.state), name), u64(argument))
+        else:
+            self.engine.calls[name](self.state.where, argument)
+
+    def counters(self) -> dict[str, int]:
+        """What the engine has counted."""
+        return {"instructions": self._executed, **{n: int(getattr(self.state, n)) for n in COUNTERS}}
+
+    def _answer(self, value: int) -> None:
+        """Give the instruction that asked its value; it is run again with it."""
+        known = int(self.state.replies_known)
+        if self._pending:
+            known -= 1
+        if known >= REPLIES:
+            raise HouseBug(f"an instruction asked more than {REPLIES} devices")
+        self.state.replies[known] = u64(value)
+        self.state.replies_known = u64(known + 1)
+        self._pending = 1
+
+    def _exit(self, reason: int) -> Exit:
+        """The exit as the board sees it. What asks is answered with ones first, in case the board says nothing."""
+        state = self.state
+        address, size, value = int(state.exit_address), int(state.exit_size), int(state.exit_value)
+        if reasons.MEMORY_READ <= reason <= reasons.REGISTER_WRITE:
+            self._pending = 0
+            self._answer(ALL_ONES)
+        value &= (1 << size * 8) - 1 if size < 8 else ALL_ONES
+        match reason:
+            case reasons.BUDGET:
+                return Budget()
+            case reasons.MEMORY_READ:
+                return MemoryRead(self._answer, address, size)
+            case reasons.MEMORY_WRITE:
+                return MemoryWrite(address, size, value)
+            case reasons.PORT_READ:
+                return PortRead(self._answer, address, size)
+            case reasons.PORT_WRITE:
+                return PortWrite(address, size, value)
+            case reasons.REGISTER_READ:
+                return RegisterRead(self._answer, address, self._refuse)
+            case reasons.REGISTER_WRITE:
+                return RegisterWrite(address, value, self._refuse)
+            case reasons.HALTED:
+                return Halted()
+            case reasons.WINDOW:
+                return Window()
+            case reasons.BREAKPOINT:
+                return Breakpoint(int(state.pc))
+            case reasons.HOST_CALL:
+                return HostCall()
+            case reasons.DIED:
+                return Died(f"exception {int(state.fault)} could not be delivered at {int(state.pc):#x}")
+        raise HouseBug(f"the engine came back with {reason} at pc {int(state.pc):#x}")
+
+    def _refuse(self) -> None:
+        """The board does not have this register: the instruction gets the guest's exception."""
+        self.state.register_refused = u64(1)

@@ -1,0 +1,153 @@
+"""The threaded way: each handler is a machine-code function that ends by jumping to the next one.
+
+A handler takes (state, record, budget left) in registers (LLVM's preserve_none convention) and tail-calls its successor, so
+nothing is pushed and nothing returns until there is something that code in a block cannot do: find a block that the jump
+cache does not know (LOOKUP), look for exits and interrupts (LEFT), or give up a faulting instruction (ABANDONED).
+"""
+
+from typing import Any
+
+from guesthouse.bits import u64
+from guesthouse.engine.cpu import FAULT, NONE
+from guesthouse.engine.op import FALLS, LEAVES, Guest, Handler, Op
+from guesthouse.engine.processor import ABANDONED, LEFT, LOOKUP, enter
+from guesthouse.typed import Abandon
+from guesthouse.typed.emit import Emitter, Unit
+from guesthouse.typed.lower import Lower, compile_function
+from guesthouse.typed.values import Ref, Scalar
+
+SIGNATURE = "(ptr %cpu, ptr %record, i64 %left)"
+HEADER = f"define internal preserve_nonecc i64 {{}}{SIGNATURE} nounwind"
+
+
+class Threaded:
+    """Writes the handlers of one guest, or a share of them, into a unit."""
+
+    def __init__(self, guest: Guest) -> None:
+        self.guest = guest
+        self.unit = Unit(intrinsics={enter: call_handler})
+        self.emit("@abandon", abandon, end=ABANDONED)
+
+    def addresses(self, numbers: list[int]) -> None:
+        """The table `handlers`: the addresses of handlers @h0, @h1, … in this order."""
+        addresses = ", ".join(f"ptr @h{n}" for n in numbers)
+        self.unit.functions.append(f"@handlers = constant [{len(numbers)} x ptr] [{addresses}]")
+
+    def core(self) -> None:
+        """What exists once: the run loop and the handlers that stand at the edges of blocks."""
+        self.handler("@advance", Handler("advance", Op("advance", advance, ends=FALLS)), branches=True)
+        self.emit("@resync", resync, end=LOOKUP)
+        self.unit.functions.append("@edges = constant [2 x ptr] [ptr @advance, ptr @resync]")
+        pattern = {"cpu": Ref(self.guest.state, "%a0"), "guest": self.guest}
+        compile_function(self.unit, run, pattern, "@run")
+        for name in self.guest.calls:
+            pattern = {"cpu": pattern["cpu"], "method": getattr(self.guest.state, name), "argument": Scalar(u64, "%a1")}
+            compile_function(self.unit, call, pattern, f"@call_{name}")
+
+    def begin(self) -> tuple[Lower, Any, Any, Any]:
+        lower = Lower(self.unit, Emitter())
+        state, record = Ref(self.guest.state, "%cpu"), Ref(self.guest.record, "%record")
+        return lower, state, record, Scalar(u64, "%left")
+
+    def emit(self, name: str, body: Any, end: int) -> None:
+        """A function with a handler's signature that goes back to the run loop."""
+        lower, state, record, left = self.begin()
+        lower.call(body, [state, record, left], {})
+        lower.e.end(f"ret i64 {end}")
+        self.unit.functions.append(lower.e.text(HEADER.format(name)))
+
+    def handler(self, name: str, handler: Handler, branches: bool = False) -> None:
+        """One handler: its body, then the way on; the way out if it can be abandoned."""
+        lower, state, record, left = self.begin()
+        if handler.op.ends != FALLS:
+            lower.call(go_on, [state, record], {})
+        if handler.op.counts:
+            lower.call(count, [state, record, left], {})
+        arguments = [record] if branches else [lower.call(b, [state, record], {}) for b in handler.binds]
+        lower.call(handler.op.run, [state, *arguments], {})
+        if lower.e.open:
+            if handler.op.ends == LEAVES:
+                lower.call(leave, [state, left], {})
+                lower.e.end(f"ret i64 {LEFT}")
+            elif handler.op.ends == FALLS and not branches:
+                following = lower.e.op(f"getelementptr i8, ptr %record, i64 {self.guest.record.size}")
+                self.jump(lower, following, "%left")
+            else:
+                self.dispatch(lower, state, left)
+        if lower.raised:
+            lower.e.start("abandoned")
+            self.tail(lower, "@abandon", "%record", "%left")
+        self.unit.functions.append(lower.e.text(HEADER.format(name)))
+
+    def dispatch(self, lower: Lower, state: Any, left: Any) -> None:
+        """Go on at state.pc: straight to its block if the jump cache knows it."""
+        record, rest = lower.call(self.guest.state.next_block, [state, left], {}).items
+        known, unknown = lower.e.new_label("known"), lower.e.new_label("unknown")
+        lower.e.branch_if(lower.e.op(f"icmp eq i64 {record.text}, 0"), unknown, known)
+        lower.e.start(unknown)
+        lower.call(leave, [state, left], {})
+        lower.e.end(f"ret i64 {LOOKUP}")
+        lower.e.start(known)
+        self.jump(lower, lower.e.op(f"inttoptr i64 {record.text} to ptr"), rest.text)
+
+    def jump(self, lower: Lower, record: str, left: str) -> None:
+        target = lower.e.op(f"load ptr, ptr {record}, !tbaa !1")
+        self.tail(lower, target, record, left)
+
+    def tail(self, lower: Lower, target: str, record: str, left: str) -> None:
+        done = lower.e.op(f"musttail call preserve_nonecc i64 {target}(ptr %cpu, ptr {record}, i64 {left})")
+        lower.e.end(f"ret i64 {done}")
+
+
+def call_handler(lower: Lower, cpu: Any, record: Any, left: Any) -> Any:
+    """enter(): the one place where ordinary code calls a handler."""
+    place = lower.e.op(f"inttoptr i64 {record.text} to ptr")
+    target = lower.e.op(f"load ptr, ptr {place}, !tbaa !1")
+    args = f"ptr {lower.pointer(cpu)}, ptr {place}, i64 {left.text}"
+    return Scalar(u64, lower.e.op(f"call preserve_nonecc i64 {target}({args})"))
+
+
+# What handlers do besides their bodies, in typed Python. `cpu.start` is the pc of the block's first instruction.
+
+
+def run(cpu, guest):
+    """The entry for Python."""
+    cpu.run(guest)
+
+
+def call(cpu, method, argument) -> None:
+    """The entry for a method that the board calls."""
+    try:
+        method(cpu, argument)
+    except Abandon:
+        if cpu.exit == FAULT:
+            cpu.exit = u64(NONE)
+            cpu.deliver()
+
+
+def go_on(cpu, record) -> None:
+    """An instruction that ends its block begins with pc behind it."""
+    cpu.pc = cpu.start + u64(record.after)
+
+
+def count(cpu, record, left) -> None:
+    """The exact budget for an instruction that asks for the time: what its block has not yet executed is given back."""
+    cpu.left = left + u64(record.left)
+
+
+def leave(cpu, left) -> None:
+    cpu.left = left
+
+
+def abandon(cpu, record, left) -> None:
+    """As if this instruction had not begun."""
+    cpu.pc = cpu.start + u64(record.after) - u64(record.length)
+    cpu.left = left + u64(record.left)
+
+
+resync = abandon
+
+
+def advance(cpu, record) -> None:
+    """The end of a block that did not branch."""
+    cpu.pc = cpu.start + u64(record.after)
