@@ -1,0 +1,262 @@
+"""The PC: where each chip sits, which wire goes where, and what its firmware leaves behind for an operating system.
+
+One processor. Interrupts come through the I/O APIC and the local APIC, or through the pair of 8259s. Not there yet:
+a BIOS (kernels are loaded by the boot protocols that need none), HPET, VGA, keyboard, disks.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from guesthouse.bits import u64
+from guesthouse.clock import SECOND, Clock
+from guesthouse.engine.vcpu import RegisterRead, RegisterWrite, Window
+from guesthouse.errors import UserError
+from guesthouse.system.boards import x86
+from guesthouse.system.boards.board import SLICE, Board, VcpuFactory
+from guesthouse.system.chips.acpi_pm import AcpiPm, ResetPort
+from guesthouse.system.chips.i8042 import I8042, Port92
+from guesthouse.system.chips.i8254 import Pit
+from guesthouse.system.chips.i8259 import PicPair
+from guesthouse.system.chips.ioapic import IoApic
+from guesthouse.system.chips.kit import Line
+from guesthouse.system.chips.lapic import ApicBus, LocalApic
+from guesthouse.system.chips.mc146818 import Rtc
+from guesthouse.system.chips.pci.function import Bar, Function
+from guesthouse.system.chips.pci.host import PciHost
+from guesthouse.system.chips.port61 import Port61
+from guesthouse.system.chips.uart import Uart
+from guesthouse.system.chips.virtio.pci import VirtioPci
+from guesthouse.system.chips.virtio.rng import Rng
+from guesthouse.system.firmware import acpi, linux_x86, pvh
+from guesthouse.system.firmware.blob import Blob
+from guesthouse.system.firmware.linux_x86 import RAM, RESERVED, E820
+from guesthouse.system.memory import PAGE, Memory, OutsideRam
+from guesthouse.system.memory import Window as Place
+from guesthouse.trace import Trace
+
+HOLE, HOLE_END = 0xC000_0000, 1 << 32  # chips, not RAM
+VGA, BIOS, MIB = 0xA_0000, 0xE_0000, 1 << 20
+LEAST = 8 * MIB
+TSC_HZ = SECOND
+CR8 = 0x1_0000_0008  # how a processor asks for CR8, which is the local APIC's
+PIC_IRQS, SCI_IRQ, PCI_INPUTS = 16, acpi.SCI, range(16, 20)
+SERIALS = (acpi.Serial(0x3F8, 4), acpi.Serial(0x2F8, 3), acpi.Serial(0x3E8, 5), acpi.Serial(0x2E8, 7))
+RNG_SLOT = 2
+PVPANIC_PANICKED, PVPANIC_PORT = 1, 0x505
+
+
+class PcBoard(Board):
+    """A PC with `memory_bytes` of RAM. `epoch` is the UTC time, in Unix seconds, when it is switched on."""
+
+    def __init__(self, memory_bytes: int, clock: Clock, vcpu_factory: VcpuFactory, *, trace: Trace | None = None,
+                 epoch: int = 0, random_bytes: Callable[[int], bytes] = os.urandom, slice: int = SLICE) -> None:
+        size = memory_bytes // PAGE * PAGE
+        if size < LEAST:
+            raise UserError(f"A PC cannot run in {memory_bytes >> 10} KiB.", f"Give it {LEAST >> 20} MiB or more.")
+        self.low_end = min(size, HOLE)
+        self.high = size - self.low_end
+        ranges = [(0, VGA), (BIOS, self.low_end - BIOS)] + ([(HOLE_END, self.high)] if self.high else [])
+        super().__init__(Memory(ranges), clock, vcpu_factory, trace=trace, slice=slice)
+        self.tables = acpi.Pc(serials=SERIALS, pvpanic=PVPANIC_PORT)
+        self._wire_interrupts()
+        self._wire_timers(epoch)
+        self._wire_serials()
+        self._wire_power()
+        self._wire_pci(random_bytes)
+        self._leave_firmware()
+
+    # wiring
+
+    def _wire_interrupts(self) -> None:
+        self.bus = ApicBus()
+        self.lapic = LocalApic(
+            0, self.clock, self.bus, Line(self._set_intr), tsc=self._tsc, tsc_hz=TSC_HZ,
+            external=lambda: self.pics.acknowledge(), nmi=self._nmi, init=self.reset)
+        self.pics = PicPair(Line(lambda high: self.lapic.set_lint(0, high)))
+        self.ioapic = IoApic(self.bus.deliver)
+        self.bus.join_io(self.ioapic)
+        self.irqs = [Line(self._input(n)) for n in range(PIC_IRQS)]
+        self.plug(self.addresses, 0xFEE0_0000, self.lapic, "lapic")
+        self.plug(self.addresses, 0xFEC0_0000, self.ioapic, "ioapic")
+        self.plug(self.ports, 0x20, self.pics.master, "pic.master")
+        self.plug(self.ports, 0xA0, self.pics.slave, "pic.slave")
+        self.plug(self.ports, 0x4D0, self.pics.elcr, "pic.elcr")
+
+    def _input(self, n: int) -> Callable[[bool], None]:
+        """IRQ n reaches both kinds of controller; IRQ0 comes in at the I/O APIC's pin 2, as the MADT says."""
+        pin = {0: 2}.get(n, n)
+
+        def change(high: bool) -> None:
+            self.pics.set_input(n, high)
+            self.ioapic.set_input(pin, high)
+
+        return change
+
+    def _wire_timers(self, epoch: int) -> None:
+        self.pit = Pit(self.clock, self.irqs[0])
+        self.rtc = Rtc(self.clock, self.irqs[8], epoch=epoch)
+        speaker = Port61(self.clock, lambda gate: self.pit.set_gate(2, gate), lambda: self.pit.output(2))
+        self.plug(self.ports, 0x40, self.pit, "pit")
+        self.plug(self.ports, 0x61, speaker, "port61")
+        self.plug(self.ports, 0x70, self.rtc, "rtc")
+
+    def _wire_serials(self) -> None:
+        for n, (port, wire) in enumerate(zip(self.serial, SERIALS, strict=True)):
+            port.uart = Uart(self.irqs[wire.irq], port.emit)
+            self.plug(self.ports, wire.port, port.uart, f"uart{n}")
+
+    def _wire_power(self) -> None:
+        self.power = AcpiPm(self.clock, self.irqs[SCI_IRQ], power_off=self.power_off, s5=self.tables.s5)
+        self.plug(self.ports, self.tables.power_block, self.power, "acpi")
+        self.plug(self.ports, 0x92, Port92(self.reset), "port92")
+        keyboard = I8042(self.reset)
+        keyboard.trace_to(self.trace, "i8042")
+        for port, offset in ((0x60, 0), (0x64, 4)):
+            self.ports.add(port, 1, lambda _, size, at=offset: keyboard.read(at, size),  # type: ignore[misc]
+                           lambda _, size, value, at=offset: keyboard.write(at, size, value),  # type: ignore[misc]
+                           "i8042")
+        self.ports.add(0x80, 1, lambda offset, size: 0xFF, lambda offset, size, value: None, "post")
+        self.ports.add(PVPANIC_PORT, 1, lambda offset, size: PVPANIC_PANICKED, self._pvpanic, "pvpanic")
+
+    def _wire_pci(self, random_bytes: Callable[[int], bytes]) -> None:
+        self._bars: dict[tuple[Function, int], Place] = {}
+        self.pci = PciHost(self._remap)
+        self.plug(self.ports, 0xCF8, self.pci, "pci")
+        # Inside the PCI host's range, as on the PIIX3: a byte at CF9h is the reset port's.
+        reset = ResetPort(self.reset)
+        reset.trace_to(self.trace, "reset")
+        self._split_reset(reset)
+        self.pci_inputs = [Line(self._pci_input(pin)) for pin in PCI_INPUTS]
+        rng = VirtioPci(Rng(random_bytes), self.memory, self._pci_line(RNG_SLOT), refused=OutsideRam)
+        rng.trace_to(self.trace, "virtio_rng")
+        self.pci.plug(RNG_SLOT, rng)
+        self._place_bars(RNG_SLOT, rng)
+
+    def _split_reset(self, reset: ResetPort) -> None:
+        window, at = self.ports.find(0xCF8), self.tables.reset_port - 0xCF8
+        assert window is not None
+        read, write = window.read, window.write
+        window.read = lambda offset, size: reset.read(0, 1) if (offset, size) == (at, 1) else read(offset, size)
+
+        def write_one(offset: int, size: int, value: int) -> None:
+            if (offset, size) == (at, 1):
+                reset.write(0, 1, value)
+            else:
+                write(offset, size, value)
+
+        window.write = write_one
+
+    def _pci_input(self, pin: int) -> Callable[[bool], None]:
+        return lambda high: self.ioapic.set_input(pin, high)
+
+    def _pci_line(self, slot: int) -> Line:
+        """INTA of a slot, shared with others by being or-ed."""
+        return self.pci_inputs[acpi.interrupt_of(self.tables, slot, 0) - PCI_INPUTS[0]].source()
+
+    def _place_bars(self, slot: int, function: Function) -> None:
+        """Give each window an address, as firmware does, and switch them on."""
+        for n, bar in function.windows():
+            at = self._free_memory(bar.size)
+            self.pci.config_write(0, slot, 0, 0x10 + 4 * n, 4, at)
+        function.route(acpi.interrupt_of(self.tables, slot, 0))
+        self.pci.config_write(0, slot, 0, 0x04, 2, 0x2)
+
+    def _free_memory(self, size: int) -> int:
+        first, last = self.tables.pci_window
+        at = -(-first // size) * size
+        while not self.addresses.free(at, size):
+            at += size
+        if at + size - 1 > last:
+            raise UserError("The PCI window is full.", "Give the machine fewer devices.")
+        return at
+
+    def _remap(self, function: Function, n: int, bar: Bar, address: int | None) -> None:
+        """A window moved. Where something else answers, or RAM is, the guest's mistake has no effect."""
+        old = self._bars.pop((function, n), None)
+        space = self.ports if bar.io else self.addresses
+        if old is not None:
+            space.remove(old)
+        if address is not None and address + bar.size <= space.limit and space.free(address, bar.size):
+            self._bars[function, n] = space.add(
+                address, bar.size, lambda offset, size: function.bar_read(n, offset, size),
+                lambda offset, size, value: function.bar_write(n, offset, size, value), type(function).__name__)
+
+    def _leave_firmware(self) -> None:
+        """What a BIOS leaves behind: tables, an 8259 that reaches the processor (virtual wire mode), a level SCI."""
+        tables, self.rsdp = acpi.build(self.tables, BIOS)
+        self.memory.write(BIOS, tables)
+        self.lapic.write(0x0F0, 4, 0x1FF)
+        self.lapic.write(0x350, 4, 0x700)  # LINT0: ExtINT
+        self.lapic.write(0x360, 4, 0x400)  # LINT1: NMI
+        self.pics.elcr.write(SCI_IRQ >> 3, 1, 1 << (SCI_IRQ & 7))
+
+    # the processor
+
+    def _set_intr(self, high: bool) -> None:
+        self.state.intr = u64(high)
+
+    def _nmi(self) -> None:
+        self.state.nmi = u64(1)
+
+    def _tsc(self) -> int:
+        """The time-stamp counter at this moment: 1 GHz, plus what the guest has written to it."""
+        return self.clock.now() + int(self.state.tsc_offset) & (1 << 64) - 1
+
+    def wakes(self) -> bool:
+        return bool(self.state.nmi or self.state.intr and int(self.state.flags) & x86.IF)
+
+    def dead_halt(self) -> str | None:
+        return None if int(self.state.flags) & x86.IF else "halted for good, with interrupts off"
+
+    def in_kernel(self) -> bool:
+        return int(self.state.cpl) == 0
+
+    def window(self, exit: Window) -> None:
+        self.vcpu.call("inject", self.lapic.acknowledge())  # type: ignore[attr-defined]
+
+    def register_read(self, exit: RegisterRead) -> None:
+        value = self.lapic.tpr >> 4 if exit.number == CR8 else self.lapic.read_msr(exit.number)
+        if value is None:
+            exit.refuse()
+        else:
+            exit.reply(value)
+
+    def register_write(self, exit: RegisterWrite) -> None:
+        if exit.number == CR8:
+            self.lapic.tpr = exit.value << 4
+        elif not self.lapic.write_msr(exit.number, exit.value):
+            exit.refuse()
+
+    def _pvpanic(self, offset: int, size: int, value: int) -> None:
+        if value & PVPANIC_PANICKED:
+            self.watch.told()
+            self.die(f"kernel panic: {self.watch.text}")
+
+    def describe_state(self) -> list[str]:
+        return x86.describe(self.state, self.memory)
+
+    # what the outside may do
+
+    def press_power_button(self) -> bool:
+        self.post(self.power.press_power_button)
+        return True
+
+    def load_linux(self, kernel: bytes | str | Path, initrd: bytes | str | Path | None = None, cmdline: str = "", *,
+                   name: str = "") -> None:
+        """Get ready to start a kernel: a bzImage, or an ELF file with a PVH note."""
+        blob = Blob.of(kernel, name)
+        disk = b"" if initrd is None else Blob.of(initrd, "the initial ramdisk").data
+        loader = pvh.load if blob.data[:4] == b"\x7fELF" else linux_x86.load
+        entry = loader(self.memory, self.low_end, blob, disk, cmdline, self.memory_map(), self.rsdp)
+        x86.enter(self.state, entry)
+
+    def load_elf(self, file: bytes | str | Path) -> None:
+        """An ELF file with a PVH note, without a ramdisk or command line."""
+        self.load_linux(file)
+
+    def memory_map(self) -> list[E820]:
+        lines = [E820(0, VGA, RAM), E820(BIOS, MIB - BIOS, RESERVED), E820(MIB, self.low_end - MIB, RAM)]
+        return lines + ([E820(HOLE_END, self.high, RAM)] if self.high else [])

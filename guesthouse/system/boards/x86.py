@@ -1,0 +1,123 @@
+"""An x86 processor as a board sees it: set up to enter a program, and described when it has died (SDM 3A, 3.4 and 4.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from guesthouse.bits import u8, u16, u32, u64
+from guesthouse.system.boards.report import guarded, rows
+from guesthouse.system.firmware.linux_x86 import X86Entry
+from guesthouse.system.memory import Memory, OutsideRam
+
+IF = 0x200
+GENERAL = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{n}" for n in range(8, 16)))
+SEGMENTS = ("es", "cs", "ss", "ds", "fs", "gs")
+CR0_LONG, CR0_PROTECTED = 0x8000_0033, 0x0000_0033  # PG, NE, ET, MP, PE
+CR4_PAE = 0x20
+EFER_LONG = 0x500  # LME, LMA
+CODE_64, CODE_32, DATA, TASK = 0xA09B, 0xC09B, 0xC093, 0x008B  # bits 8 to 23 of a descriptor's upper half
+SELECTOR_CODE_64, SELECTOR_DATA, SELECTOR_CODE_32 = 0x10, 0x18, 0x20
+
+
+def enter(state: Any, entry: X86Entry) -> None:
+    """Put the processor where a boot protocol wants it: flat segments, interrupts off."""
+    state.cr0 = u64(CR0_LONG if entry.long_mode else CR0_PROTECTED)
+    state.cr3, state.cr4 = u64(entry.page_table), u64(CR4_PAE if entry.long_mode else 0)
+    state.efer = u64(EFER_LONG if entry.long_mode else 0)
+    for n, name in enumerate(SEGMENTS):
+        code = name == "cs"
+        access = (CODE_64 if entry.long_mode else CODE_32) if code else DATA
+        selector = (SELECTOR_CODE_64 if entry.long_mode else SELECTOR_CODE_32) if code else SELECTOR_DATA
+        set_segment(state.segments[n], selector, 0xFFFF_FFFF, access)
+    set_segment(state.tr, 0, 0xFFFF, TASK)
+    state.gdtr.base, state.gdtr.limit = u64(entry.gdt), u32(39)
+    state.idtr.base, state.idtr.limit = u64(0), u32(0)
+    for n, name in enumerate(GENERAL):
+        state.r[n] = u64(entry.registers.get(name, 0))
+    state.pc, state.flags, state.cpl = u64(entry.pc), u64(2), u8(0)
+    state.settle_mode()
+
+
+def set_segment(segment: Any, selector: int, limit: int, access: int) -> None:
+    segment.base, segment.limit = u64(0), u32(limit)
+    segment.access, segment.selector = u16(access), u16(selector)
+
+
+def describe(state: Any, memory: Memory) -> list[str]:
+    """Everything that helps to see why it died."""
+    lines = guarded(lambda: registers(state))
+    lines += ["", "page walk of rip:"] + guarded(lambda: walk(state, memory, int(state.pc)))
+    if int(state.cr2) != int(state.pc):
+        lines += ["page walk of cr2:"] + guarded(lambda: walk(state, memory, int(state.cr2)))
+    return lines + ["", "code at rip:"] + guarded(lambda: code(state, memory))
+
+
+def registers(state: Any) -> list[str]:
+    values = [(name, int(state.r[n])) for n, name in enumerate(GENERAL)]
+    values += [("rip", int(state.pc)), ("rflags", int(image())) if (image := getattr(state, "rflags", None))
+               else ("flags", int(state.flags))]
+    values += [(name, int(getattr(state, name))) for name in ("cr0", "cr2", "cr3", "cr4", "efer")]
+    values += [("fault", int(state.fault)), ("code", int(state.fault_code)), ("cpl", int(state.cpl))]
+    lines = rows(values)
+    for n, name in enumerate(SEGMENTS):
+        lines.append(segment_row(name, state.segments[n]))
+    lines += [segment_row("tr", state.tr), segment_row("ldtr", state.ldtr)]
+    return lines + [f"  {name:>8}      base {int(t.base):016x} limit {int(t.limit):08x}"
+                    for name, t in (("gdtr", state.gdtr), ("idtr", state.idtr))]
+
+
+def segment_row(name: str, s: Any) -> str:
+    return (f"  {name:>8} {int(s.selector):04x} base {int(s.base):016x} limit {int(s.limit):08x} "
+            f"access {int(s.access):04x}")
+
+
+def walk(state: Any, memory: Memory, address: int) -> Iterator[str]:
+    """The entries that translate a linear address, as 4-level paging reads them (SDM 3A, 4.5.4)."""
+    if not int(state.cr0) >> 31:
+        yield f"  {address:016x}: paging is off"
+        return
+    if not int(state.efer) >> 10 & 1:
+        yield f"  {address:016x}: not a 4-level walk; cr3 {int(state.cr3):x}"
+        return
+    table = int(state.cr3) & 0xF_FFFF_FFFF_F000
+    for shift, name in ((39, "PML4E"), (30, "PDPTE"), (21, "PDE"), (12, "PTE")):
+        entry = int.from_bytes(memory.read(table + (address >> shift & 511) * 8, 8), "little")
+        yield f"  {address:016x} {name:>5} at {table + (address >> shift & 511) * 8:012x}: {entry:016x} {bits(entry)}"
+        if not entry & 1 or entry & 0x80 and shift in (30, 21):
+            return
+        table = entry & 0xF_FFFF_FFFF_F000
+
+
+def bits(entry: int) -> str:
+    names = ((0, "P"), (1, "W"), (2, "U"), (5, "A"), (6, "D"), (7, "PS"), (8, "G"), (63, "XD"))
+    return " ".join(name for bit, name in names if entry >> bit & 1) or "not present"
+
+
+def translate(state: Any, memory: Memory, address: int) -> int | None:
+    """The guest-physical address, without any change to the guest."""
+    if not int(state.cr0) >> 31:
+        return address
+    table = int(state.cr3) & 0xF_FFFF_FFFF_F000
+    for shift in (39, 30, 21, 12):
+        entry = int.from_bytes(memory.read(table + (address >> shift & 511) * 8, 8), "little")
+        if not entry & 1:
+            return None
+        if shift == 12 or entry & 0x80 and shift < 39:
+            inside = (1 << shift) - 1
+            return entry & 0xF_FFFF_FFFF_F000 & ~inside | address & inside
+        table = entry & 0xF_FFFF_FFFF_F000
+    return None
+
+
+def code(state: Any, memory: Memory) -> list[str]:
+    pc = int(state.pc) + int(state.segments[1].base) * (int(state.code_bits) != 64)
+    at = translate(state, memory, pc)
+    if at is None:
+        return ["  not mapped"]
+    try:
+        found = memory.read(at, min(48, 4096 - at % 4096))
+    except OutsideRam:
+        return [f"  {at:x} is not RAM"]
+    return [f"  {pc:016x}  {found[i:i + 16].hex(' ')}" if i == 0 else " " * 20 + found[i:i + 16].hex(" ")
+            for i in range(0, len(found), 16)]
