@@ -223,6 +223,9 @@ class Float:
     def __float__(self) -> float:
         return self.v
 
+    def __int__(self) -> int:
+        return int(self.v)
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.v!r})"
 
