@@ -1,0 +1,351 @@
+"""Interrupts and exceptions: through the gates of the IDT into the handler (SDM 3A, 6).
+
+Also what happens between instructions: the interrupt line, NMI, the shadow of STI and MOV SS, single-stepping.
+Not modelled: task gates and 16-bit gates (they give #GP, as gates of a wrong type do), virtual-8086 mode, breakpoints
+of the debug registers. RF is never kept: it would only matter to those breakpoints.
+"""
+
+from guesthouse.bits import select, u8, u16, u32, u64, unlikely
+from guesthouse.engine.cpu import DIED, FAULT, NONE, WINDOW
+from guesthouse.system.cpu.x86.flags import IF, NT, RF, TF, VM
+from guesthouse.system.cpu.x86.paging import canonical
+from guesthouse.system.cpu.x86.segments import (
+    INTERRUPT_GATE, TRAP_GATE, Segmentation, access_of, base_of, dpl_of, fill_segment, is_code,
+)
+from guesthouse.system.cpu.x86.state import (
+    CS, RSP, SS, VECTOR_DB, VECTOR_DE, VECTOR_DF, VECTOR_GP, VECTOR_NMI, VECTOR_NP, VECTOR_PF, VECTOR_SS,
+    VECTOR_TS,
+)
+from guesthouse.system.cpu.x86.system_state import (
+    ACCESSED, BIG, CONFORMING, CR0_PE, LONG, PRESENT, SHADOW_SS, STEP,
+)
+from guesthouse.typed import Abandon, function
+
+WITH_CODE = 1 << 8 | 0x1F << 10 | 1 << 17 | 1 << 21  # the vectors that push an error code
+CONTRIBUTORY = 1 << VECTOR_DE | 0xF << VECTOR_TS
+FAULTING, TRAPPING, SOFTWARE, OUTSIDE = range(4)  # what an event is: decides RF, the check of DPL, the error code
+SINGLE_STEP = 1 << 14  # DR6.BS
+BUSY_TSS = 11
+
+
+def has(vectors: int, vector: u64):
+    """Whether a vector is in a static set."""
+    return vector < 64 and u64(vectors) >> vector & 1 != 0
+
+
+class Exceptions(Segmentation):
+    """Events and their delivery."""
+
+    # Delivery.
+
+    def deliver(self) -> None:
+        """Make cpu.fault the guest's exception."""
+        if self.fault == VECTOR_PF:
+            self.cr2 = self.fault_address
+        self.deliver_event(self.fault, self.fault_code, u64(FAULTING))
+
+    @function
+    def deliver_event(self, vector: u64, code: u64, kind: u64) -> None:
+        """Deliver, and what goes wrong on the way instead: a double fault, or shutdown (SDM 3A, 6.15, table 6-5)."""
+        while not self.delivered(vector, code, kind):
+            if vector == VECTOR_DF:
+                self.dead, self.exit = u64(1), u64(DIED)
+                return
+            second = self.fault
+            if second == VECTOR_PF:
+                self.cr2 = self.fault_address
+            worse = has(CONTRIBUTORY | 1 << VECTOR_PF, vector) and has(CONTRIBUTORY, second)
+            doubled = worse or vector == VECTOR_PF and second == VECTOR_PF
+            vector = select(doubled, u64(VECTOR_DF), second)
+            code = select(doubled, u64(0), self.fault_code)
+            kind = u64(FAULTING)
+
+    @function
+    def delivered(self, vector: u64, code: u64, kind: u64) -> bool:
+        """Try to enter the handler of an event that the program did not ask for."""
+        self.external = u64(1)
+        done = True
+        try:
+            self.enter(vector, code, kind)
+        except Abandon:
+            if self.exit != FAULT:  # a table or stack in device memory: there is no instruction to run again
+                self.fault, self.fault_code = u64(VECTOR_GP), u64(1)
+            self.exit = u64(NONE)
+            done = False
+        self.external = u64(0)
+        return done
+
+    @function
+    def enter(self, vector: u64, code: u64, kind: u64) -> None:
+        """Through the gate of a vector, or a fault; then nothing has changed but memory below the new stack."""
+        if self.long_mode():
+            self.enter_long(vector, code, kind)
+        elif self.cr0 & CR0_PE != 0:
+            self.enter_protected(vector, code, kind)
+        else:
+            self.enter_real(vector)
+        self.stepping, self.shadow = u64(0), u64(0)
+        self.settle_mode()
+
+    @function
+    def gate(self, vector: u64, kind: u64, size: u64) -> u64:
+        """The (low) eight bytes of an interrupt or trap gate, checked (SDM 3A, 6.12)."""
+        at = vector * size
+        names_gate = at_gate(vector)
+        if at + (size - 1) > u64(self.idtr.limit):
+            self.selector_fault(u64(VECTOR_GP), names_gate)
+        found = self.system_load(u64, self.idtr.base + at)
+        access = access_of(found)
+        if access & 0x1F != INTERRUPT_GATE and access & 0x1F != TRAP_GATE:
+            self.selector_fault(u64(VECTOR_GP), names_gate)
+        if kind == SOFTWARE and dpl_of(access) < u64(self.cpl):
+            self.selector_fault(u64(VECTOR_GP), names_gate)
+        if access & PRESENT == 0:
+            self.selector_fault(u64(VECTOR_NP), names_gate)
+        return found
+
+    @function
+    def handler_segment(self, selector: u64, width: u64) -> u64:
+        """The descriptor of a handler's code segment, checked; `width` is what L and D must be in IA-32e mode."""
+        if selector & 0xFFFC == 0:
+            self.selector_fault(u64(VECTOR_GP), u64(0))
+        found = self.descriptor(selector, u64(VECTOR_GP))
+        access = access_of(found)
+        if not is_code(access) or dpl_of(access) > u64(self.cpl):
+            self.selector_fault(u64(VECTOR_GP), selector)
+        if self.long_mode() and access & (LONG | BIG) != width:
+            self.selector_fault(u64(VECTOR_GP), selector)
+        if access & PRESENT == 0:
+            self.selector_fault(u64(VECTOR_NP), selector)
+        return self.set_type_bit(selector, found, u64(ACCESSED))
+
+    def inner_level(self, access: u64) -> u64:
+        """The privilege level that a code segment runs at when called from here."""
+        return select(access & CONFORMING != 0, u64(self.cpl), dpl_of(access))
+
+    def pushed_flags(self, kind: u64) -> u64:
+        """RFLAGS as the handler finds them: RF is set for faults (SDM 3B, 17.3.1.1)."""
+        return self.rflags() | select(kind == FAULTING, u64(RF), u64(0))
+
+    def enter_handler(self, level: u64, selector: u64, segment: u64, target: u64, gate: u64) -> None:
+        """Commit: CS, RIP, CPL and RFLAGS of the handler."""
+        fill_segment(self.segments[CS], selector & 0xFFFC | level, segment)
+        self.cpl = u8(level)
+        self.pc = target
+        masked = select(access_of(gate) & 1 == 0, u64(IF), u64(0))
+        self.flags = self.flags & ~(masked | TF | NT | RF | VM)
+
+    @function
+    def long_stack(self, level: u64, ist: u64) -> u64:
+        """The stack pointer for a handler at this level, from the TSS if it changes (SDM 3A, 6.14.4 and 6.14.5)."""
+        if ist == 0 and level == u64(self.cpl):
+            return self.r[RSP]
+        at = select(ist != 0, ist * 8 + 28, level * 8 + 4)
+        if at + 7 > u64(self.tr.limit) or self.tr.access & PRESENT == 0:
+            self.selector_fault(u64(VECTOR_TS), u64(self.tr.selector))
+        found = self.system_load(u64, self.tr.base + at)
+        if not canonical(found):
+            self.selector_fault(u64(VECTOR_SS), u64(0))
+        return found
+
+    @function
+    def enter_long(self, vector: u64, code: u64, kind: u64) -> None:
+        """SDM 3A, 6.14: gates of 16 bytes, an aligned stack, SS:RSP always pushed."""
+        low = self.gate(vector, kind, u64(16))
+        high = self.system_load(u64, self.idtr.base + vector * 16 + 8)
+        selector, target = low >> 16 & 0xFFFF, low & 0xFFFF | low >> 32 & 0xFFFF_0000 | high << 32
+        segment = self.handler_segment(selector, u64(LONG))
+        if not canonical(target):
+            self.selector_fault(u64(VECTOR_GP), u64(0))
+        level = self.inner_level(access_of(segment))
+        stack = self.long_stack(level, low >> 32 & 7) & ~u64(15)
+        coded = self.pushes_code(vector, kind)
+        self.push_frame(code, coded, self.pushed_flags(kind), level, stack)
+        if level != u64(self.cpl):
+            self.clear_segment(u64(SS), level)
+        self.r[RSP] = stack - select(coded, u64(48), u64(40))
+        self.enter_handler(level, selector, segment, target, low)
+
+    def pushes_code(self, vector: u64, kind: u64):
+        return has(WITH_CODE, vector) and kind == FAULTING
+
+    @function
+    def push_frame(self, code: u64, coded: bool, flags: u64, level: u64, stack: u64) -> None:
+        """The handler's frame, written with the handler's rights."""
+        was = self.cpl
+        self.act_at_level(u8(level))
+        try:
+            self.store(u64, stack - 8, u64(self.segments[SS].selector))
+            self.store(u64, stack - 16, self.r[RSP])
+            self.store(u64, stack - 24, flags)
+            self.store(u64, stack - 32, u64(self.segments[CS].selector))
+            self.store(u64, stack - 40, self.pc)
+            if coded:
+                self.store(u64, stack - 48, code)
+        except Abandon:
+            self.act_at_level(was)
+            raise Abandon
+        self.act_at_level(was)
+
+    def act_at_level(self, level: u8) -> None:
+        """Make the accesses that follow those of a privilege level."""
+        self.cpl = level
+        self.settle_privilege()
+
+    @function
+    def enter_protected(self, vector: u64, code: u64, kind: u64) -> None:
+        """SDM 3A, 6.12: 32-bit gates of 8 bytes; SS:ESP is pushed if the level changes."""
+        gate = self.gate(vector, kind, u64(8))
+        selector, target = gate >> 16 & 0xFFFF, gate & 0xFFFF | gate >> 32 & 0xFFFF_0000
+        segment = self.handler_segment(selector, u64(0))
+        level = self.inner_level(access_of(segment))
+        flags, coded = self.pushed_flags(kind), self.pushes_code(vector, kind)
+        if level != u64(self.cpl):
+            self.switch_stack(level, flags, code, coded)
+        else:
+            self.push_narrow(self.segments[SS].base, self.r[RSP], flags, code, coded)
+        self.enter_handler(level, selector, segment, target, gate)
+
+    @function
+    def switch_stack(self, level: u64, flags: u64, code: u64, coded: bool) -> None:
+        """To the stack that the 32-bit TSS names for an inner level."""
+        at = level * 8 + 4
+        if at + 5 > u64(self.tr.limit):
+            self.selector_fault(u64(VECTOR_TS), u64(self.tr.selector))
+        pointer = self.system_load(u32, self.tr.base + at)
+        selector = self.system_load(u16, self.tr.base + at + 4)
+        if selector & 0xFFFC == 0:
+            self.selector_fault(u64(VECTOR_TS), selector)
+        found = self.descriptor(selector, u64(VECTOR_TS))
+        self.check_stack(selector, found, level, u64(VECTOR_TS))
+        found = self.set_type_bit(selector, found, u64(ACCESSED))
+        was, old_selector, old_pointer = self.cpl, self.segments[SS].selector, self.r[RSP]
+        base = base_of(found)
+        self.act_at_level(u8(level))
+        try:
+            self.store(u32, base + (pointer - 4 & 0xFFFF_FFFF) & 0xFFFF_FFFF, u32(old_selector))
+            self.store(u32, base + (pointer - 8 & 0xFFFF_FFFF) & 0xFFFF_FFFF, u32(old_pointer))
+            self.push_narrow(base, pointer - 8, flags, code, coded)
+        except Abandon:
+            self.act_at_level(was)
+            raise Abandon
+        self.act_at_level(was)
+        fill_segment(self.segments[SS], selector, found)
+
+    @function
+    def push_narrow(self, base: u64, pointer: u64, flags: u64, code: u64, coded: bool) -> None:
+        """EFLAGS, CS, EIP and perhaps the error code, with 32 bits each."""
+        self.store(u32, base + (pointer - 4 & 0xFFFF_FFFF) & 0xFFFF_FFFF, u32(flags))
+        self.store(u32, base + (pointer - 8 & 0xFFFF_FFFF) & 0xFFFF_FFFF, u32(self.segments[CS].selector))
+        self.store(u32, base + (pointer - 12 & 0xFFFF_FFFF) & 0xFFFF_FFFF, u32(self.pc))
+        used = u64(12)
+        if coded:
+            self.store(u32, base + (pointer - 16 & 0xFFFF_FFFF) & 0xFFFF_FFFF, u32(code))
+            used = u64(16)
+        self.r[RSP] = pointer - used & 0xFFFF_FFFF
+
+    @function
+    def enter_real(self, vector: u64) -> None:
+        """SDM 3A, 20.1.4: the vector table holds far pointers of four bytes; FLAGS, CS and IP are pushed."""
+        if vector * 4 + 3 > u64(self.idtr.limit):
+            self.raise_fault(VECTOR_GP)
+        pointer = self.system_load(u32, self.idtr.base + vector * 4)
+        base, top = self.segments[SS].base, self.r[RSP]
+        self.store(u16, base + (top - 2 & 0xFFFF), u16(self.rflags()))
+        self.store(u16, base + (top - 4 & 0xFFFF), self.segments[CS].selector)
+        self.store(u16, base + (top - 6 & 0xFFFF), u16(self.pc - self.segments[CS].base))
+        self.set_rsp(top - 6)
+        self.segments[CS].selector = u16(pointer >> 16)
+        self.segments[CS].base = pointer >> 16 << 4
+        self.pc = (pointer >> 16 << 4) + (pointer & 0xFFFF)
+        self.flags = self.flags & ~u64(IF | TF | RF)
+
+    # Events that instructions and boards cause.
+
+    @function
+    def software_interrupt(self, vector: u64, kind: u64) -> None:
+        """INT n (kind 0), INT3 and INTO (1), INT1 (2: a trap that no privilege is needed for). pc is past it."""
+        if kind == 2:
+            self.deliver_event(vector, u64(0), u64(TRAPPING))
+        else:
+            self.enter(vector, u64(0), u64(SOFTWARE))
+
+    @function
+    def inject(self, vector: u64) -> None:
+        """An external interrupt, from the board while the processor stands (the exit WINDOW said that it may)."""
+        self.exit = u64(NONE)
+        self.deliver_event(vector, u64(0), u64(OUTSIDE))
+
+    # Between instructions.
+
+    def poll(self) -> None:
+        """What the engine asks after instructions that may have changed the answer, and at the start of a run."""
+        if unlikely((self.context & STEP) | self.dead != 0):
+            self.after_step()
+        if unlikely(self.intr | self.nmi != 0):
+            self.look_for_interrupts()
+
+    @function
+    def after_step(self) -> None:
+        """An instruction has ended that ran alone: the trap of RFLAGS.TF, the end of a shadow."""
+        if self.dead != 0:
+            self.exit = u64(DIED)
+        elif self.left != self.budget:  # else: a run begins
+            held = self.shadow == SHADOW_SS and self.shadow_armed == 0
+            if self.shadow_armed != 0:
+                self.shadow = u64(0)
+            self.shadow_armed = u64(self.shadow != 0)
+            if self.stepping != 0 and not held:
+                self.dr[6] = self.dr[6] | SINGLE_STEP
+                self.deliver_event(u64(VECTOR_DB), u64(0), u64(TRAPPING))
+            self.stepping = self.flags >> 8 & 1
+            if self.shadow == 0:
+                self.settle_privilege()
+
+    @function
+    def look_for_interrupts(self) -> None:
+        """NMI is delivered here; an enabled interrupt leaves to the board, which knows the vector."""
+        if self.exit != NONE or self.in_shadow():
+            return
+        if self.nmi != 0 and self.nmi_blocked == 0:
+            self.nmi, self.nmi_blocked = u64(0), u64(1)
+            self.deliver_event(u64(VECTOR_NMI), u64(0), u64(OUTSIDE))
+        elif self.intr != 0 and self.flags & IF != 0:
+            self.exit = u64(WINDOW)
+
+    def in_shadow(self):
+        """Whether one more instruction must come first; then the engine is told to stop after it."""
+        if self.shadow == 0:
+            return False
+        if self.shadow_armed == 0:
+            if self.pc != self.shadow_pc:
+                self.shadow = u64(0)
+                return False
+            self.shadow_armed = u64(1)
+            self.use(self.translations, self.mode() | STEP)
+        return True
+
+    def cast_shadow(self, kind: u64) -> None:
+        """Hold interrupts off until the instruction after this one is done. cpu.pc is there already."""
+        self.shadow, self.shadow_armed, self.shadow_pc = kind, u64(0), self.pc
+
+    # Ports.
+
+    @function
+    def check_io(self, port: u64, size: u64) -> None:
+        """#GP(0) unless CPL or the I/O permission bitmap of the TSS allows this port (SDM 1, 18.5)."""
+        if self.cr0 & CR0_PE == 0 or (u64(self.cpl) <= self.flags >> 12 & 3 and self.flags & VM == 0):
+            return
+        if self.tr.limit < 103 or self.tr.access & 0x1F != BUSY_TSS:
+            self.raise_fault(VECTOR_GP)
+        at = self.system_load(u16, self.tr.base + 102) + (port >> 3)
+        if at + 1 > u64(self.tr.limit):
+            self.raise_fault(VECTOR_GP)
+        barred = self.system_load(u16, self.tr.base + at) >> (port & 7)
+        if barred & (u64(1) << size) - 1 != 0:
+            self.raise_fault(VECTOR_GP)
+
+
+def at_gate(vector: u64) -> u64:
+    """An error code's index of a gate: the IDT bit set."""
+    return vector << 3 | 2
