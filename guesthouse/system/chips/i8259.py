@@ -216,6 +216,8 @@ class PicPair(Stateful):
         return {"master": self.master, "slave": self.slave, "elcr": self.elcr}
 
     def set_input(self, n: int, high: bool) -> None:
+        if n == CASCADE:
+            return  # there is no such wire: the slave is on it
         if n < 8:
             self.master.set_input(n, high)
         else:
