@@ -1,20 +1,22 @@
-"""The host's end of the agent that runs commands in a guest: a state machine, which does no input or output itself.
+"""The host's end of the agent that runs commands in a guest: a state machine that does no input or output.
 
-Three UARTs, all raw. Port 1 (ttyS1): standard output comes, standard input goes. Port 2 (ttyS2): standard error comes.
-Port 3 (ttyS3): lines of ASCII, both ways. A terminal's own bytes go over port 0, the console, past this class.
+Three UARTs, all raw. Port 1 (ttyS1): standard output comes, standard input goes. Port 2 (ttyS2): standard
+error comes. Port 3 (ttyS3): lines of ASCII, both ways. A terminal's bytes go over port 0, past this class.
 
-To the host:   ready VERSION          the agent listens; before it, nothing may be sent (the guest would echo it)
-               start ID PID           the command is about to be executed as the process (and group) PID
-               more ID SIZE           a chunk of standard input has been taken
-               exit ID STATUS         it ended, and all its output was sent before this line
-To the guest:  run ID MODE SCRIPT     MODE: null (no input), pipe (input follows on port 1), tty (at the console);
-                                      SCRIPT: cd, export, set -- and the words, quoted for the shell
-               signal PID NAME        to the command's process group
-               size ROWS COLUMNS      of the console's terminal
+To the host:   ready VERSION         the agent listens; nothing may be sent before (it would be echoed)
+               start ID PID          the command is about to be executed as the process (and group) PID
+               more ID SIZE          a chunk of standard input has been taken
+               exit ID STATUS        it ended, and all its output was sent before this line
+To the guest:  run ID MODE SCRIPT    MODE: null (no input), pipe (it follows on port 1), tty (at the console);
+                                     SCRIPT: cd, export, set -- and the words, quoted for the shell
+               signal PID NAME       to the command's process group
+               size ROWS COLUMNS     of the console's terminal
                poweroff, reboot
-Port 1, to the guest, per command in mode pipe: the line `stdin ID`, then chunks: a line with the length, and the bytes;
-length 0 is the end. At most WINDOW bytes are under way that `more` has not answered, for a guest's terminal layer
-drops what it cannot hold. One command at a time. STATUS is the shell's: 127 not found, 126 cannot run, 128+n signal n.
+
+Port 1, to the guest, per command in mode pipe: the line `stdin ID`, then chunks: a line with the length, then
+the bytes; length 0 is the end. At most WINDOW bytes are under way that no `more` has answered, for the guest's
+terminal layer drops what it cannot hold. One command at a time. STATUS is the shell's: 127 not found, 126
+cannot run, 128+n killed by signal n.
 """
 
 from __future__ import annotations
@@ -98,15 +100,24 @@ class Agent:
         """Whether a command runs."""
         return self._run is not None
 
-    def run(self, argv: Sequence[str | bytes], *, env: Mapping[str, str] | None = None, cwd: str | None = None,
-            stdin: bool = False, tty: bool = False) -> int:
+    def run(
+        self,
+        argv: Sequence[str | bytes],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        stdin: bool = False,
+        tty: bool = False,
+    ) -> int:
         """Starts a command, as soon as the agent is ready, and returns its number."""
         if self._run:
             raise WrongState(f"The guest still runs command {self._run.id}.", "Wait until it has ended.")
         script = prepare(argv, env or {}, cwd)
         if len(script) > LONGEST:
-            raise UserError(f"The command line has {len(script)} bytes, but the guest takes {LONGEST}.",
-                            "Pass what is long through standard input.")
+            raise UserError(
+                f"The command line has {len(script)} bytes, but the guest takes {LONGEST}.",
+                "Pass what is long through standard input.",
+            )
         self._last += 1
         mode = "tty" if tty else "pipe" if stdin else "null"
         self._run = _Run(self._last, mode)
@@ -154,7 +165,7 @@ class Agent:
         self._say(b"poweroff")
 
     def outgoing(self, port: int, limit: int | None = None) -> bytes:
-        """What the port's UART may have now; what it does not take must be offered to it again by the caller."""
+        """What the port's UART may have now: it is the caller's from here on, to be offered until taken."""
         if not self.ready:
             return b""
         queue = self._out.get(port)
@@ -179,7 +190,9 @@ class Agent:
     def _heard(self, line: bytes) -> list[Event]:
         words = re.fullmatch(rb"(ready|start|more|exit) (\d{1,9})(?: (\d{1,9}))?", line)
         if words is None:
-            return [Trouble(f"The guest said {line!r} where the agent speaks.")] if self.ready and line else []
+            return (
+                [Trouble(f"The guest said {line!r} where the agent speaks.")] if self.ready and line else []
+            )
         verb, number, value = words[1], int(words[2]), int(words[3] or 0)
         if verb == b"ready":
             return self._started_over(number)

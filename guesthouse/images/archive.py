@@ -1,7 +1,8 @@
-"""A client of a Debian archive: the signed Release, the Packages it vouches for, the packages those vouch for.
+"""A client of a Debian archive: the signed Release, the Packages it vouches for, the packages those vouch
+for.
 
-After the Debian repository format (wiki.debian.org/DebianRepository/Format) and deb822(5). The signature is gpgv's
-business. Not modelled: Packages diffs, components other than main, versions held back by apt's pins.
+After the Debian repository format (wiki.debian.org/DebianRepository/Format) and deb822(5). The signature is
+gpgv's business. Not modelled: Packages diffs, components other than main, versions held back by apt's pins.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import subprocess
 import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -25,7 +26,10 @@ from guesthouse.images.fetch import Expected, Progress
 from guesthouse.images.sources import Source, stanzas
 
 KEYRING = "GUESTHOUSE_DEBIAN_KEYRING"
-KEYRINGS = ("/usr/share/keyrings/debian-archive-keyring.gpg", "/usr/share/keyrings/debian-archive-keyring.pgp")
+KEYRINGS = (
+    "/usr/share/keyrings/debian-archive-keyring.gpg",
+    "/usr/share/keyrings/debian-archive-keyring.pgp",
+)
 RELEASE_LIMIT, INDEX_LIMIT = 1 << 24, 1 << 29
 UNCHECKED = "not checked"
 
@@ -57,7 +61,7 @@ class Archive:
     source: Source
     keyring: str | None = None
     progress: Progress = fetch.silent
-    warn: Callable[[str], None] = field(default=lambda sentence: None)
+    warn: Callable[[str], None] = fetch.unheard
 
     def url(self, path: str) -> str:
         """The address of a file of the archive."""
@@ -80,21 +84,27 @@ class Archive:
         self._judge(release)
         return release
 
-    def packages(self, release: Release, arch: str, names: Iterable[str] = (), match: str = "") -> list[Package]:
+    def packages(
+        self, release: Release, arch: str, names: Iterable[str] = (), match: str = ""
+    ) -> list[Package]:
         """The stanzas of main for these names, or whose name fits the pattern."""
         path = f"main/binary-{arch}/Packages"
         form = next((f for f in (".xz", ".gz", "") if path + f in release.files), None)
         if form is None:
-            raise NoSuchThing(f"The suite {self.source.suite} of {self.source.uri} has no packages for {arch}.",
-                              "Use a suite that has them (for riscv64: trixie or later).")
+            raise NoSuchThing(
+                f"The suite {self.source.suite} of {self.source.uri} has no packages for {arch}.",
+                "Use a suite that has them (for riscv64: trixie or later).",
+            )
         data = self._index(release, f"{path}{form}")
         return list(_packages(_inflated(data, form, path + form), names, match))
 
     def _index(self, release: Release, path: str) -> bytes:
         expected = release.files[path]
         if expected.size > INDEX_LIMIT:
-            raise UserError(f"{self.url(path)} is said to have {expected.size} bytes, which no index has.",
-                            "The mirror is broken: use another one.")
+            raise UserError(
+                f"{self.url(path)} is said to have {expected.size} bytes, which no index has.",
+                "The mirror is broken: use another one.",
+            )
         folder = f"dists/{self.source.suite}/"
         if release.fields.get("acquire-by-hash") == "yes":
             by_hash = f"{folder}{path.rsplit('/', 1)[0]}/by-hash/SHA256/{expected.sha256}"
@@ -110,15 +120,20 @@ class Archive:
     def _judge(self, release: Release) -> None:
         names = (release.fields.get("suite"), release.fields.get("codename"))
         if self.source.suite not in names and self.source.suite.split("/")[0] not in names:
-            raise UserError(f"{self.source.uri} answers for the suite {self.source.suite} with {' / '.join(map(str, names))}.",
-                            "The mirror is broken: use another one.")
+            other = " / ".join(map(str, names))
+            raise UserError(
+                f"{self.source.uri} answers for the suite {self.source.suite} with {other}.",
+                "The mirror is broken: use another one.",
+            )
         try:
             until = parsedate_to_datetime(release.fields.get("valid-until", ""))
         except ValueError:
             return
         if until < datetime.now(UTC):
-            self.warn(f"The index of {self.source.suite} was meant to be used until {until:%Y-%m-%d}: newer packages"
-                      " may exist.")
+            self.warn(
+                f"The index of {self.source.suite} was meant to be used until {until:%Y-%m-%d}: newer packages"
+                " may exist."
+            )
 
     def _signed(self, data: bytes, signature: bytes | None) -> tuple[bytes, str]:
         """The signed text alone (nothing around it counts), and who signed."""
@@ -126,12 +141,16 @@ class Archive:
         gpgv = shutil.which("gpgv")
         if not rings or not gpgv:
             lack = "no keyring is present" if gpgv else "gpgv is not installed"
-            self.warn(f"The signature of {self.source.uri} ({self.source.suite}) was not checked: {lack}. Checksums"
-                      " are checked all the same.")
+            self.warn(
+                f"The signature of {self.source.uri} ({self.source.suite}) was not checked: {lack}."
+                " Checksums are checked all the same."
+            )
             return (data if signature is not None else _between_armour(data)), f"{UNCHECKED}: {lack}"
         if signature == b"":
-            raise UserError(f"{self.source.uri} ({self.source.suite}) is not signed.",
-                            f"Use a mirror that is, or set {KEYRING}=none to do without.")
+            raise UserError(
+                f"{self.source.uri} ({self.source.suite}) is not signed.",
+                f"Use a mirror that is, or set {KEYRING}=none to do without.",
+            )
         return verified(gpgv, rings, data, signature, f"{self.source.uri} ({self.source.suite})")
 
     def _keyrings(self) -> list[bytes]:
@@ -146,7 +165,9 @@ class Archive:
         return [binary_key(k) for k in [*(key.encode() for key in keys), *files]]
 
 
-def verified(gpgv: str, rings: list[bytes], data: bytes, signature: bytes | None, name: str) -> tuple[bytes, str]:
+def verified(
+    gpgv: str, rings: list[bytes], data: bytes, signature: bytes | None, name: str
+) -> tuple[bytes, str]:
     """Runs gpgv, which hands back exactly what was signed."""
     with tempfile.TemporaryDirectory(prefix="guesthouse-") as folder:
         at = Path(folder)
@@ -156,14 +177,22 @@ def verified(gpgv: str, rings: list[bytes], data: bytes, signature: bytes | None
         for number, ring in enumerate(rings):
             (at / f"ring{number}").write_bytes(ring)
             command += ["--keyring", str(at / f"ring{number}")]
-        command += ["--output", str(at / "text"), str(at / "data")] if signature is None else [
-            str(at / "signature"), str(at / "data")]
-        told = subprocess.run(command, capture_output=True, check=False, timeout=60).stdout.decode(errors="replace")
+        command += (
+            ["--output", str(at / "text"), str(at / "data")]
+            if signature is None
+            else [str(at / "signature"), str(at / "data")]
+        )
+        told = subprocess.run(command, capture_output=True, check=False, timeout=60).stdout.decode(
+            errors="replace"
+        )
         good = re.findall(r"^\[GNUPG:\] GOODSIG \S+ (.*)$", told, re.M)
         if not good or "] BADSIG " in told:
             why = "it does not fit" if "] BADSIG " in told else "no key of the keyring made it"
-            raise UserError(f"The signature of {name} is not good: {why}.", "Update the package"
-                            f" debian-archive-keyring, or name another keyring with {KEYRING}, or use another mirror.")
+            raise UserError(
+                f"The signature of {name} is not good: {why}.",
+                "Update the package"
+                f" debian-archive-keyring, or name another keyring with {KEYRING}, or use another mirror.",
+            )
         return ((at / "text").read_bytes() if signature is None else data), good[0]
 
 
@@ -181,8 +210,11 @@ def binary_key(key: bytes) -> bytes:
 
 
 def _between_armour(data: bytes) -> bytes:
-    found = re.search(rb"-----BEGIN PGP SIGNED MESSAGE-----\r?\n(?:[^\r\n]+\r?\n)*\r?\n(.*?)-----BEGIN PGP SIGNATURE",
-                      data, re.S)
+    found = re.search(
+        rb"-----BEGIN PGP SIGNED MESSAGE-----\r?\n(?:[^\r\n]+\r?\n)*\r?\n(.*?)-----BEGIN PGP SIGNATURE",
+        data,
+        re.S,
+    )
     return re.sub(rb"^- ", b"", found[1], flags=re.M) if found else data
 
 
@@ -191,7 +223,11 @@ def _release(text: str, signature: str, name: str) -> Release:
     files = {}
     for line in fields.get("sha256", "").splitlines():
         words = line.split()
-        if len(words) == 3 and re.fullmatch("[0-9a-f]{64}", words[0]) and re.fullmatch("[0-9]{1,15}", words[1]):
+        if (
+            len(words) == 3
+            and re.fullmatch("[0-9a-f]{64}", words[0])
+            and re.fullmatch("[0-9]{1,15}", words[1])
+        ):
             files[words[2]] = Expected(int(words[1]), words[0])
     if not files:
         raise ImageError(name, "Debian suite", 0, "a Release with SHA256 sums", "Check the mirror's address.")
@@ -220,5 +256,10 @@ def _packages(text: bytes, names: Iterable[str], match: str) -> Iterator[Package
         path = stanza.get("filename", "")
         if not re.fullmatch("[0-9]{1,15}", size) or not re.fullmatch("[0-9a-f]{64}", sha256) or ".." in path:
             raise ImageError("Packages", "index", found.start(), "a stanza with Filename, Size and SHA256")
-        yield Package(stanza["package"], stanza.get("version", ""), path, Expected(int(size), sha256),
-                      stanza.get("depends", ""))
+        yield Package(
+            stanza["package"],
+            stanza.get("version", ""),
+            path,
+            Expected(int(size), sha256),
+            stanza.get("depends", ""),
+        )

@@ -1,4 +1,5 @@
-"""Reads Debian packages, deb(5): an ar archive whose `data.tar` holds the files. Nothing is unpacked onto the host.
+"""Reads Debian packages, deb(5): an ar archive whose `data.tar` holds the files. Nothing is unpacked onto
+the host.
 
 Members are read by name into memory, so no path in a package can lead anywhere. Not modelled: zstd, which
 Python's standard library lacks and Debian's own packages do not use.
@@ -18,6 +19,7 @@ from typing import BinaryIO, cast
 from guesthouse.errors import ImageError, NotSupportedHere
 
 MAGIC = b"!<arch>\n"
+BROKEN = (tarfile.TarError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, EOFError, ValueError)
 LARGEST = 1 << 28  # no file that we want is larger; guards against a small package with a huge file
 
 
@@ -57,40 +59,51 @@ def members(stream: BinaryIO, name: str) -> dict[str, Window]:
             raise ImageError(name, "Debian package", at, "the 60-byte header of an ar member")
         size = int(digits)
         if at + 60 + size > end:
-            raise ImageError(name, "Debian package", at + 48, f"a size of at most {end - at - 60}, for the file ends")
+            raise ImageError(
+                name, "Debian package", at + 48, f"a size of at most {end - at - 60}, for the file ends"
+            )
         found.setdefault(header[:16].decode("latin-1").rstrip(" /"), Window(stream, at + 60, size))
         at += 60 + size + size % 2
     return found
 
 
-def extract(package: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
-    """The regular files whose name (`boot/vmlinuz-6.1`, without `./`) is wanted."""
-    found: dict[str, bytes] = {}
+def extract(
+    package: Path,
+    wanted: Callable[[str], bool],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, bytes]:
+    """The regular files whose name (`boot/vmlinuz-6.1`, without `./`) is wanted; progress in bytes read."""
     with package.open("rb") as stream:
-        for name, size, data in _files(members(stream, package.name), package.name):
-            if not wanted(name):
-                continue
-            if size > LARGEST:
-                raise ImageError(package.name, "Debian package", 0, f"{name} to be smaller than {LARGEST} bytes")
-            found[name] = data()
-    return found
+        parts = members(stream, package.name)
+        name = next((n for n in parts if n.startswith("data.tar")), None)
+        if name is None:
+            raise ImageError(package.name, "Debian package", len(MAGIC), "a member data.tar")
+        window = parts[name]
+        try:
+            with tarfile.open(fileobj=_plain(window, name, package.name), mode="r|") as tar:
+                return dict(_files(tar, wanted, lambda: progress(window.at, window.size)))
+        except BROKEN as trouble:
+            raise ImageError(
+                package.name,
+                "Debian package",
+                window.start + window.at,
+                f"more of a sound {name} ({trouble})",
+            ) from trouble
 
 
-def _files(parts: dict[str, Window], package: str) -> Iterator[tuple[str, int, Callable[[], bytes]]]:
-    name = next((n for n in parts if n.startswith("data.tar")), None)
-    if name is None:
-        raise ImageError(package, "Debian package", len(MAGIC), "a member data.tar")
-    try:
-        with tarfile.open(fileobj=_plain(parts[name], name, package), mode="r|") as tar:
-            for info in tar:
-                if info.isreg():
-                    yield info.name.removeprefix("./"), info.size, lambda i=info: _content(tar, i)
-    except (tarfile.TarError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, EOFError, ValueError) as trouble:
-        where = parts[name].start + parts[name].at
-        raise ImageError(package, "Debian package", where, f"more of a sound {name} ({trouble})") from trouble
+def _files(
+    tar: tarfile.TarFile, wanted: Callable[[str], bool], tick: Callable[[], None]
+) -> Iterator[tuple[str, bytes]]:
+    for info in tar:
+        name = info.name.removeprefix("./")
+        if info.isreg() and wanted(name):
+            yield name, _content(tar, info)
+        tick()
 
 
 def _content(tar: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
+    if info.size > LARGEST:
+        raise ValueError(f"{info.name} has {info.size} bytes, more than {LARGEST}")
     stream = tar.extractfile(info)
     data = stream.read() if stream else b""
     if len(data) != info.size:
@@ -108,5 +121,7 @@ def _plain(window: Window, name: str, package: str) -> BinaryIO:
             return cast(BinaryIO, gzip.GzipFile(fileobj=source))
         case "data.tar.xz" | "data.tar.lzma":
             return cast(BinaryIO, lzma.LZMAFile(source))
-    raise NotSupportedHere(f"{package} is compressed in a way that this Python cannot read ({name}).",
-                           "Use a suite whose packages are compressed with xz, as Debian's are.")
+    raise NotSupportedHere(
+        f"{package} is compressed in a way that this Python cannot read ({name}).",
+        "Use a suite whose packages are compressed with xz, as Debian's are.",
+    )

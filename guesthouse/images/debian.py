@@ -1,6 +1,8 @@
-"""The guest `debian`: Debian's own kernel for virtual machines, busybox-static, and the modules that reach virtio.
+"""The guest `debian`: Debian's own kernel for virtual machines, busybox-static, and the modules that reach
+virtio.
 
-The kernel is handed over as its package has it. Its modules, of which few are wanted, come out of the same package.
+The kernel is handed over as its package has it. Its modules, of which few are wanted, come out of the same
+package.
 """
 
 from __future__ import annotations
@@ -12,13 +14,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from guesthouse.errors import ImageError, NoSuchThing
+from guesthouse.errors import ImageError, NoSuchThing, NotSupportedHere
 from guesthouse.images import deb, fetch, initramfs
 from guesthouse.images.archive import Archive, Package, Release
 
 KERNELS = {"amd64": "linux-image-cloud-amd64", "riscv64": "linux-image-riscv64"}
 BUSYBOX = "busybox-static"
-MODULES = ("virtio_mmio", "virtio_pci", "virtio_rng", "virtio_console")  # those that are built in are not found
+OLDEST_BUSYBOX = 1, 34  # the first whose shell has <( )
+MODULES = (
+    "virtio_mmio",
+    "virtio_pci",
+    "virtio_rng",
+    "virtio_console",
+)  # those that are built in are not found
 MODULE = re.compile(r"(?:usr/)?lib/modules/[^/]+/kernel/(?:.*/)?([^/]+)\.ko(\.xz|\.gz)?")
 KERNEL = re.compile(r"boot/(vmlinu[xz]-[A-Za-z0-9.+~_-]+)")
 
@@ -39,21 +47,38 @@ def choose(archive: Archive, arch: str) -> tuple[Release, list[Package]]:
     names = [KERNELS[arch], BUSYBOX]
     found = {p.name: p for p in archive.packages(release, arch, names, r"linux-image-[0-9][a-z0-9.+~-]*")}
     if missing := [name for name in names if name not in found]:
-        raise NoSuchThing(f"The suite {archive.source.suite} has no {' and no '.join(missing)} for {arch}.",
-                          "Use a suite that has (for riscv64: trixie or later), with GUESTHOUSE_DEBIAN_SUITE.")
+        raise NoSuchThing(
+            f"The suite {archive.source.suite} has no {' and no '.join(missing)} for {arch}.",
+            "Use a suite that has (for riscv64: trixie or later), with GUESTHOUSE_DEBIAN_SUITE.",
+        )
+    version = re.match(r"(?:\d+:)?(\d+)\.(\d+)", found[BUSYBOX].version)
+    if version and (int(version[1]), int(version[2])) < OLDEST_BUSYBOX:
+        raise NotSupportedHere(
+            f"The suite {archive.source.suite} has busybox {found[BUSYBOX].version}, which is too old"
+            " for the guest's scripts.",
+            "Set GUESTHOUSE_DEBIAN_SUITE=stable.",
+        )
     pointed = re.match(r"(linux-image-[^\s(,|]+)", found[KERNELS[arch]].depends)
     if not pointed or pointed[1] not in found:
-        raise NoSuchThing(f"The suite {archive.source.suite} lacks the package that {KERNELS[arch]} asks for.",
-                          "The mirror is being updated or is broken: try again, or use another one.")
+        raise NoSuchThing(
+            f"The suite {archive.source.suite} lacks the package that {KERNELS[arch]} asks for.",
+            "The mirror is being updated or is broken: try again, or use another one.",
+        )
     return release, [found[pointed[1]], found[BUSYBOX]]
 
 
-def unpack(kernel_package: Path, busybox_package: Path) -> Parts:
+def unpack(kernel_package: Path, busybox_package: Path, progress: fetch.Progress = fetch.silent) -> Parts:
     """Takes from the two packages what is kept of them."""
-    found = deb.extract(kernel_package, lambda name: bool(KERNEL.fullmatch(name) or _module(name)))
+    found = deb.extract(
+        kernel_package,
+        lambda name: bool(KERNEL.fullmatch(name) or _module(name)),
+        lambda done, total: progress("unpacking the kernel", done, total),
+    )
     kernels = [name for name in found if KERNEL.fullmatch(name)]
     if len(kernels) != 1:
-        raise ImageError(kernel_package.name, "kernel package", 0, "one file boot/vmlinuz-* or boot/vmlinux-*")
+        raise ImageError(
+            kernel_package.name, "kernel package", 0, "one file boot/vmlinuz-* or boot/vmlinux-*"
+        )
     kernel = kernels[0].removeprefix("boot/")
     available = {_module(name): (name, data) for name, data in found.items() if _module(name)}
     modules = _in_order({name: _plain(*at) for name, at in available.items()})
@@ -66,9 +91,12 @@ def unpack(kernel_package: Path, busybox_package: Path) -> Parts:
 
 
 def userland(folder: Path, version: str, modules: Iterable[str]) -> bytes:
-    """The initramfs, built from the kept files; cheap enough to be done each time, so it is never out of date."""
-    return initramfs.build((folder / "busybox").read_bytes(), version,
-                           {name: (folder / f"{name}.ko").read_bytes() for name in modules})
+    """The initramfs, built from the kept files: cheap enough to be done each time, so never out of date."""
+    return initramfs.build(
+        (folder / "busybox").read_bytes(),
+        version,
+        {name: (folder / f"{name}.ko").read_bytes() for name in modules},
+    )
 
 
 def _module(name: str) -> str:

@@ -1,7 +1,8 @@
 """Gets files over HTTP into the cache: streamed, bounded, checked, and either whole or not there at all.
 
-Written to a name of its own beside the target, synced, then renamed (POSIX rename is atomic), so two processes may
-fetch the same file at once and an interrupted one leaves nothing. Proxies and certificates are urllib's business.
+Written to a name of its own beside the target, synced, then renamed (POSIX rename is atomic), so two
+processes may fetch the same file at once and an interrupted one leaves nothing. Proxies and certificates
+are urllib's business.
 """
 
 from __future__ import annotations
@@ -45,6 +46,10 @@ def silent(what: str, done: int, total: int) -> None:
     """Progress that nobody watches."""
 
 
+def unheard(sentence: str) -> None:
+    """A warning that nobody hears."""
+
+
 def digest(file: Path) -> str:
     """The SHA-256 of a file."""
     with file.open("rb") as stream:
@@ -59,11 +64,15 @@ def host_trouble(path: Path) -> Iterator[None]:
     except OSError as trouble:
         place = trouble.filename or path
         if trouble.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(f"There is no room left for {path}.", "Free some space, or set GUESTHOUSE_CACHE to a"
-                            " folder on a larger disk.") from trouble
+            raise UserError(
+                f"There is no room left for {path}.",
+                "Free some space, or set GUESTHOUSE_CACHE to a folder on a larger disk.",
+            ) from trouble
         if trouble.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
-            raise UserError(f"The cache cannot be written: {place}: {trouble.strerror}.", "Make it writable, or set"
-                            " GUESTHOUSE_CACHE to a folder that is.") from trouble
+            raise UserError(
+                f"The cache cannot be written: {place}: {trouble.strerror}.",
+                "Make it writable, or set GUESTHOUSE_CACHE to a folder that is.",
+            ) from trouble
         raise UserError(f"{place}: {trouble.strerror or trouble}.") from trouble
 
 
@@ -123,8 +132,11 @@ def _check(url: str, expected: Expected, size: int, sha256: str) -> None:
     if size != expected.size:
         raise UserError(f"{url} broke off: {size} bytes came of {expected.size}.", again)
     if sha256 != expected.sha256:
-        raise UserError(f"{url} is not the file that the signed index names: its SHA-256 is {sha256}, but must be"
-                        f" {expected.sha256}.", again)
+        raise UserError(
+            f"{url} is not the file that the signed index names: its SHA-256 is {sha256}, but must be"
+            f" {expected.sha256}.",
+            again,
+        )
 
 
 def _blocks(url: str, limit: int) -> Iterator[bytes]:
@@ -136,17 +148,22 @@ def _blocks(url: str, limit: int) -> Iterator[bytes]:
             while block := answer.read(BLOCK):
                 done += len(block)
                 if done > limit:
-                    raise UserError(f"{url} is longer than the {limit} bytes that it may have.",
-                                    "The mirror is broken: use another one.")
+                    raise UserError(
+                        f"{url} is longer than the {limit} bytes that it may have.",
+                        "The mirror is broken: use another one.",
+                    )
                 yield block
             if promised is not None and done < promised:
                 raise UserError(f"{url} broke off: {done} bytes came of {promised}.", "Try again.")
     except urllib.error.HTTPError as trouble:
         raise (NoSuchThing if trouble.code in (404, 410) else UserError)(
             f"{url}: the server answered {trouble.code} {trouble.reason}.",
-            "Check the mirror's address and the suite, or use another mirror.") from trouble
+            "Check the mirror's address and the suite, or use another mirror.",
+        ) from trouble
     except http.client.HTTPException as trouble:
         raise UserError(f"{url} broke off: {trouble or type(trouble).__name__}.", "Try again.") from trouble
     except (OSError, ValueError) as trouble:
-        raise UserError(f"{url} cannot be reached: {getattr(trouble, 'reason', trouble)}.", "Check the network, the"
-                        " proxy settings and the mirror's address.") from trouble
+        raise UserError(
+            f"{url} cannot be reached: {getattr(trouble, 'reason', trouble)}.",
+            "Check the network, the proxy settings and the mirror's address.",
+        ) from trouble

@@ -1,7 +1,8 @@
 """Builds the guest's first file system: busybox, its applets' names, our scripts and a few kernel modules.
 
-The format is "newc" of the kernel's Documentation/driver-api/early-userspace/buffer-format.rst, uncompressed, for
-inflating costs more than reading. The same input gives the same bytes: sorted, all times 0, inodes counted.
+The format is "newc" of the kernel's Documentation/driver-api/early-userspace/buffer-format.rst,
+uncompressed, for inflating costs more than reading. The same input gives the same bytes: sorted, all times
+0, inodes counted.
 """
 
 from __future__ import annotations
@@ -14,9 +15,29 @@ from guesthouse.errors import ImageError
 from guesthouse.images.userland import FILES, INIT
 
 DIRECTORY, FILE, LINK, CHARACTER = 0o040000, 0o100000, 0o120000, 0o020000
-ROOMS = ("bin", "dev", "etc", "lib", "lib/guesthouse", "lib/modules", "mnt", "proc", "root", "run", "sys", "tmp",
-         "usr", "var")
-ALIASES = {"sbin": "bin", "usr/bin": "../bin", "usr/sbin": "../bin", "var/run": "../run", "etc/mtab": "/proc/mounts"}
+ROOMS = (
+    "bin",
+    "dev",
+    "etc",
+    "lib",
+    "lib/guesthouse",
+    "lib/modules",
+    "mnt",
+    "proc",
+    "root",
+    "run",
+    "sys",
+    "tmp",
+    "usr",
+    "var",
+)
+ALIASES = {
+    "sbin": "bin",
+    "usr/bin": "../bin",
+    "usr/sbin": "../bin",
+    "var/run": "../run",
+    "etc/mtab": "/proc/mounts",
+}
 
 
 @dataclass(frozen=True)
@@ -52,7 +73,9 @@ def _modules(folder: str, modules: Mapping[str, bytes]) -> Iterator[Entry]:
     needs = {name: _all_needed(name, modules) for name in modules}
     lines = (f"{name}.ko:{''.join(f' {other}.ko' for other in others)}\n" for name, others in needs.items())
     yield Entry(f"{folder}/modules.dep", FILE | 0o644, "".join(lines).encode())
-    named = (f"alias {alias} {name}\n" for name, data in modules.items() for alias in information(data, "alias"))
+    named = (
+        f"alias {alias} {name}\n" for name, data in modules.items() for alias in information(data, "alias")
+    )
     yield Entry(f"{folder}/modules.alias", FILE | 0o644, "".join(named).encode())
     for name, data in modules.items():
         yield Entry(f"{folder}/{name}.ko", FILE | 0o644, data)

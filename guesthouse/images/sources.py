@@ -1,7 +1,7 @@
 """Where the host's apt gets Debian from: one-line entries and deb822 stanzas, after sources.list(5).
 
-Only http and https, only binary packages with the component main. Not modelled: mirror lists, apt's proxy settings
-(urllib takes those of the environment), [check-valid-until=no] and its like.
+Only http and https, only binary packages with the component main. Not modelled: mirror lists, apt's proxy
+settings (urllib takes those of the environment), [check-valid-until=no] and its like.
 """
 
 from __future__ import annotations
@@ -50,15 +50,21 @@ def debian(sources: list[Source], os_release: str = "") -> tuple[Source | None, 
     main = [s for s in sources if not OFFSHOOT.search(s.suite)]
     likely = [s for s in main if s.uri.rstrip("/").endswith("/debian")] or main
     if fields.get("ID") != "debian":
-        likely = [s for s in likely if s.uri.rstrip("/").endswith("/debian")]  # others' suites are not Debian's
+        likely = [
+            s for s in likely if s.uri.rstrip("/").endswith("/debian")
+        ]  # others' suites are not Debian's
     if not likely:
         return None, None
     return likely[0], likely[0].suite if fields.get("ID") == "debian" else None
 
 
-def mirror(setting: str | None = None, environ: Mapping[str, str] = os.environ, etc: Path = Path("/etc/apt"),
-           os_release: Path = Path("/etc/os-release")) -> tuple[Source, str | None]:
-    """The archive to use, and the host's own suite if it is a Debian: the setting first, then what apt has."""
+def mirror(
+    setting: str | None = None,
+    environ: Mapping[str, str] = os.environ,
+    etc: Path = Path("/etc/apt"),
+    os_release: Path = Path("/etc/os-release"),
+) -> tuple[Source, str | None]:
+    """The archive to use (the setting first, then apt's), and the host's suite if it is a Debian."""
     try:
         release = os_release.read_text(errors="replace")
     except OSError:
@@ -67,13 +73,19 @@ def mirror(setting: str | None = None, environ: Mapping[str, str] = os.environ, 
     uri = setting or environ.get(MIRROR)
     if uri:
         if not re.match(r"https?://[^/\s]+", uri):
-            raise ConfigError("parameter mirror" if setting else f"environment variable {MIRROR}", "the mirror", uri,
-                              "the http or https address of a Debian archive, the folder that holds `dists`")
+            raise ConfigError(
+                "parameter mirror" if setting else f"environment variable {MIRROR}",
+                "the mirror",
+                uri,
+                "the http or https address of a Debian archive, the folder that holds `dists`",
+            )
         return Source(uri, suite or "stable", source.signed_by if source else ()), suite
     if source is None:
-        raise UserError("This host's apt has no Debian archive with http or https configured, so there is nowhere"
-                        " to fetch Debian from.", f"Set {MIRROR} to the address of a Debian archive (the folder that"
-                        " holds `dists`).")
+        raise UserError(
+            "This host's apt has no Debian archive with http or https configured, so there is nowhere"
+            " to fetch Debian from.",
+            f"Set {MIRROR} to the address of a Debian archive (the folder that holds `dists`).",
+        )
     return source, suite
 
 
@@ -91,10 +103,22 @@ def deb822(text: str) -> Iterator[Source]:
     for stanza in stanzas(text):
         words = {key: value.split() for key, value in stanza.items()}
         wanted = "deb" in words.get("types", ()) and "main" in words.get("components", ())
-        if not wanted or words.get("enabled", ["yes"])[:1] in (["no"], ["false"], ["0"], ["off"], ["without"]):
+        if not wanted or words.get("enabled", ["yes"])[:1] in (
+            ["no"],
+            ["false"],
+            ["0"],
+            ["off"],
+            ["without"],
+        ):
             continue
         signed = stanza.get("signed-by", "")
-        keys = (signed,) if "BEGIN PGP" in signed else tuple(re.split(r"[,\s]+", signed.strip())) if signed else ()
+        keys = (
+            (signed,)
+            if "BEGIN PGP" in signed
+            else tuple(re.split(r"[,\s]+", signed.strip()))
+            if signed
+            else ()
+        )
         yield from _usable(words.get("uris", []), words.get("suites", []), keys)
 
 

@@ -1,9 +1,11 @@
-"""The guest's own part: /init and the agent, in the busybox shell (POSIX sh, with busybox's `read -t` and `$'...'`).
+"""The guest's own part: /init and the agent, for busybox's shell (POSIX sh and `read -t`, `$'...'`, `<(
+)`).
 
 `agent.py` describes the lines that the two ends exchange. Parameters on the kernel's command line:
-guesthouse.run=shell|agent (a shell on the console beside the agent, or the agent alone), guesthouse.announce
-(print `guesthouse: userland up` first of all), guesthouse.exit=poweroff|respawn (what follows the shell's end),
-guesthouse.size=ROWSxCOLUMNS and guesthouse.term=NAME (of the terminal at the console).
+guesthouse.run=shell|agent (a shell on the console beside the agent, or the agent alone),
+guesthouse.announce (print `guesthouse: userland up` first of all), guesthouse.exit=poweroff|respawn (what
+follows the shell's end), guesthouse.size=ROWSxCOLUMNS and guesthouse.term=NAME (of the terminal at the
+console).
 """
 
 INIT = r"""#!/bin/sh
