@@ -12,15 +12,17 @@ if TYPE_CHECKING:
         ConfigError, DefinitionError, GuesthouseError, HouseBug, ImageError, NoSuchThing, NotSupportedHere,
         TimedOut, UserError, WrongState,
     )
-    from guesthouse.manager.machine import Completed, GuestDied, Machine
+    from guesthouse.manager.machine import Machine
+    from guesthouse.manager.outcome import CommandFailed, Completed, GuestDied, GuestGone
 
 __version__ = "0.1.0"
 __all__ = [
-    "Completed", "ConfigError", "DefinitionError", "GuestDied", "GuesthouseError", "HouseBug", "ImageError",
-    "Machine", "NoSuchThing", "NotSupportedHere", "TimedOut", "UserError", "WrongState", "__version__",
+    "CommandFailed", "Completed", "ConfigError", "DefinitionError", "GuestDied", "GuestGone", "GuesthouseError",
+    "HouseBug", "ImageError", "Machine", "NoSuchThing", "NotSupportedHere", "TimedOut", "UserError", "WrongState",
+    "__version__",
 ]
 
-_IN_MACHINE = ("Completed", "GuestDied", "Machine")
+_OUTCOMES = ("CommandFailed", "Completed", "GuestDied", "GuestGone")
 
 
 def __getattr__(name: str) -> Any:
@@ -28,8 +30,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'guesthouse' has no attribute {name!r}")
     import importlib
 
-    module = "guesthouse.manager.machine" if name in _IN_MACHINE else "guesthouse.errors"
-    return getattr(importlib.import_module(module), name)
+    room = "manager.machine" if name == "Machine" else "manager.outcome" if name in _OUTCOMES else "errors"
+    return getattr(importlib.import_module(f"guesthouse.{room}"), name)
 
 
 def __dir__() -> list[str]:

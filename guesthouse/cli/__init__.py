@@ -1,0 +1,1 @@
+"""The command line: `guesthouse` and its commands. Results go to stdout, progress and trouble to stderr."""

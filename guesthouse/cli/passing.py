@@ -1,0 +1,126 @@
+"""Passes standard input, output and exit statuses between us and what runs in a guest."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from guesthouse.cli.terminal import Attachment
+from guesthouse.errors import UserError
+from guesthouse.manager.outcome import Completed, GuestGone
+
+if TYPE_CHECKING:
+    from guesthouse.manager.commands import Command
+    from guesthouse.manager.machine import Machine
+
+GRACE = 5.0  # seconds that a command has to heed an interrupt
+
+
+class Outflow:
+    """One of our outputs. What cannot be written any more is remembered, and the rest dropped."""
+
+    def __init__(self, number: int, broken: Callable[[], object]) -> None:
+        self._number, self._broken = number, broken
+        self.wrong: OSError | None = None
+
+    def __call__(self, data: bytes) -> None:
+        while data and not self.wrong:
+            try:
+                data = data[os.write(self._number, data):]
+            except OSError as wrong:
+                self.wrong = wrong
+                self._broken()
+
+    def check(self) -> None:
+        if isinstance(self.wrong, BrokenPipeError):
+            raise self.wrong
+        if self.wrong:
+            raise UserError(f"The output cannot be written: {self.wrong.strerror}.",
+                            "Make room, or send it elsewhere.")
+
+
+def console(machine: Machine) -> int:
+    """Join the console until the guest ends (its status) or the user leaves (0)."""
+    commands = machine.commands
+    attachment = Attachment(machine.console, commands.resize, userland_is_ours=lambda: commands.ready)
+    return machine.wait() if attachment.join() else 0
+
+
+def command_on_console(machine: Machine, argv: tuple[str, ...]) -> int:
+    """Run a command with the guest's console as its terminal, joined to ours."""
+    machine.commands.wait_until_ready(None)
+    command = machine.commands.start(argv, tty=True, stdout=_ignore, stderr=_ignore)
+    command.wait_for_start()
+    attachment = Attachment(machine.console, machine.commands.resize)
+    threading.Thread(target=_finish, args=(command, attachment), daemon=True).start()
+    return _status(machine, command) if attachment.join() else 128 + signal.SIGHUP
+
+
+def command(machine: Machine, argv: tuple[str, ...]) -> int:
+    """Run a command with our standard input, output and error."""
+    started: list[Command] = []
+
+    def give_up() -> None:
+        for one in started:
+            one.signal("KILL")
+
+    out, err = Outflow(1, give_up), Outflow(2, give_up)
+    sys.stdout.flush()
+    started.append(machine.commands.start(argv, stdin=True, stdout=out, stderr=err))
+    threading.Thread(target=_feed, args=(started[0],), name="guesthouse stdin", daemon=True).start()
+    status = _wait(machine, started[0])
+    out.check()
+    err.check()
+    return status
+
+
+def command_collected(machine: Machine, argv: tuple[str, ...]) -> Completed:
+    """Run a command with our standard input, and keep its output."""
+    out, err = bytearray(), bytearray()
+    started = machine.commands.start(argv, stdin=True, stdout=out.extend, stderr=err.extend)
+    threading.Thread(target=_feed, args=(started,), name="guesthouse stdin", daemon=True).start()
+    return Completed(argv, _wait(machine, started), bytes(out), bytes(err))
+
+
+def _wait(machine: Machine, command: Command) -> int:
+    """Ctrl-C goes to the command; a second one, or one that it does not heed, is for us."""
+    try:
+        return _status(machine, command)
+    except KeyboardInterrupt:
+        if not command.started:
+            raise
+        command.signal("INT")
+        command.wait(GRACE)
+        return 128 + signal.SIGINT
+
+
+def _status(machine: Machine, command: Command) -> int:
+    try:
+        return command.wait()
+    except GuestGone:
+        return machine.wait()  # the command switched the guest off
+
+
+def _feed(command: Command) -> None:
+    try:
+        while data := os.read(0, 1 << 16):
+            command.write(data)
+    except (OSError, UserError):
+        pass  # no standard input, or nobody is left to read it
+    command.close()
+
+
+def _finish(command: Command, attachment: Attachment) -> None:
+    try:
+        command.wait()
+    except UserError:
+        pass  # whoever waits for the status hears of it
+    attachment.finish()
+
+
+def _ignore(data: bytes) -> None:
+    """A command at the console has no output of its own."""

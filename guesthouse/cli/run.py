@@ -1,0 +1,146 @@
+"""`guesthouse run`: boot a guest and join its console, or run one command in it."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from guesthouse.cli import trouble
+from guesthouse.cli.values import Duration, Size
+
+if TYPE_CHECKING:
+    from guesthouse.cli.progress import Narrator
+    from guesthouse.manager.config import Config
+    from guesthouse.manager.machine import Machine
+
+HELP = """Boot GUEST and join this terminal to its console; with a COMMAND, run that in it instead.
+
+The console: every key goes to the guest, Ctrl-C too; `poweroff` in the guest ends this command. Ctrl-A x leaves and
+switches the machine off, Ctrl-A Ctrl-A types a Ctrl-A. If standard input is not a terminal, it is typed at the
+guest's prompt, and its end ends the guest's shell.
+
+A COMMAND gets our standard input; its output, error output and exit status are passed on. If both standard input and
+output are terminals (or with -t) it runs on the guest's console as its terminal; -T says never.
+
+\b
+Examples:
+  guesthouse run debian
+  guesthouse run debian --arch riscv64 --memory 1G
+  guesthouse run debian -- sh -c 'uname -a; nproc'
+  tar c . | guesthouse run debian -- tar t
+  guesthouse run debian --kernel bzImage --append "loglevel=8"
+"""
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the options say beyond the machine itself."""
+
+    command: tuple[str, ...]
+    tty: bool
+    timeout: float | None
+    stats: bool
+    json: bool
+
+
+@click.command(help=HELP, short_help="Boot a guest: a shell on this terminal, or one command.")
+@click.argument("guest")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@click.option("--memory", "-m", type=Size(), default="512M", show_default=True, help="The machine's RAM.")
+@click.option("--arch", type=click.Choice(["amd64", "riscv64"]), default="amd64", show_default=True,
+              help="Its instruction set.")
+@click.option("--timeout", type=Duration(), help="Switch it off after this time, as in 60s (status 124 or 5).")
+@click.option("--kernel", type=click.Path(), metavar="FILE", help="A kernel of your own.")
+@click.option("--initrd", type=click.Path(), metavar="FILE", help="A first file system of your own.")
+@click.option("--append", default="", metavar="TEXT", help="More for the kernel's command line.")
+@click.option("--tty/--no-tty", "-t/-T", default=None, help="Run COMMAND on the guest's console, or do not.")
+@click.option("--way", type=click.Choice(["plain", "threaded"]), help="How instructions run; plain is slow.")
+@click.option("--time", type=click.Choice(["real", "virtual"]), default="real", show_default=True,
+              help="virtual: by instructions executed, the same in each run.")
+@click.option("--trace", metavar="NAMES@START",
+              help="Print events to stderr, as in uart,pc.*@1000000 (from that instruction on).")
+@click.option("--stats", is_flag=True, help="Print the counters at the end, to stderr.")
+@click.option("--json", is_flag=True, help="Print COMMAND's result as one JSON object.")
+def run(guest: str, command: tuple[str, ...], tty: bool | None, timeout: float | None, stats: bool, json: bool,
+        **machine: Any) -> int:
+    """The command; its help is HELP."""
+    terminals = sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
+    on_terminal = bool(command) and not json and (terminals if tty is None else tty)
+    wishes = Wishes(command, on_terminal, timeout, stats, json)
+    return trouble.status_of(lambda: perform(guest, machine, wishes), command=bool(command))
+
+
+def perform(guest: str, options: dict[str, Any], wishes: Wishes) -> int:
+    from guesthouse.cli.progress import Narrator
+    from guesthouse.manager.config import config
+    from guesthouse.trace import value
+
+    if wishes.json and not wishes.command:
+        raise click.UsageError("--json needs a COMMAND: a console has no result.")
+    described = config("guesthouse run", guest, **options)
+    began = time.monotonic()
+    with Narrator() as narrator:
+        machine = boot(described, wishes, narrator)
+    with machine:
+        try:
+            return attend(machine, wishes, began)
+        finally:
+            machine.stop()
+            if wishes.stats or value("stats"):
+                print_statistics(machine, time.monotonic() - began)
+
+
+def boot(described: Config, wishes: Wishes, narrator: Narrator) -> Machine:
+    """Fetch, compile, build and switch on."""
+    from guesthouse.manager.building import Announce
+    from guesthouse.manager.machine import Machine
+
+    return Machine.of(described, extra=userland(wishes), timeout=wishes.timeout,
+                      announce=Announce(narrator, narrator.warn))
+
+
+def userland(wishes: Wishes) -> str:
+    """What our userland is told on the kernel's command line: its task, and what this terminal is like."""
+    import os
+    import re
+
+    from guesthouse.cli import terminal
+
+    words = ["quiet", "guesthouse.run=agent"] if wishes.command else []
+    if found := terminal.size():
+        words.append(f"guesthouse.size={found[0]}x{found[1]}")
+    term = os.environ.get("TERM", "dumb") if os.isatty(0) else "dumb"
+    if re.fullmatch(r"[A-Za-z0-9.+-]+", term):
+        words.append(f"guesthouse.term={term}")
+    return " ".join(words)
+
+
+def attend(machine: Machine, wishes: Wishes, began: float) -> int:
+    """Do what the machine was started for; the exit status."""
+    from guesthouse.cli import passing
+
+    if not wishes.command:
+        return passing.console(machine)
+    if wishes.tty:
+        return passing.command_on_console(machine, wishes.command)
+    if not wishes.json:
+        return passing.command(machine, wishes.command)
+    done = passing.command_collected(machine, wishes.command)
+    result = {"status": done.returncode, "stdout": done.stdout, "stderr": done.stderr,
+              "seconds": round(time.monotonic() - began, 3), "statistics": machine.statistics()}
+    click.echo(json.dumps(result, indent=1))
+    return done.returncode
+
+
+def print_statistics(machine: Machine, seconds: float) -> None:
+    counted = machine.statistics()
+    width = max((len(name) for name in counted), default=0)
+    click.echo("\n".join(f"{name:{width}}  {count:,}" for name, count in counted.items()), err=True)
+    instructions = counted.get("instructions", 0)
+    rate = f", {instructions / seconds / 1e6:.0f} million instructions a second" if instructions else ""
+    click.echo(f"{seconds:.2f} s from start to end{rate}", err=True)

@@ -1,0 +1,67 @@
+"""What a machine is made of: the description that a user gives, checked before anything is built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from guesthouse.errors import ConfigError, NoSuchThing, UserError
+from guesthouse.manager import units
+from guesthouse.trace import Trace, value
+
+ARCHITECTURES, WAYS, TIMES = ("amd64", "riscv64"), ("plain", "threaded"), ("real", "virtual")
+LEAST, MOST = 16 << 20, 64 << 30
+
+
+@dataclass(frozen=True)
+class Config:
+    """A machine. `kernel` and `initrd` replace the guest's own; `append` is added to its command line."""
+
+    guest: str = "debian"
+    arch: str = "amd64"
+    memory: int = 512 << 20
+    way: str = "threaded"
+    time: str = "real"
+    kernel: Path | None = None
+    initrd: Path | None = None
+    append: str = ""
+    trace: str = ""
+
+
+def config(where: str, guest: str = "debian", *, memory: int | str = "512M", arch: str | None = None,
+           way: str | None = None, time: str = "real", kernel: Path | str | None = None,
+           initrd: Path | str | None = None, append: str = "", trace: str | None = None) -> Config:
+    """The checked description; `where` says in errors where it came from."""
+    found = units.size(memory) if isinstance(memory, str) else memory
+    if found is None:
+        raise ConfigError(where, "memory", memory, units.SIZES)
+    if not LEAST <= found <= MOST:
+        raise ConfigError(where, "memory", memory, f"{units.size_text(LEAST)} to {units.size_text(MOST)}")
+    told = trace if trace is not None else str(value("trace"))
+    Trace.parse(told)
+    return Config(
+        guest=guest, arch=_one_of(where, "arch", arch or "amd64", ARCHITECTURES), memory=found,
+        way=_one_of(where, "way", way or str(value("way")), WAYS), time=_one_of(where, "time", time, TIMES),
+        kernel=_file(where, "kernel", kernel), initrd=_file(where, "initrd", initrd), append=append, trace=told,
+    )
+
+
+def _one_of(where: str, key: str, given: str, allowed: tuple[str, ...]) -> str:
+    if given not in allowed:
+        raise ConfigError(where, key, given, " or ".join(allowed))
+    return given
+
+
+def _file(where: str, key: str, given: Path | str | None) -> Path | None:
+    if given is None:
+        return None
+    path = Path(given).expanduser()
+    if not path.exists():
+        raise NoSuchThing(f"{where}: there is no file {path}, which is to be the {key}.", "Check the path.")
+    if not path.is_file():
+        raise UserError(f"{where}: {path}, which is to be the {key}, is not a file.", "Give a file.", exit_status=2)
+    try:
+        path.open("rb").close()
+    except OSError as wrong:
+        raise UserError(f"{where}: {path} cannot be read: {wrong.strerror}.", "Check its permissions.") from wrong
+    return path

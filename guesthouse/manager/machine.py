@@ -1,0 +1,324 @@
+"""A system virtual machine as its user knows it: started, asked, stepped, switched off.
+
+The board runs in a thread of its own; compiled code releases Python's lock there. What others want of the guest
+while it runs is done between two slices, in that thread.
+"""
+
+from __future__ import annotations
+
+import enum
+import threading
+import time as host_time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from guesthouse.errors import GuesthouseError, TimedOut
+from guesthouse.manager import building
+from guesthouse.manager.commands import Command, Commands
+from guesthouse.manager.config import Config, config
+from guesthouse.manager.console import Console
+from guesthouse.manager.outcome import CommandFailed, Completed, GuestDied, GuestGone
+from guesthouse.manager.view import Cpu, Memory
+from guesthouse.system.boards.board import Died, Outcome, OutOfTime, PoweredOff, Reset, Stopped
+
+T = TypeVar("T")
+
+
+class State(enum.Enum):
+    """Where a machine is in its life."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    OFF = "off"
+
+
+class Machine:
+    """A whole computer. Make one with `Machine.run`; as a context manager it is switched off at the end."""
+
+    def __init__(self, description: Config, parts: building.Parts, announce: building.Announce) -> None:
+        self.config = description
+        self._parts, self._announce = parts, announce
+        self._changed = threading.Condition()
+        self._state, self._wish = State.PAUSED, State.PAUSED
+        self._steps = 0
+        self._jobs: deque[Callable[[], None]] = deque()
+        self._failure: BaseException | None = None
+        self._outcome: Outcome | None = None
+        self._counted: dict[str, int] = {}
+        self._alarm: threading.Timer | None = None
+        self.console = Console(self._type)
+        self.commands = Commands()
+        self.memory = Memory(self)
+        self._board = self._new_board()
+        self.cpu = [Cpu(self)]
+        self._thread = threading.Thread(target=self._live, name=f"guesthouse {description.guest}", daemon=True)
+
+    # Its life.
+
+    @classmethod
+    def run(cls, guest: str = "debian", *, memory: int | str = "512M", arch: str | None = None,
+            way: str | None = None, kernel: Path | str | None = None, initrd: Path | str | None = None,
+            append: str = "", timeout: float | None = None, time: str = "real", trace: str | None = None) -> Self:
+        """Switch on a machine with this guest. After `timeout` seconds of life it is switched off."""
+        described = config("Machine.run", guest, memory=memory, arch=arch, way=way, kernel=kernel, initrd=initrd,
+                           append=append, time=time, trace=trace)
+        return cls.of(described, timeout=timeout)
+
+    @classmethod
+    def of(cls, described: Config, *, extra: str = "", timeout: float | None = None,
+           announce: building.Announce = building.silent) -> Self:
+        """Switch on the machine that is described; `extra` is for its userland, `announce` hears of long work."""
+        machine = cls(described, building.parts(described, extra, announce), announce)
+        machine._thread.start()
+        machine.resume()
+        if timeout is not None:
+            machine._alarm = threading.Timer(timeout, machine._time_is_up, [timeout])
+            machine._alarm.daemon = True
+            machine._alarm.start()
+        return machine
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, wrong: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.stop()
+
+    @property
+    def state(self) -> str:
+        """`running`, `paused` or `off`."""
+        return self._state.value
+
+    def pause(self) -> None:
+        """Hold the processor between two instructions; guest time stands still."""
+        self._go(State.PAUSED)
+
+    def resume(self) -> None:
+        """Let it run on."""
+        self._go(State.RUNNING)
+
+    def step(self, count: int = 1) -> None:
+        """Execute exactly `count` instructions (fewer if the guest ends), and stay paused."""
+        self.pause()
+        with self._changed:
+            self._need_on()
+            self._steps = count
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._steps or self._state is State.OFF)
+        self._raise_failure()
+
+    def stop(self) -> None:
+        """Switch it off at once, as by pulling the plug. Memory and processor can still be looked at."""
+        if self._thread.is_alive():
+            with self._changed:
+                self._wish = State.OFF
+                self._changed.notify_all()
+            self._board.stop()
+            if self._thread is not threading.current_thread():
+                self._thread.join()
+        if self._alarm:
+            self._alarm.cancel()
+
+    def power_off(self, timeout: float = 30.0) -> None:
+        """Ask the guest to switch itself off (through its agent, else the power button), and wait until it has."""
+        with self._changed:
+            self._need_on()
+        if not self.commands.power_off():
+            self._board.press_power_button()
+        self.wait(timeout)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait until it is off; the status is the guest's own if it gave one (0 for a plain power-off)."""
+        deadline = None if timeout is None else host_time.monotonic() + timeout
+        with self._changed:
+            while self._state is not State.OFF:
+                left = 60.0 if deadline is None else deadline - host_time.monotonic()
+                if left <= 0:
+                    raise TimedOut(f"The guest is still on after {timeout:g} s.", "`stop()` switches it off.")
+                self._changed.wait(min(left, 60.0))
+        self._raise_failure()
+        return self._outcome.status if isinstance(self._outcome, PoweredOff) else 0
+
+    # What it is asked.
+
+    def exec(self, argv: Sequence[str], *, check: bool = False, input: str | bytes | None = None,
+             timeout: float | None = None, env: Mapping[str, str] | None = None,
+             cwd: str | None = None) -> Completed:
+        """Run a command inside, as subprocess.run does outside; waits for the guest to be up."""
+        out, err = bytearray(), bytearray()
+        deadline = None if timeout is None else host_time.monotonic() + timeout
+        self.commands.wait_until_ready(timeout)
+        command = self.commands.start(argv, env=env, cwd=cwd, stdin=input is not None, stdout=out.extend,
+                                      stderr=err.extend)
+        if input is not None:
+            self._hand_over(command, input.encode() if isinstance(input, str) else input)
+        try:
+            status = command.wait(None if deadline is None else max(0.0, deadline - host_time.monotonic()))
+        except TimedOut:
+            command.signal("KILL")
+            raise TimedOut(f"{' '.join(argv)} did not end within {timeout:g} s; it was killed.",
+                           "Allow more time.") from None
+        done = Completed(tuple(argv), status, bytes(out), bytes(err))
+        if check and status:
+            raise CommandFailed(done)
+        return done
+
+    def call(self, job: Callable[[Any], T]) -> T:
+        """What `job(board)` returns, called in the machine's thread between two instructions."""
+        if threading.current_thread() is self._thread:
+            return job(self._board)
+        answer: Future[T] = Future()
+
+        def perform() -> None:
+            try:
+                answer.set_result(job(self._board))
+            except BaseException as wrong:
+                answer.set_exception(wrong)
+
+        with self._changed:
+            if off := self._state is State.OFF:
+                perform()
+            else:
+                self._jobs.append(perform)
+                self._changed.notify_all()
+        if not off:
+            self._board.post(self._perform_jobs)
+        return answer.result()
+
+    def statistics(self) -> dict[str, int]:
+        """The counters of this machine since it was switched on, restarts included."""
+        now = self.call(lambda board: dict(board.statistics()))
+        return {name: now.get(name, 0) + self._counted.get(name, 0) for name in sorted({*now, *self._counted})}
+
+    def report(self, reason: str = "asked for") -> str:
+        """Registers, last exits, page walk and code, for people."""
+        return self.call(lambda board: str(board.report(reason)))
+
+    # In the machine's thread.
+
+    def _live(self) -> None:
+        try:
+            while self._state is not State.OFF:
+                self._wait_for_work()
+                if self._wish is State.OFF:
+                    self._end(Stopped())
+                elif self._steps or self._wish is State.RUNNING:
+                    self._run_on()
+        except BaseException as wrong:
+            self._failure = wrong
+            self._end(None)
+
+    def _wait_for_work(self) -> None:
+        with self._changed:
+            if self._wish is State.PAUSED:
+                self._state = State.PAUSED
+                self._changed.notify_all()
+            self._changed.wait_for(lambda: self._wish is not State.PAUSED or self._steps or self._jobs)
+        self._perform_jobs()
+
+    def _run_on(self) -> None:
+        stepping = self._wish is State.PAUSED
+        if not stepping:
+            with self._changed:
+                self._state = State.RUNNING
+                self._changed.notify_all()
+        with building.time_flows(self._board.clock):
+            outcome = self._board.run(instructions=self._steps if stepping else None)
+        match outcome:
+            case Stopped() | OutOfTime():
+                pass
+            case Reset() if not self._board.panic:
+                self._restart()
+            case _:
+                self._end(outcome)
+        with self._changed:
+            self._steps = 0 if stepping else self._steps
+            self._changed.notify_all()
+
+    def _restart(self) -> None:
+        """The guest asked for a reset: a new board, as when power comes back."""
+        old = self._board
+        for name, count in old.statistics().items():
+            self._counted[name] = self._counted.get(name, 0) + count
+        old.close()
+        self._board = self._new_board()
+
+    def _end(self, outcome: Outcome | None) -> None:
+        self._outcome = outcome
+        with self._changed:
+            self._failure = self._failure or self._death(outcome)
+            self._state = self._wish = State.OFF
+            self._changed.notify_all()
+        self._perform_jobs()
+        self.console.end(self._why_gone)
+        self.commands.end(self._why_gone)
+
+    def _death(self, outcome: Outcome | None) -> GuestDied | None:
+        if isinstance(outcome, Died):
+            return GuestDied(outcome.reason, outcome.report, self.console.tail())
+        if isinstance(outcome, Reset):
+            return GuestDied(self._board.panic or "it was reset", console=self.console.tail())
+        return None
+
+    def _perform_jobs(self) -> None:
+        while self._jobs:
+            self._jobs.popleft()()
+
+    # Odds and ends.
+
+    def _new_board(self) -> Any:
+        board = building.board(self._parts, self._announce)
+        board.serial[0].output = self.console.feed
+        self.commands.plug({number: board.serial[number] for number in (1, 2, 3)})
+        return board
+
+    def _type(self, data: bytes) -> None:
+        with self._changed:
+            self._need_on()
+        self._board.serial[0].send(data)
+
+    def _go(self, wish: State) -> None:
+        with self._changed:
+            self._need_on()
+            self._wish = wish
+            self._changed.notify_all()
+        if wish is State.PAUSED:
+            self._board.stop()
+        with self._changed:
+            self._changed.wait_for(lambda: self._state in (wish, State.OFF) or self._wish is not wish)
+        self._raise_failure()
+
+    def _need_on(self) -> None:
+        if self._state is State.OFF:
+            raise self._why_gone()
+
+    def _why_gone(self) -> GuesthouseError:
+        if isinstance(self._failure, GuesthouseError):
+            return self._failure
+        how = "switched itself off" if isinstance(self._outcome, PoweredOff) else "is off"
+        return GuestGone(f"The guest {how}.", "Start another machine.")
+
+    def _raise_failure(self) -> None:
+        if self._failure:
+            raise self._failure
+
+    def _time_is_up(self, seconds: float) -> None:
+        with self._changed:
+            if self._state is State.OFF:
+                return
+            self._failure = TimedOut(f"The guest was still on after {seconds:g} s and was switched off.",
+                                     "Allow more time with --timeout.")
+        self.stop()
+
+    def _hand_over(self, command: Command, data: bytes) -> None:
+        """Standard input in a thread, for the command's output must be taken meanwhile, and its end heard."""
+
+        def feed() -> None:
+            command.write(data)
+            command.close()
+
+        threading.Thread(target=feed, name="guesthouse stdin", daemon=True).start()
