@@ -1,7 +1,8 @@
 """Guest time: integer nanoseconds since the machine was switched on, and the timers that wait on it.
 
-Time is an input. A board samples a clock between two runs of its vCPU and everything above asks `now()`, so a chip
-sees time stand still while it answers one access, and a run in virtual time is repeatable to the instruction.
+Time is an input. A board samples a clock between two runs of its vCPU and everything above asks `now()`, so
+a chip sees time stand still while it answers one access, and a run in virtual time is repeatable to the
+instruction.
 """
 
 from __future__ import annotations
@@ -122,7 +123,7 @@ class VirtualClock(Clock):
         at = self.next_deadline()
         if at is None:
             return limit
-        until = -((self._skipped - at) * self.rate // SECOND)  # rounded up: the deadline is due when it returns
+        until = -((self._skipped - at) * self.rate // SECOND)  # rounded up: then the deadline is due
         return max(1, min(limit, until - count))
 
     def skip_idle(self, count: int) -> int:

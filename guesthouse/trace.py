@@ -56,7 +56,7 @@ SWITCHES = (
     Switch("cache", str, "", "Folder for compiled code and images, instead of the user's cache folder."),
     Switch("mirror", str, "", "Debian mirror, instead of the one that the host uses."),
     Switch("code_cache", bool, True, "Keep compiled code on disk; off compiles anew each time."),
-    Switch("address_cache", bool, True, "Keep address translations; off walks the page tables at each access."),
+    Switch("address_cache", bool, True, "Keep address translations; off walks the page tables each time."),
     Switch("opt", int, 2, "Optimisation level of compiled code, 0 to 3."),
     Switch("debug", bool, False, "Show the Python traceback with an error message."),
 )
@@ -77,7 +77,7 @@ def switch_page() -> str:
     """The table of all switches for the documentation."""
     rows = ["| variable | values | default | what it does |", "|---|---|---|---|"]
     for s in SWITCHES:
-        default = ("on" if s.default else "off") if s.kind is bool else f"`{s.default}`" if s.default else "none"
+        default = {True: "on", False: "off", "": "none"}.get(s.default, f"`{s.default}`")
         rows.append(f"| `{s.variable}` | {s.allowed()} | {default} | {s.help} |")
     return "\n".join(rows) + "\n"
 
@@ -110,8 +110,7 @@ class Trace:
 
     def on(self, source: str) -> Emit | None:
         """A callable `emit(event, **details)` if anything of this source is wanted, else None."""
-        if not any(self._covers(p, source) or p.startswith(source + ".") or "*" in p and _may_be_below(p, source)
-                   for p in self.patterns):
+        if not any(self._covers(p, source) or _may_be_below(p, source) for p in self.patterns):
             return None
         wanted: dict[str, bool] = {}
 
@@ -131,7 +130,7 @@ class Trace:
 
 
 def _may_be_below(pattern: str, source: str) -> bool:
-    """Whether `pattern` could match an event of `source`, as `*.odd_read` does one of `uart`."""
+    """Whether `pattern` could match an event of `source`, as `uart.rx` and `*.odd_read` do one of `uart`."""
     head, dot, _ = pattern.rpartition(".")
     return bool(dot) and fnmatch.fnmatchcase(source, head)
 

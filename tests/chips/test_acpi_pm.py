@@ -71,7 +71,8 @@ def test_a_restored_block_interrupts_again(pm):
     assert copy.sci.high
 
 
-@pytest.mark.parametrize("writes, resets", [([6], 1), ([2, 6], 1), ([2], 0), ([6, 6], 1), ([6, 2, 6], 2), ([4], 1)])
+@pytest.mark.parametrize("writes, resets", [
+    ([6], 1), ([2, 6], 1), ([2], 0), ([6, 6], 1), ([6, 2, 6], 2), ([4], 1)])
 def test_the_reset_port_resets_on_a_rising_bit_2(writes, resets):
     heard = []
     port = ResetPort(lambda: heard.append(1))

@@ -3,7 +3,6 @@
 import random
 
 import pytest
-from tests.chips.virtio_driver import Memory, Refused
 
 from guesthouse.clock import Clock
 from guesthouse.system.chips.acpi_pm import AcpiPm, ResetPort
@@ -24,6 +23,7 @@ from guesthouse.system.chips.uart import Uart
 from guesthouse.system.chips.virtio.mmio import VirtioMmio
 from guesthouse.system.chips.virtio.pci import VirtioPci
 from guesthouse.system.chips.virtio.rng import Rng
+from tests.chips.virtio_driver import Memory, Refused
 
 ACCESSES, EPOCH = 3000, 1_700_000_000
 INTERESTING = (0, 1, 2, 3, 7, 0x0F, 0x10, 0x20, 0x7F, 0x80, 0xFF, 0x1FF, 0x1000, 0xFFFF, 0x20000, 0x40000,
@@ -87,8 +87,8 @@ class World:
         if isinstance(chip, PicPair):
             return [(c.read, c.write, c.SIZE) for c in (chip.master, chip.slave, chip.elcr)]
         if isinstance(chip, VirtioPci):
-            return [(chip.read, chip.write, chip.SIZE),
-                    (lambda at, n: chip.bar_read(0, at, n), lambda at, n, v: chip.bar_write(0, at, n, v), 0x4000)]
+            page = chip.registers
+            return [(chip.read, chip.write, chip.SIZE), (page.read, page.write, page.SIZE)]
         return [(chip.read, chip.write, chip.SIZE)]
 
 

@@ -32,7 +32,8 @@ def test_the_output_port_opens_and_closes_a20(keyboard, heard):
         keyboard.write(DATA, 1, value)
     assert heard == [True, False]
     keyboard.write(COMMAND, 1, 0xD0)
-    assert keyboard.read(COMMAND, 1) & 1 and keyboard.read(DATA, 1) == 0xDD and not keyboard.read(COMMAND, 1) & 1
+    assert keyboard.read(COMMAND, 1) & 1 and keyboard.read(DATA, 1) == 0xDD
+    assert not keyboard.read(COMMAND, 1) & 1
 
 
 def test_the_command_byte_is_kept_and_the_self_test_passes(keyboard):

@@ -86,7 +86,8 @@ def test_an_unknown_offset_reads_as_ones_and_is_told(chip, size):
     chip.trace_to(Trace.parse("sample.odd*", write=lines.append), "sample")
     assert chip.read(0x3F, size) == (1 << 8 * size) - 1
     chip.write(0x3F, size, 3)
-    assert lines == [f"0 sample.odd_read offset=0x3f size={size}", f"0 sample.odd_write offset=0x3f size={size} value=3"]
+    assert lines == [f"0 sample.odd_read offset=0x3f size={size}",
+                     f"0 sample.odd_write offset=0x3f size={size} value=3"]
 
 
 def test_each_access_is_traced_when_asked_for(chip):

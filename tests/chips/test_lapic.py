@@ -21,8 +21,9 @@ class World:
             apic.write(SVR, 4, 0x1FF)
 
     def make(self, n):
-        return LocalApic(n, self.clock, self.bus, Line(), tsc=lambda: 2 * self.clock.now(), tsc_hz=2_000_000_000,
-                         bootstrap=n == 0, external=lambda: 0x77, nmi=lambda: self.told.append((n, "nmi")),
+        return LocalApic(n, self.clock, self.bus, Line(), tsc=lambda: 2 * self.clock.now(),
+                         tsc_hz=2_000_000_000, bootstrap=n == 0,
+                         external=lambda: 0x77, nmi=lambda: self.told.append((n, "nmi")),
                          init=lambda: self.told.append((n, "init")),
                          startup=lambda vector: self.told.append((n, "startup", vector)),
                          smi=lambda: self.told.append((n, "smi")))

@@ -52,7 +52,8 @@ def test_the_time_is_binary_when_asked_for(rtc):
     assert time(rtc) == [20, 26, 2, 27, 23, 59, 50]
 
 
-@pytest.mark.parametrize("hour, shown", [(0, 0x12), (1, 0x01), (11, 0x11), (12, 0x92), (13, 0x81), (23, 0x91)])
+@pytest.mark.parametrize("hour, shown", [
+    (0, 0x12), (1, 0x01), (11, 0x11), (12, 0x92), (13, 0x81), (23, 0x91)])
 def test_twelve_hours_have_a_bit_for_the_afternoon(clock, hour, shown):
     rtc = Rtc(clock, Line(), epoch=hour * 3600)
     put(rtc, B, 0)

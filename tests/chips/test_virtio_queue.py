@@ -1,7 +1,7 @@
 import pytest
-from tests.chips.virtio_driver import BUFFERS, DESCRIPTORS, INDIRECT, NEXT, WRITE, Driver, Refused
 
 from guesthouse.system.chips.virtio.queue import Queue, QueueError
+from tests.chips.virtio_driver import BUFFERS, DESCRIPTORS, INDIRECT, NEXT, WRITE, Driver, Refused
 
 
 @pytest.fixture
@@ -30,7 +30,8 @@ def test_a_request_is_a_chain_of_readable_then_writable_pieces(driver, queue):
     assert (chain.head, chain.length(), chain.room()) == (2, 5, 8)
     assert queue.gather(chain, 100) == b"hello" and queue.gather(chain, 3) == b"hel"
     assert queue.scatter(chain, b"abcdef") == 6
-    assert driver.memory.read(BUFFERS + 0x100, 4) == b"abcd" and driver.memory.read(BUFFERS + 0x200, 3) == b"ef\0"
+    assert driver.memory.read(BUFFERS + 0x100, 4) == b"abcd"
+    assert driver.memory.read(BUFFERS + 0x200, 3) == b"ef\0"
     queue.push(chain, 6)
     assert driver.used() == [(2, 6)] and queue.pop() is None
 

@@ -1,19 +1,20 @@
 """The entropy device through both transports: what is true of one is true of the other."""
 
 import pytest
-from tests.chips.virtio_driver import BUFFERS, DESCRIPTORS, DEVICE, DRIVER, NEXT, WRITE, Driver, Refused
 
 from guesthouse.system.chips.virtio.mmio import VirtioMmio
 from guesthouse.system.chips.virtio.pci import VirtioPci
 from guesthouse.system.chips.virtio.rng import Rng
+from tests.chips.virtio_driver import BUFFERS, DESCRIPTORS, DEVICE, DRIVER, NEXT, WRITE, Driver, Refused
 
 
 class Mmio:
     """Registers of both transports by one name: (offset, size)."""
 
-    NAMES = {"features_select": (0x14, 4), "features": (0x10, 4), "accept_select": (0x24, 4), "accept": (0x20, 4),
-             "status": (0x70, 4), "select": (0x30, 4), "maximum": (0x34, 4), "size": (0x38, 4), "ready": (0x44, 4),
-             "descriptors": (0x80, 4), "driver": (0x90, 4), "device": (0xA0, 4), "notify": (0x50, 4)}
+    NAMES = {"features_select": (0x14, 4), "features": (0x10, 4), "accept_select": (0x24, 4),
+             "accept": (0x20, 4), "status": (0x70, 4), "select": (0x30, 4), "maximum": (0x34, 4),
+             "size": (0x38, 4), "ready": (0x44, 4), "descriptors": (0x80, 4), "driver": (0x90, 4),
+             "device": (0xA0, 4), "notify": (0x50, 4)}
 
     def __init__(self, driver, random_bytes):
         self.chip = VirtioMmio(Rng(random_bytes), driver.memory, driver.irq, refused=Refused)
@@ -32,9 +33,10 @@ class Mmio:
 
 
 class Pci(Mmio):
-    NAMES = {"features_select": (0x00, 4), "features": (0x04, 4), "accept_select": (0x08, 4), "accept": (0x0C, 4),
-             "status": (0x14, 1), "select": (0x16, 2), "maximum": (0x18, 2), "size": (0x18, 2), "ready": (0x1C, 2),
-             "descriptors": (0x20, 4), "driver": (0x28, 4), "device": (0x30, 4), "notify": (0x3000, 2)}
+    NAMES = {"features_select": (0x00, 4), "features": (0x04, 4), "accept_select": (0x08, 4),
+             "accept": (0x0C, 4), "status": (0x14, 1), "select": (0x16, 2), "maximum": (0x18, 2),
+             "size": (0x18, 2), "ready": (0x1C, 2), "descriptors": (0x20, 4), "driver": (0x28, 4),
+             "device": (0x30, 4), "notify": (0x3000, 2)}
 
     def __init__(self, driver, random_bytes):
         self.chip = VirtioPci(Rng(random_bytes), driver.memory, driver.irq, refused=Refused)

@@ -1,7 +1,8 @@
 """ACPI's fixed hardware: PM1a event and control blocks and the power-management timer; and the reset port.
 
-After the ACPI specification 6.5, section 4.8.3, and the PIIX3 data sheet, section 2.5 (RC, port CF9h). Always in ACPI
-mode: the FADT names no SMI command. Not modelled: sleep states other than soft-off, general-purpose events.
+After the ACPI specification 6.5, section 4.8.3, and the PIIX3 data sheet, section 2.5 (RC, port CF9h).
+Always in ACPI mode: the FADT names no SMI command. Not modelled: sleep states other than soft-off, general-
+purpose events.
 """
 
 from __future__ import annotations

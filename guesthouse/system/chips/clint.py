@@ -1,4 +1,6 @@
-"""SiFive's core-local interruptor, after the SiFive U54-MC core manual, chapter 8 (CLINT): msip, mtimecmp, mtime."""
+"""SiFive's core-local interruptor, after the SiFive U54-MC core manual, chapter 8 (CLINT): msip, mtimecmp,
+mtime.
+"""
 
 from __future__ import annotations
 

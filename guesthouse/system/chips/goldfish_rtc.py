@@ -1,4 +1,6 @@
-"""The Goldfish real-time clock with its alarm, after the Android emulator's GOLDFISH-VIRTUAL-HARDWARE document."""
+"""The Goldfish real-time clock with its alarm, after the Android emulator's GOLDFISH-VIRTUAL-HARDWARE
+document.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""The keyboard controller's system side: reset pulse and A20 gate, and port 92h, which does the same faster.
+"""The keyboard controller's system side: reset pulse and A20 gate, and port 92h, which does the same
+faster.
 
-After the IBM PS/2 technical reference, keyboard and auxiliary device controller. Not modelled yet: keyboard and mouse;
-nothing is attached, and the controller says so.
+After the IBM PS/2 technical reference, keyboard and auxiliary device controller. Not modelled yet: keyboard
+and mouse; nothing is attached, and the controller says so.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The 8254 programmable interval timer, after its data sheet (Intel 231164-005).
 
-Counts are computed from the clock when somebody looks, and channel 0 sets a timer for its next rising edge. Not
-modelled: the one-clock delay between writing a count and loading it; rising edges of channel 0 that the host was
-too late for are one.
+Counts are computed from the clock when somebody looks, and channel 0 sets a timer for its next rising edge.
+Not modelled: the one-clock delay between writing a count and loading it; rising edges of channel 0 that the
+host was too late for are one.
 """
 
 from __future__ import annotations
@@ -137,7 +137,8 @@ class Counter(Stateful):
     def latch_status(self) -> None:
         if self.latched_status is None:
             empty = not self.loaded or self.following_at is not None
-            self.latched_status = (self.output() << 7 | empty << 6 | self.access << 4 | self.mode << 1 | self.bcd)
+            modes = self.access << 4 | self.mode << 1 | self.bcd
+            self.latched_status = self.output() << 7 | empty << 6 | modes
 
     def read_byte(self) -> int:
         if self.latched_status is not None:

@@ -1,7 +1,7 @@
 """The PC's pair of 8259A interrupt controllers with their edge/level registers.
 
-After the 8259A data sheet (Intel 231468-003) and, for ELCR, the 82371SB (PIIX3) data sheet, section 2.5. Not modelled:
-the MCS-80 call sequence, buffered mode's pins.
+After the 8259A data sheet (Intel 231468-003) and, for ELCR, the 82371SB (PIIX3) data sheet, section 2.5.
+Not modelled: the MCS-80 call sequence, buffered mode's pins.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ class I8259(Chip):
         wanted = self.request & ~self.mask
         if not wanted:
             return -1
-        busy = self.service & ~self.mask if self.special_mask else self.service  # what is masked holds up nobody
+        # In special mask mode what is masked holds up nobody.
+        busy = self.service & ~self.mask if self.special_mask else self.service
         if self.fully_nested:
             busy &= ~self.cascade  # a slave's second, higher request passes
         for i in range(1, 9):
@@ -77,7 +78,7 @@ class I8259(Chip):
         return -1
 
     def take(self) -> int:
-        """The acknowledge cycle: put the best input into service; 7 without a bit if there is none any more."""
+        """The acknowledge cycle: the best input goes into service; if there is none any more, 7 does not."""
         n = self.best()
         if n < 0:
             return SPURIOUS
@@ -139,9 +140,9 @@ class I8259(Chip):
 
     def _initialise(self, icw1: int) -> None:
         """ICW1 clears the edge sense, the mask and the modes; a level that is high requests again."""
-        kept = {"levels": self.levels, "level_triggered": self.level_triggered, "vector_base": self.vector_base}
+        kept = self.levels, self.level_triggered, self.vector_base
         self.clear()
-        self.__dict__.update(kept)
+        self.levels, self.level_triggered, self.vector_base = kept
         self.expected = 2
         self.needs_icw4 = bool(icw1 & ICW1_NEEDS_4)
         self.single = bool(icw1 & ICW1_SINGLE)
@@ -184,7 +185,7 @@ class I8259(Chip):
 
 
 class EdgeLevel(Chip):
-    """ELCR1 and ELCR2; the timer, the keyboard, the cascade, the clock and the coprocessor are always edges."""
+    """ELCR1 and ELCR2; timer, keyboard, cascade, clock and coprocessor are always edges."""
 
     SIZE, BUS = 2, 1
     elcr1 = Register(0, writable=0xF8)

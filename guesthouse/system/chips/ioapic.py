@@ -1,7 +1,8 @@
 """The I/O APIC: 24 inputs, each with a redirection entry that makes a message of it.
 
-After the 82093AA data sheet (Intel 290566-001), with the EOI register of version 20h (ICH datasheets). An input line
-carries "asserted"; the polarity bit is kept and has no effect. Edges on a masked input are lost, as the data sheet says.
+After the 82093AA data sheet (Intel 290566-001), with the EOI register of version 20h (ICH datasheets). An
+input line carries "asserted"; the polarity bit is kept and has no effect. Edges on a masked input are lost,
+as the data sheet says.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The chip kit: plain registers are declared, only behaviour is code.
 
-A chip knows offsets, not addresses, and lines, not interrupt numbers; the board decides both. From the declarations
-come reset, save, restore, the trace and the register page. An access finds its handler in one dictionary that is
-made per class, at definition.
+A chip knows offsets, not addresses, and lines, not interrupt numbers; the board decides both. From the
+declarations come reset, save, restore, the trace and the register page. An access finds its handler in one
+dictionary that is made per class, at definition.
 """
 
 from __future__ import annotations
@@ -73,10 +73,10 @@ class Register(Field):
     `sizes` are the access sizes in bytes: a part at its own offset, or the whole.
     """
 
-    def __init__(self, at: int, *, width: int = 8, reset: int = 0, writable: int | None = None, count: int = 0,
-                 stride: int = 0, sizes: tuple[int, ...] = (), note: str = "") -> None:
+    def __init__(self, at: int, *, width: int = 8, reset: int = 0, writable: int | None = None,
+                 count: int = 0, stride: int = 0, sizes: tuple[int, ...] = ()) -> None:
         super().__init__([reset] * count if count else reset)
-        self.at, self.width, self.count, self.note = at, width, count, note
+        self.at, self.width, self.count = at, width, count
         self.writable = (1 << width) - 1 if writable is None else writable
         self.stride = stride or width // 8
         self.sizes = sizes or (width // 8,)
@@ -85,7 +85,8 @@ class Register(Field):
 class _Access:
     """The mark that `on_read` and `on_write` leave on a method."""
 
-    def __init__(self, kind: str, at: int, width: int, count: int, stride: int, sizes: tuple[int, ...]) -> None:
+    def __init__(self, kind: str, at: int, width: int, count: int, stride: int,
+                 sizes: tuple[int, ...]) -> None:
         self.kind, self.at, self.width, self.count = kind, at, width, count
         self.stride, self.sizes = stride or width // 8, sizes or (width // 8,)
 
@@ -98,7 +99,7 @@ def on_read(at: int, *, width: int = 8, count: int = 0, stride: int = 0,
 
 def on_write(at: int, *, width: int = 8, count: int = 0, stride: int = 0,
              sizes: tuple[int, ...] = ()) -> Callable[[Method], Method]:
-    """The method takes writes at `at`; with `count`, to a row of registers: it is told which one, then the value.
+    """The method takes writes at `at`; with `count`, to a row of registers: it is told which, then the value.
 
     A write to a part of a wider register is completed with the bits that a read finds now.
     """

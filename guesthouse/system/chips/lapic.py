@@ -1,8 +1,8 @@
 """The local APIC with its two faces, xAPIC's memory page and x2APIC's MSRs, and the bus between the APICs.
 
-After Intel's SDM volume 3, chapter 11 (APIC). Not modelled: relocation of the page, thermal, performance and CMCI
-sources (their LVT entries hold what is written), focus processors, EOI-broadcast suppression. Where one message may
-go to any of several processors, it goes to the first of lowest priority.
+After Intel's SDM volume 3, chapter 11 (APIC). Not modelled: relocation of the page, thermal, performance
+and CMCI sources (their LVT entries hold what is written), focus processors, EOI-broadcast suppression.
+Where one message may go to any of several processors, it goes to the first of lowest priority.
 """
 
 from __future__ import annotations
@@ -214,7 +214,7 @@ class LocalApic(Chip):
         return self.pending() is not None or self.external_pending()
 
     def acknowledge(self) -> int:
-        """Hand out the vector of the interrupt that the processor now takes; the spurious one if it has gone."""
+        """Hand out the vector of the interrupt that the processor takes now; the spurious one if it has gone."""
         if self.external is not None and self.external_pending():
             self.external_message = False
             vector = self.external()
@@ -255,7 +255,8 @@ class LocalApic(Chip):
             if not logical:
                 return destination in (self.apic_id, 0xFFFF_FFFF)
             mine = self._logical_x2apic()
-            return destination == 0xFFFF_FFFF or (mine >> 16 == destination >> 16 and mine & destination & 0xFFFF > 0)
+            same_cluster = mine >> 16 == destination >> 16
+            return destination == 0xFFFF_FFFF or same_cluster and mine & destination & 0xFFFF > 0
         destination &= 0xFF
         if not logical:
             return destination in (self.apic_id, 0xFF)
@@ -431,7 +432,8 @@ class LocalApic(Chip):
     def _switch(self, value: int) -> bool:
         """IA32_APIC_BASE: off, xAPIC or x2APIC, along the arrows of figure 11-27."""
         old, new = self.apic_base & (ENABLED | X2APIC), value & (ENABLED | X2APIC)
-        if new == X2APIC or old == ENABLED | X2APIC and new == ENABLED or old == 0 and new == ENABLED | X2APIC:
+        forbidden = {(ENABLED | X2APIC, ENABLED), (0, ENABLED | X2APIC)}
+        if new == X2APIC or (old, new) in forbidden:
             return False
         if value & ~(0xF_FFFF_FFFF_F000 | ENABLED | X2APIC | BOOTSTRAP):
             return False

@@ -1,7 +1,8 @@
 """The PC's real-time clock with its CMOS memory, after the MC146818A data sheet (Motorola, 1984).
 
-The time is the clock's plus an epoch, plus what the guest has set; the flags are computed when somebody looks. Not
-modelled: daylight saving, the square wave, divider chains other than the 32,768 Hz one. Port 70h's NMI bit is kept.
+The time is the clock's plus an epoch, plus what the guest has set; the flags are computed when somebody
+looks. Not modelled: daylight saving, the square wave, divider chains other than the 32,768 Hz one. Port
+70h's NMI bit is kept.
 """
 
 from __future__ import annotations

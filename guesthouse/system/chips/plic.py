@@ -1,7 +1,7 @@
 """SiFive's platform-level interrupt controller, after the RISC-V PLIC specification 1.0.0.
 
-A context is one privilege mode of one hart; its output line is that mode's external interrupt. The gateways are for
-levels: a source that is still high at its completion is pending again.
+A context is one privilege mode of one hart; its output line is that mode's external interrupt. The gateways
+are for levels: a source that is still high at its completion is pending again.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Plic(Chip):
         self.settle()
 
     def best(self, context: int) -> int:
-        """The pending enabled source of the highest priority above the threshold, the lowest number first; or 0."""
+        """The pending source of the highest priority above the threshold, the lowest number first; or 0."""
         wanted = self.pending & self.enable[context]
         found, highest = 0, self.threshold[context]
         while wanted:

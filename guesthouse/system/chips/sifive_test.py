@@ -1,6 +1,8 @@
-"""The "test finisher" of SiFive's simulation boards, which Linux drives as syscon-poweroff and syscon-reboot.
+"""The "test finisher" of SiFive's simulation boards, which Linux drives as syscon-poweroff and syscon-
+reboot.
 
-After the device tree binding `sifive,test1`: one word, the verdict in its low and an exit code in its high half.
+After the device tree binding `sifive,test1`: one word, the verdict in its low and an exit code in its high
+half.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """A 16550A UART, after the PC16550D data sheet (National Semiconductor, June 1995).
 
-Not modelled: baud timing (bytes leave at once, and received bytes below the trigger level count as timed out at
-once), line errors other than break and overrun, the OUT2 gate that PC cards put before the interrupt line.
+Not modelled: baud timing (bytes leave at once, and received bytes below the trigger level count as timed
+out at once), line errors other than break and overrun, the OUT2 gate that PC cards put before the interrupt
+line.
 """
 
 from __future__ import annotations
@@ -134,7 +135,7 @@ class Uart(Chip):
     def write_fifo_control(self, value: int) -> None:
         if (value ^ self.fifo_control) & FIFO_ENABLE or value & CLEAR_RX:
             self.received = b""
-        # What was sent has left already, as far as the guest can tell: clearing the transmitter loses nothing.
+        # What was sent has left already, as far as the guest can tell: nothing is lost by clearing.
         if (value ^ self.fifo_control) & FIFO_ENABLE or value & CLEAR_TX:
             self.thre_pending = True
         self.fifo_control = value & 0xC9 if value & FIFO_ENABLE else 0

@@ -1,6 +1,7 @@
 """A PCI function: its configuration space, base address registers and interrupt pin.
 
-After the PCI Local Bus Specification 3.0, chapter 6. Not modelled: type 1 headers, expansion ROMs, power management.
+After the PCI Local Bus Specification 3.0, chapter 6. Not modelled: type 1 headers, expansion ROMs, power
+management.
 """
 
 from __future__ import annotations
@@ -30,7 +31,10 @@ class Bar:
 
 
 class Function(Chip):
-    """Configuration space as a chip of 256 bytes. Subclasses set the identity and answer `bar_read`, `bar_write`."""
+    """Configuration space as a chip of 256 bytes.
+
+    Subclasses set the identity and answer `bar_read` and `bar_write`.
+    """
 
     SIZE = 0x100
     VENDOR, DEVICE, REVISION, CLASS = 0xFFFF, 0xFFFF, 0, 0  # CLASS: base, sub, interface in 24 bits

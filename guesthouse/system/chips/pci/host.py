@@ -1,7 +1,7 @@
 """The PCI host: configuration mechanism #1, the root bus and its host bridge.
 
-After the PCI Local Bus Specification 3.0, section 3.2.2.3.2; the bridge's identity is the 82441FX's. Not modelled:
-further buses, the bridge's memory and shadowing registers.
+After the PCI Local Bus Specification 3.0, section 3.2.2.3.2; the bridge's identity is the 82441FX's. Not
+modelled: further buses, the bridge's memory and shadowing registers.
 """
 
 from __future__ import annotations

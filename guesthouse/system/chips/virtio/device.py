@@ -1,4 +1,5 @@
-"""A virtio device as its transports see it: status, features, queues and configuration, after Virtio 1.2, chapter 2.
+"""A virtio device as its transports see it: status, features, queues and configuration, after Virtio 1.2,
+chapter 2.
 
 A device subclasses this, names its queues and serves them; it knows neither transport.
 """
@@ -31,7 +32,8 @@ class Device(Stateful):
         self.on_interrupt: Callable[[], object] = lambda: None
         super().__init__()
 
-    def attach(self, memory: GuestMemory, refused: type[Exception], on_interrupt: Callable[[], object]) -> None:
+    def attach(self, memory: GuestMemory, refused: type[Exception],
+               on_interrupt: Callable[[], object]) -> None:
         """The transport's part: where the queues are, and whom to tell that `interrupts` has changed."""
         self.queues = [Queue(memory, refused, size) for size in self.QUEUES]
         self.on_interrupt = on_interrupt

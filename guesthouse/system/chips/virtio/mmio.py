@@ -1,4 +1,6 @@
-"""Virtio over memory-mapped registers, version 2, after Virtio 1.2, section 4.2. Not offered: shared memory regions."""
+"""Virtio over memory-mapped registers, version 2, after Virtio 1.2, section 4.2. Not offered: shared memory
+regions.
+"""
 
 from __future__ import annotations
 

@@ -19,8 +19,8 @@ AREAS = ("descriptors", "driver", "device")
 
 def capability(kind: int, offset: int, length: int, more: bytes = b"") -> bytes:
     """4.1.4, struct virtio_pci_cap without its link: vendor capability 9, length, type, BAR 0."""
-    size = 16 + len(more)
-    return bytes((9, size, kind, 0, 0, 0, 0)) + offset.to_bytes(4, "little") + length.to_bytes(4, "little") + more
+    where = offset.to_bytes(4, "little") + length.to_bytes(4, "little")
+    return bytes((9, 16 + len(more), kind, 0, 0, 0, 0)) + where + more
 
 
 class Registers(Chip):

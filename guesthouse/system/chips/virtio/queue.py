@@ -1,7 +1,7 @@
 """The split virtqueue, seen from the device, after Virtio 1.2, section 2.7.
 
-Nothing that a driver writes is believed: a loop, a wrong length or an address outside memory raises QueueError, and
-the device asks for a reset. Not offered: event indices, packed queues.
+Nothing that a driver writes is believed: a loop, a wrong length or an address outside memory raises
+QueueError, and the device asks for a reset. Not offered: event indices, packed queues.
 """
 
 from __future__ import annotations

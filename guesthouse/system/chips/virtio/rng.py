@@ -1,6 +1,7 @@
 """The virtio entropy device, after Virtio 1.2, section 5.4.
 
-Where the bytes come from is the board's business: the host's generator, or a seeded one for a run to be repeated.
+Where the bytes come from is the board's business: the host's generator, or a seeded one for a run to be
+repeated.
 """
 
 from __future__ import annotations
