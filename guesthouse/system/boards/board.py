@@ -61,7 +61,7 @@ class Board:
         self.vcpu = vcpu_factory(memory)
         self.state: Any = self.vcpu.state
         if isinstance(self.state, Cpu):
-            memory.install(self.state, self._forget_code)
+            memory.install(self.state, lambda host: self.invoke("forget", host))
         self.reporter = Reporter(self)
         self._answers: dict[type[Exit], Callable[[Any], object]] = {
             PortRead: self._port_read, PortWrite: self._port_write, MemoryRead: self._memory_read,
@@ -71,6 +71,9 @@ class Board:
             engine.Died: lambda exit: self.die(exit.reason)}
 
     # what a subclass says
+
+    def before_slice(self) -> None:
+        """The processor is about to run."""
 
     def wakes(self) -> bool:
         """Whether a halted processor has reason to go on."""
@@ -109,12 +112,13 @@ class Board:
         chip.trace_to(self.trace, name)
         where.add(start, size or chip.SIZE, chip.read, chip.write, name)
 
-    def _forget_code(self, host: int) -> None:
+    def invoke(self, method: str, *arguments: int) -> None:
+        """Call a typed method of the processor's state; an engine that compiles has its own way to do that."""
         call = getattr(self.vcpu, "call", None)
         if call is None:
-            self.state.forget(u64(host))
+            getattr(self.state, method)(*(u64(a) for a in arguments))
         else:
-            call("forget", host)
+            call(method, *arguments)
 
     # from other threads
 
@@ -201,6 +205,7 @@ class Board:
 
     def _run_slice(self, last: int | None) -> None:
         vcpu, clock = self.vcpu, self.clock
+        self.before_slice()
         before = vcpu.count
         budget = clock.budget(before, self.slice if last is None else min(self.slice, last - before))
         ticks = clock.now()
