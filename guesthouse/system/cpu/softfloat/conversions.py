@@ -2,7 +2,7 @@
 
 from guesthouse.system.cpu.softfloat.formats import CANONICAL, LARGER, Environment, Format
 from guesthouse.system.cpu.softfloat.rounding import (
-    increments, invalid, is_infinite, is_nan, is_signaling, is_unsupported, is_zero, jammed, nan_of_one, note_denormal,
+    increments, is_infinite, is_nan, is_signaling, is_unsupported, is_zero, jammed, nan_of_one, note_denormal,
     note_direction, rounded, sign_of, taken, unpacked, zero,
 )
 from guesthouse.typed import function, i64, static, u64, u128
