@@ -1,0 +1,176 @@
+"""x87 instructions that do not compute: control and status words, environments, whole states, the stack's top.
+
+SDM 1, 8.1 and SDM 2A. The instruction pointers in environments are what was loaded before: they are not tracked.
+"""
+
+from guesthouse.bits import u16, u32, u64, u128
+from guesthouse.system.cpu.x86.definitions import op
+from guesthouse.system.cpu.x86.operands import AX, M, Mw, STi, Size
+from guesthouse.system.cpu.x86.x87_stack import free, read
+from guesthouse.typed import function
+
+
+@op("9B")
+def fwait(cpu):
+    """SDM 2B, WAIT/FWAIT."""
+    cpu.need_wait()
+
+
+@op("DB E3")
+def fninit(cpu):
+    """SDM 2A, FINIT/FNINIT."""
+    cpu.need_x87_present()
+    cpu.initialise_x87()
+
+
+@op("DB E2")
+def fnclex(cpu):
+    """SDM 2A, FCLEX/FNCLEX."""
+    cpu.need_x87_present()
+    cpu.x87.flags = u64(0)
+
+
+@op("DB E0")
+@op("DB E1")
+@op("DB E4")
+def fnop_287(cpu):
+    """SDM 2A: FNENI, FNDISI and FNSETPM of older coprocessors do nothing."""
+    cpu.need_x87_present()
+
+
+@op("D9 D0")
+def fnop(cpu):
+    """SDM 2A, FNOP."""
+    cpu.need_x87()
+
+
+@op("D9 /7", Mw)
+def fnstcw(cpu, to):
+    """SDM 2A, FSTCW/FNSTCW."""
+    cpu.need_x87_present()
+    to.put(u16(cpu.fcw))
+
+
+@op("D9 /5", Mw)
+def fldcw(cpu, by):
+    """SDM 2A, FLDCW."""
+    cpu.need_x87()
+    cpu.set_fcw(u64(by.get()))
+
+
+@op("DD /7", Mw)
+@op("DF E0", AX)
+def fnstsw(cpu, to):
+    """SDM 2A, FSTSW/FNSTSW."""
+    cpu.need_x87_present()
+    to.put(u16(cpu.fsw()))
+
+
+@op("D9 F6")
+def fdecstp(cpu):
+    """SDM 2A, FDECSTP."""
+    cpu.need_x87()
+    cpu.top = cpu.top - 1 & 7
+    cpu.x87.up = u64(0)
+
+
+@op("D9 F7")
+def fincstp(cpu):
+    """SDM 2A, FINCSTP."""
+    cpu.need_x87()
+    cpu.top = cpu.top + 1 & 7
+    cpu.x87.up = u64(0)
+
+
+@op("DD C0+i", STi)
+def ffree(cpu, i):
+    """SDM 2A, FFREE."""
+    cpu.need_x87()
+    free(cpu, i)
+
+
+# Environments: 14 bytes with operand size 16, else 28 (SDM 1, 8.1.10). Protected-mode layouts; real mode's differ in
+# the pointers only, and those are not tracked.
+
+
+@op("D9 /6", M, Size)
+def fnstenv(cpu, to, size):
+    """SDM 2A, FSTENV/FNSTENV. It masks all exceptions afterwards."""
+    cpu.need_x87_present()
+    store_environment(cpu, to, short(size))
+    cpu.set_fcw(cpu.fcw | 63)
+
+
+@op("D9 /4", M, Size)
+def fldenv(cpu, by, size):
+    """SDM 2A, FLDENV."""
+    cpu.need_x87()
+    load_environment(cpu, by, short(size))
+
+
+@op("DD /6", M, Size)
+def fnsave(cpu, to, size):
+    """SDM 2A, FSAVE/FNSAVE."""
+    cpu.need_x87_present()
+    cpu.probe(to, u64(94 if short(size) else 108), u64(1))
+    store_environment(cpu, to, short(size))
+    store_stack(cpu, to + (14 if short(size) else 28))
+    cpu.initialise_x87()
+
+
+@op("DD /4", M, Size)
+def frstor(cpu, by, size):
+    """SDM 2A, FRSTOR."""
+    cpu.need_x87()
+    cpu.probe(by, u64(94 if short(size) else 108), u64(0))
+    load_environment(cpu, by, short(size))
+    load_stack(cpu, by + (14 if short(size) else 28))
+
+
+def short(size):
+    """Whether the 16-bit layout is meant."""
+    return size.bits == 16
+
+
+@function
+def store_environment(cpu, to, is_short) -> None:
+    word, step = (u16, 2) if is_short else (u32, 4)
+    cpu.probe(to, u64(7 * step), u64(1))
+    blank = 0 if is_short else 0xFFFF_0000
+    parts = (
+        cpu.fcw | blank, cpu.fsw() | blank, cpu.full_tags() | blank, cpu.fip, cpu.fcs | (cpu.fop & 0x7FF) << 16,
+        cpu.fdp, cpu.fds | blank,
+    )
+    for n, part in enumerate(parts):
+        cpu.store(word, to + n * step, word(part))
+
+
+@function
+def load_environment(cpu, by, is_short) -> None:
+    word, step = (u16, 2) if is_short else (u32, 4)
+    parts = [u64(cpu.load(word, by + n * step)) for n in range(7)]
+    cpu.set_fcw(parts[0])
+    cpu.set_fsw(parts[1])
+    cpu.set_full_tags(parts[2] & 0xFFFF)
+    cpu.fip, cpu.fdp, cpu.fds = parts[3], parts[5], parts[6] & 0xFFFF
+    cpu.fcs, cpu.fop = parts[4] & 0xFFFF, parts[4] >> 16 & 0x7FF
+
+
+@function
+def store_stack(cpu, to: u64) -> None:
+    """ST(0) to ST(7), ten bytes each."""
+    i = u64(0)
+    while i < 8:
+        value = read(cpu, i)
+        cpu.store(u64, to + i * 10, u64(value))
+        cpu.store(u16, to + i * 10 + 8, u16(value >> 64))
+        i += 1
+
+
+@function
+def load_stack(cpu, by: u64) -> None:
+    i = u64(0)
+    while i < 8:
+        value = u128(cpu.load(u64, by + i * 10)) | u128(cpu.load(u16, by + i * 10 + 8)) << 64
+        cpu.fpr[cpu.top + i & 7] = value
+        i += 1
