@@ -242,10 +242,7 @@ class FarTransfers(Exceptions):
         outwards = selector & 3 > u64(self.cpl)
         fill_segment(self.segments[SS], selectors >> 16, stack)
         self.take_code(selector, code, selector & 3, offset)
-        if self.stack_bits == 32 and access_of(stack) & BIG != 0:
-            self.r[RSP] = pointer & 0xFFFF_FFFF
-        else:
-            self.set_rsp(pointer)
+        self.set_rsp(pointer)
         if outwards:
             for n in (ES, DS, FS, GS):
                 self.drop_inner_segment(u64(n))
