@@ -6,7 +6,7 @@ of the debug registers. RF is never kept: it would only matter to those breakpoi
 """
 
 from guesthouse.bits import select, u8, u16, u32, u64, unlikely
-from guesthouse.engine.cpu import DIED, FAULT, NONE, WINDOW
+from guesthouse.engine.cpu import DIED, FAULT, NONE, STEP, WINDOW
 from guesthouse.system.cpu.x86.flags import IF, NT, RF, TF, VM
 from guesthouse.system.cpu.x86.paging import canonical
 from guesthouse.system.cpu.x86.segments import (
@@ -17,7 +17,7 @@ from guesthouse.system.cpu.x86.state import (
     VECTOR_TS,
 )
 from guesthouse.system.cpu.x86.system_state import (
-    ACCESSED, BIG, CONFORMING, CR0_PE, LONG, PRESENT, SHADOW_SS, STEP,
+    ACCESSED, BIG, CONFORMING, CR0_PE, LONG, PRESENT, SHADOW_SS,
 )
 from guesthouse.typed import Abandon, function
 
@@ -129,11 +129,23 @@ class Exceptions(Segmentation):
 
     def enter_handler(self, level: u64, selector: u64, segment: u64, target: u64, gate: u64) -> None:
         """Commit: CS, RIP, CPL and RFLAGS of the handler."""
-        fill_segment(self.segments[CS], selector & 0xFFFC | level, segment)
-        self.cpl = u8(level)
-        self.pc = target
+        self.fill_code(selector & 0xFFFC | level, segment, target)
         masked = select(access_of(gate) & 1 == 0, u64(IF), u64(0))
         self.flags = self.flags & ~(masked | TF | NT | RF | VM)
+
+    def fill_code(self, selector: u64, found: u64, offset: u64) -> None:
+        """CS, CPL and cpu.pc, which is a linear address; the base of 64-bit code counts as 0."""
+        fill_segment(self.segments[CS], selector, found)
+        self.cpl = u8(selector & 3)
+        if self.long_mode() and access_of(found) & LONG != 0:
+            self.segments[CS].base = u64(0)
+            self.pc = offset
+        else:
+            self.pc = base_of(found) + offset & 0xFFFF_FFFF
+
+    def instruction_pointer(self) -> u64:
+        """RIP: cpu.pc without the segment's base."""
+        return self.pc - self.segments[CS].base
 
     @function
     def long_stack(self, level: u64, ist: u64) -> u64:
@@ -179,7 +191,7 @@ class Exceptions(Segmentation):
             self.store(u64, stack - 16, self.r[RSP])
             self.store(u64, stack - 24, flags)
             self.store(u64, stack - 32, u64(self.segments[CS].selector))
-            self.store(u64, stack - 40, self.pc)
+            self.store(u64, stack - 40, self.instruction_pointer())
             if coded:
                 self.store(u64, stack - 48, code)
         except Abandon:
@@ -237,7 +249,7 @@ class Exceptions(Segmentation):
         """EFLAGS, CS, EIP and perhaps the error code, with 32 bits each."""
         self.store(u32, base + (pointer - 4 & 0xFFFF_FFFF) & 0xFFFF_FFFF, u32(flags))
         self.store(u32, base + (pointer - 8 & 0xFFFF_FFFF) & 0xFFFF_FFFF, u32(self.segments[CS].selector))
-        self.store(u32, base + (pointer - 12 & 0xFFFF_FFFF) & 0xFFFF_FFFF, u32(self.pc))
+        self.store(u32, base + (pointer - 12 & 0xFFFF_FFFF) & 0xFFFF_FFFF, u32(self.instruction_pointer()))
         used = u64(12)
         if coded:
             self.store(u32, base + (pointer - 16 & 0xFFFF_FFFF) & 0xFFFF_FFFF, u32(code))
@@ -253,7 +265,7 @@ class Exceptions(Segmentation):
         base, top = self.segments[SS].base, self.r[RSP]
         self.store(u16, base + (top - 2 & 0xFFFF), u16(self.rflags()))
         self.store(u16, base + (top - 4 & 0xFFFF), self.segments[CS].selector)
-        self.store(u16, base + (top - 6 & 0xFFFF), u16(self.pc - self.segments[CS].base))
+        self.store(u16, base + (top - 6 & 0xFFFF), u16(self.instruction_pointer()))
         self.set_rsp(top - 6)
         self.segments[CS].selector = u16(pointer >> 16)
         self.segments[CS].base = pointer >> 16 << 4

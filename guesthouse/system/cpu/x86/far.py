@@ -57,14 +57,8 @@ class FarTransfers(Exceptions):
     def take_code(self, selector: u64, found: u64, level: u64, offset: u64) -> None:
         """Commit: CS with this RPL, CPL, and the instruction pointer."""
         found = self.set_type_bit(selector, found, u64(ACCESSED))
-        fill_segment(self.segments[CS], selector & 0xFFFC | level, found)
-        self.cpl = u8(level)
+        self.fill_code(selector & 0xFFFC | level, found, offset)
         self.settle_mode()
-        self.pc = select(self.code_bits == 64, offset, self.segments[CS].base + offset & 0xFFFF_FFFF)
-
-    def instruction_pointer(self) -> u64:
-        """RIP: cpu.pc without the segment's base."""
-        return select(self.code_bits == 64, self.pc, self.pc - self.segments[CS].base & 0xFFFF_FFFF)
 
     @function
     def jump_far(self, selector: u64, offset: u64) -> None:

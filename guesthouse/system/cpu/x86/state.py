@@ -50,7 +50,7 @@ class General(Flags):
 
     def mode(self) -> u64:
         """What decoded code depends on: the mode that Cpu.use wants."""
-        return u64(self.cpl) | u64(self.code_bits) << 2 | u64(self.stack_bits) << 9
+        return u64(self.cpl) | u64(self.code_bits) << 2 | u64(self.stack_bits) << 8
 
     def get(self, kind: type, n: int):
         """Register number n, the low part of `kind`."""
@@ -62,6 +62,13 @@ class General(Flags):
             self.r[n] = u64(value)
         else:
             self.poke(kind, General.offset("r") + 8 * n, value)
+
+    def jump(self, kind: type, offset) -> None:
+        """Go to an offset in the code segment. `pc` is a linear address; the segment's base is 0 in 64-bit code."""
+        if kind.size == 8:
+            self.pc = offset
+        else:
+            self.pc = self.segments[CS].base + u64(offset) & 0xFFFF_FFFF
 
     @function
     def linear(self, segment: u64, offset: u64) -> u64:

@@ -5,7 +5,7 @@ Not modelled: debug breakpoints (the registers are there), machine checks, perfo
 """
 
 from guesthouse.bits import select, u8, u16, u32, u64
-from guesthouse.engine.cpu import TLB_SETS, TLB_SIZE, TlbEntry
+from guesthouse.engine.cpu import STEP, TLB_SETS, TLB_SIZE, TlbEntry
 from guesthouse.system.cpu.x86.flags import AC, TF
 from guesthouse.system.cpu.x86.state import CS, SS, VECTOR_GP, General, Segment
 from guesthouse.typed import Array, Pointer, Struct, fill, function
@@ -23,7 +23,6 @@ ACCESSED, WRITABLE, CONFORMING, CODE, USER_TYPE, PRESENT = 1, 2, 4, 8, 0x10, 0x8
 LONG, BIG, GRANULAR = 0x2000, 0x4000, 0x8000
 
 USER_SET, SUPERVISOR_SET, OVERRIDE_SET, IMPLICIT_SET = range(4)  # sets of translations: who may access what
-STEP = 4  # the bit of the mode that makes the engine poll after every instruction
 SHADOW_STI, SHADOW_SS = 1, 2  # what holds interrupts off for one instruction (SDM 3A, 6.8.3)
 
 VARIABLE_RANGES, FIXED_RANGES, LARGE_MARKS = 8, 11, 64
