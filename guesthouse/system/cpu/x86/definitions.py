@@ -158,7 +158,7 @@ def checked(encoding: Encoding) -> Encoding:
         raise DefinitionError(f"{encoding.text!r} has {len(encoding.immediates)} immediates, its operands take {takes}")
     if {"rm", "reg", "address", "offset"} & set(places) and not encoding.modrm:
         raise DefinitionError(f"{encoding.text!r} has no ModRM byte for its operands")
-    if ("opcode" in places) != (encoding.opcodes == 8) or ("condition" in places) != (encoding.opcodes == 16):
+    if ("opcode" in places) < (encoding.opcodes == 8) or ("condition" in places) != (encoding.opcodes == 16):
         raise DefinitionError(f"{encoding.text!r} and its operands differ about +r or +cc")
     if len(encoding.kinds) > 4:
         raise DefinitionError(f"{encoding.text!r} has more operands than a record has room for")

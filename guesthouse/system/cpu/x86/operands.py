@@ -194,6 +194,22 @@ class BindTarget:
 
 
 @dataclass(frozen=True)
+class Far(Value):
+    """A far pointer in the instruction: offset and selector, both u64."""
+
+    offset: Any
+    selector: Any
+
+
+@dataclass(frozen=True)
+class BindFar:
+    mask: int
+
+    def __call__(self, cpu, record):
+        return Far(record.imm & self.mask, record.disp)
+
+
+@dataclass(frozen=True)
 class BindConstant:
     """Something known when the handler is compiled: a condition's number, a type."""
 
@@ -245,6 +261,8 @@ class Kind:
     memory: str = ""
     aligned: bool = False
     fixed: int = 0
+    pops: bool = False  # POP: an address based on RSP is that after the pop
+    short: bool = False  # only three bits count: REX means nothing (segments, x87 stack)
 
     def type(self, bits: int, width: str = "") -> Any:
         """The integer type of this operand under an operand size."""
@@ -262,6 +280,7 @@ Rb, Rw, Rd, Rq, Rv, Ry = (Kind(f"R{w}", "rm", w, forms="r") for w in "bwdqvy")
 Gb, Gw, Gd, Gq, Gv, Gy = (Kind(f"G{w}", "reg", w) for w in "bwdqvy")
 Zb, Zw, Zd, Zq, Zv = (Kind(f"Z{w}", "opcode", w) for w in "bwdqv")
 By = Kind("By", "vvvv", "y")
+Epop = Kind("Ev", "rm", "v", pops=True)
 RvMw, RdMb, RdMw = Kind("Rv/Mw", "rm", "v", memory="w"), Kind("Rd/Mb", "rm", "d", memory="b"), Kind("Rd/Mw", "rm", "d", memory="w")
 AL, CL = Kind("AL", "fixed", "b", fixed=0), Kind("CL", "fixed", "b", fixed=1)
 AX, DX = Kind("AX", "fixed", "w", fixed=0), Kind("DX", "fixed", "w", fixed=2)
@@ -281,8 +300,8 @@ sIb, One = Kind("Ib", "immediate", "v"), Kind("1", "one", "b")
 Jb, Jz, Ap = Kind("Jb", "target"), Kind("Jz", "target"), Kind("Ap", "far")
 
 # Bare numbers: segment, control and debug registers, x87 stack positions.
-Sw, Cr, Dr = Kind("Sw", "reg", file="n"), Kind("Cr", "reg", file="n"), Kind("Dr", "reg", file="n")
-STi = Kind("STi", "rm", file="n", forms="r")
+Sw, Cr, Dr = Kind("Sw", "reg", file="n", short=True), Kind("Cr", "reg", file="n"), Kind("Dr", "reg", file="n")
+STi = Kind("STi", "rm", file="n", forms="r", short=True)
 
 # XMM and MMX registers. x: 128 bits, aligned in memory; u: 128 bits, not necessarily aligned.
 Vw, Vd, Vq, Vx = (Kind(f"V{w}", "reg", w, file="x") for w in "wdqx")
@@ -295,3 +314,5 @@ Nq = Kind("Nq", "rm", "q", file="m", forms="r")
 
 # Known when the handler is compiled: a condition's number (from +cc), the operand size and the address size as types.
 Cc, Size, AddressSize = Kind("cc", "condition"), Kind("size", "size", "v"), Kind("address size", "address size")
+# The address of the instruction itself, for repeated string instructions, which jump to themselves.
+This = Kind("this", "this")

@@ -1,0 +1,150 @@
+"""From definitions to handlers: each encoding under each operand size, register or memory, gives a form.
+
+A form is what the decoder looks up: the handler, where each operand slot comes from, what immediates follow. Forms that
+differ only in encoding (01 /r and 03 /r between registers) share a handler.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from guesthouse.bits import u8
+from guesthouse.engine.op import Handler, Op
+from guesthouse.system.cpu.x86.definitions import Definition, Encoding
+from guesthouse.system.cpu.x86.operands import (
+    BY_BITS, BindAddress, BindCell, BindConstant, BindFar, BindImmediate, BindMemory, BindNumber, BindRegister, BindString,
+    BindTarget, Kind,
+)
+from guesthouse.system.cpu.x86.state import RDI, RSI
+
+# Where the number of a register operand comes from, and which file of registers it counts in.
+NO_SLOT, FROM_REG, FROM_RM, FROM_OPCODE, FROM_VVVV, FIXED = range(6)
+BYTES, GENERAL, XMM, MMX, NUMBER, SHORT_NUMBER = range(6)
+
+LOCKABLE, RELATIVE, OFFSET_ONLY, STRING, MOFFS, VVVV, POPS, THIS = 1, 2, 4, 8, 16, 32, 64, 128
+
+
+@dataclass(frozen=True)
+class Form:
+    """An encoding whose sizes are settled. `slots` are packed: source | file << 4 | fixed offset << 8."""
+
+    handler: int = 0
+    slots: tuple[int, int, int] = (0, 0, 0)
+    immediate: int = 0  # bytes; sign-extended into Decoded.imm
+    second: int = 0  # bytes; into Decoded.disp
+    constant: int = 0  # what Decoded.imm is without an immediate
+    flags: int = 0
+    target_bits: int = 64
+
+
+@dataclass
+class Forms:
+    """Collects forms and their handlers while encodings are settled."""
+
+    handlers: list[Handler]
+    numbers: dict[Any, int] = field(default_factory=dict)
+
+    def settle(self, definition: Definition, encoding: Encoding, condition: int, memory: bool, bits: int, address: int,
+               long: bool) -> Form:
+        """The form of an encoding for these sizes, in bits; `condition`: how far the opcode is above the first."""
+        binds, slots, flags, constant = [], [0, 0, 0], 0, 0
+        fields = iter(("imm", "disp"))
+        for n, kind in enumerate(encoding.kinds):
+            if kind.place in ("rm", "reg", "opcode", "vvvv", "fixed") and not (kind.place == "rm" and memory):
+                slots[n] = slot(kind, bits)
+            binds.append(bind(kind, n, condition, memory, bits, address, fields))
+            flags |= FLAGS.get(kind.place, 0)
+            constant |= kind.place == "one"
+            if kind.pops and memory:
+                flags, constant = flags | POPS, bits // 8
+        if encoding.lock and memory:
+            flags |= LOCKABLE
+        first, second = immediates(encoding, bits, address)
+        target_bits = 64 if long else 16 if bits == 16 else 32
+        number = self.number(definition, encoding, tuple(binds))
+        return Form(number, tuple(slots), first, second, constant, flags, target_bits)  # type: ignore[arg-type]
+
+    def number(self, definition: Definition, encoding: Encoding, binds: tuple[Any, ...]) -> int:
+        """The number of the handler for this body and these binds, made if it is new."""
+        key = (definition.run, encoding.ends, encoding.counts, binds)
+        if key not in self.numbers:
+            self.numbers[key] = len(self.handlers)
+            texts = tuple(e.text for e in definition.encodings)
+            op = Op(definition.name, definition.run, encoding.ends, encoding.counts, texts)
+            name = " ".join((definition.name, ", ".join(described(b) for b in binds))).strip()
+            self.handlers.append(Handler(name, op, binds))
+        return self.numbers[key]
+
+
+FLAGS = {
+    "offset": OFFSET_ONLY, "source": STRING, "destination": STRING, "moffs": MOFFS, "target": RELATIVE, "vvvv": VVVV,
+    "this": THIS,
+}
+
+
+def bind(kind: Kind, n: int, condition: int, memory: bool, bits: int, address: int, fields: Iterator[str]) -> Any:
+    """How operand number n is found in a record."""
+    make: dict[str, Callable[[], Any]] = {
+        "address": BindAddress,
+        "offset": BindAddress,
+        "moffs": lambda: BindMemory(kind.type(bits)),
+        "immediate": lambda: BindImmediate(kind.type(bits), next(fields)),
+        "one": lambda: BindImmediate(u8, "imm"),
+        "target": lambda: BindTarget(next(fields)),
+        "this": lambda: BindTarget("imm"),
+        "far": lambda: BindFar(z_mask(bits)),
+        "condition": lambda: BindConstant(condition),
+        "size": lambda: BindConstant(kind.type(bits)),
+        "address size": lambda: BindConstant(BY_BITS[address]),
+        "source": lambda: BindString(kind.type(bits), BY_BITS[address], "base", RSI),
+        "destination": lambda: BindString(kind.type(bits), BY_BITS[address], "index", RDI),
+    }
+    if kind.place in make:
+        return make[kind.place]()
+    if kind.place == "rm" and memory:
+        return BindMemory(kind.type(bits, kind.memory), kind.aligned)
+    if kind.file == "n":
+        return BindNumber(f"r{n}")
+    return (BindRegister if kind.file == "r" else BindCell)(kind.type(bits), f"r{n}")
+
+
+def z_mask(bits: int) -> int:
+    """What an offset of 16 or 32 bits, as operand size 64 does not exist for far pointers, is cut with."""
+    return 0xFFFF if bits == 16 else 0xFFFF_FFFF
+
+
+def slot(kind: Kind, bits: int) -> int:
+    """The packed slot of a register operand."""
+    if kind.place == "fixed":
+        return FIXED | GENERAL << 4 | 8 * kind.fixed << 8
+    source = {"reg": FROM_REG, "rm": FROM_RM, "opcode": FROM_OPCODE, "vvvv": FROM_VVVV}[kind.place]
+    if kind.file == "r":
+        return source | (BYTES if kind.type(bits) is u8 else GENERAL) << 4
+    if kind.file == "n":
+        return source | (SHORT_NUMBER if kind.short else NUMBER) << 4
+    return source | (XMM if kind.file == "x" else MMX) << 4
+
+
+def immediates(encoding: Encoding, bits: int, address: int) -> tuple[int, int]:
+    """The lengths in bytes of what goes into Decoded.imm and Decoded.disp."""
+    z = 2 if bits == 16 else 4
+    lengths = {"ib": 1, "iw": 2, "id": 4, "iz": z, "iv": bits // 8, "cb": 1, "cz": z, "mo": address // 8}
+    words = encoding.immediates
+    if words == ("cp",):
+        return z, 2
+    if words == ("mo",):
+        return 0, lengths["mo"]
+    first, second = (*(lengths[w] for w in words), 0, 0)[:2]
+    return first, second
+
+
+def described(bind: Any) -> str:
+    """A short name of an operand for a handler's name."""
+    kind = getattr(bind, "type", None)
+    letter = {BindRegister: "r", BindCell: "x", BindMemory: "m", BindImmediate: "i", BindString: "s"}.get(type(bind), "")
+    if isinstance(bind, BindConstant):
+        return bind.value.__name__ if isinstance(bind.value, type) else str(bind.value)
+    if kind is None:
+        return type(bind).__name__.removeprefix("Bind").lower()
+    size = f"/{bind.size.bits}" if isinstance(bind, BindString) else ""
+    return f"{letter}{kind.bits}{'a' if getattr(bind, 'aligned', False) else ''}{size}"

@@ -1,0 +1,52 @@
+"""The x86 guest: all definitions, the handlers and opcode tables that follow from them, and the whole state."""
+
+from collections.abc import Iterable
+from types import ModuleType
+from typing import Any
+
+from guesthouse.engine.op import LEAVES, Handler, Op
+from guesthouse.system.cpu.x86.definitions import Definition, definitions
+from guesthouse.system.cpu.x86.forms import Forms
+from guesthouse.system.cpu.x86.operands import BindAddress, BindConstant, BindNumber
+from guesthouse.system.cpu.x86.state import VECTOR_GP, VECTOR_UD
+from guesthouse.system.cpu.x86.tables import OpcodeTables, Tables, register_files
+
+
+def undefined(cpu) -> None:
+    """#UD: bytes that are no instruction."""
+    cpu.raise_fault(VECTOR_UD)
+
+
+def too_long(cpu) -> None:
+    """#GP(0): more than fifteen bytes (SDM 3, 6.15, interrupt 13)."""
+    cpu.raise_fault(VECTOR_GP)
+
+
+def offset_step(cpu, mask, offset) -> None:
+    """LEA under an address size that is not the native one."""
+    cpu.ea = offset & mask
+
+
+def linear_step(cpu, mask, segment, offset) -> None:
+    """The linear address of an operand behind a segment base or under an address size that is not 64."""
+    cpu.ea = cpu.linear(segment, offset & mask)
+
+
+def first_handlers() -> list[Handler]:
+    """The handlers that no opcode has; decode.py knows their numbers."""
+    masks = [BindConstant((1 << bits) - 1) for bits in (16, 32, 64)]
+    address, segment = BindAddress(), BindNumber("segment")
+    return [
+        Handler("undefined", Op("undefined", undefined)),
+        Handler("too long", Op("too_long", too_long)),
+        *(Handler(f"offset {m.value:x}", Op("offset_step", offset_step), (m, address)) for m in masks[:2]),
+        *(Handler(f"linear {m.value:x}", Op("linear_step", linear_step), (m, segment, address)) for m in masks),
+    ]
+
+
+def assembled(modules: Iterable[ModuleType], state: type[Any]) -> tuple[list[Definition], list[Handler], Tables]:
+    """All that follows from the definitions in these modules."""
+    found = [d for module in modules for d in definitions(module)]
+    forms = Forms(first_handlers())
+    opcodes = OpcodeTables(found, forms)
+    return found, forms.handlers, opcodes.tables(register_files(state))

@@ -1,0 +1,37 @@
+"""Instructions that do nothing here: prefetches, cache line control, fences (one processor runs at a time and memory is
+strongly ordered), PAUSE, and the reserved no-operations, among them ENDBR (SDM 2A, CET is not modelled)."""
+
+from guesthouse.system.cpu.x86.definitions import op
+from guesthouse.system.cpu.x86.operands import Ev, M
+
+
+@op("0F 18 /r", Ev)
+@op("0F 19 /r", Ev)
+@op("0F 1A /r", Ev)
+@op("0F 1B /r", Ev)
+@op("0F 1C /r", Ev)
+@op("0F 1D /r", Ev)
+@op("0F 1E /r", Ev)
+@op("0F 1F /r", Ev)
+@op("0F 0D /r", Ev)
+def nop(cpu, ignored) -> None:
+    """SDM 2B, NOP, PREFETCHh, PREFETCHW; table A-3."""
+
+
+@op("F3 90")
+def pause(cpu) -> None:
+    """SDM 2B, PAUSE."""
+
+
+@op("NP 0F AE /7", M)
+@op("66 0F AE /7", M)
+@op("66 0F AE /6", M)
+def clflush(cpu, address) -> None:
+    """SDM 2A, CLFLUSH, CLFLUSHOPT, CLWB. Not modelled: the fault that an unmapped address gives."""
+
+
+@op("NP 0F AE E8+i")
+@op("NP 0F AE F0+i")
+@op("NP 0F AE F8+i")
+def fence(cpu) -> None:
+    """SDM 2A and 2B, LFENCE, MFENCE, SFENCE."""

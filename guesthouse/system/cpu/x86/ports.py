@@ -1,0 +1,85 @@
+"""Input and output (SDM 1, chapter 19): IN, OUT, INS, OUTS. A port is asked for only when nothing else can fault."""
+
+from guesthouse.bits import u16, u64
+from guesthouse.engine.cpu import PORT_READ, PORT_WRITE, WRITE
+from guesthouse.engine.op import BRANCHES
+from guesthouse.system.cpu.x86.definitions import op
+from guesthouse.system.cpu.x86.operands import AL, DX, AddressSize, Ib, This, Xb, Xz, Yb, Yz, eAX
+from guesthouse.system.cpu.x86.state import RCX, RDX
+from guesthouse.system.cpu.x86.strings import address_of, advance, again
+
+
+@op("E4 ib", AL, Ib)
+@op("E5 ib", eAX, Ib)
+@op("EC", AL, DX)
+@op("ED", eAX, DX)
+def in_(cpu, to, port) -> None:
+    """SDM 2A, IN."""
+    T, number = to.type, u64(port.get())
+    cpu.check_io(number, u64(T.size))
+    to.put(T(cpu.device(u64(PORT_READ), number, u64(T.size), u64(0))))
+
+
+@op("E6 ib", Ib, AL)
+@op("E7 ib", Ib, eAX)
+@op("EE", DX, AL)
+@op("EF", DX, eAX)
+def out(cpu, port, source) -> None:
+    """SDM 2B, OUT."""
+    T, number = source.type, u64(port.get())
+    cpu.check_io(number, u64(T.size))
+    cpu.device(u64(PORT_WRITE), number, u64(T.size), u64(source.get()))
+
+
+def transfer_in(cpu, to) -> None:
+    """One element of INS."""
+    T, number, address = to.type, u64(cpu.get(u16, RDX)), address_of(cpu, to)
+    cpu.check_io(number, u64(T.size))
+    cpu.probe(address, u64(T.size), u64(WRITE))
+    cpu.store(T, address, T(cpu.device(u64(PORT_READ), number, u64(T.size), u64(0))))
+    advance(cpu, to, u64(1))
+
+
+def transfer_out(cpu, source) -> None:
+    """One element of OUTS."""
+    T, number = source.type, u64(cpu.get(u16, RDX))
+    cpu.check_io(number, u64(T.size))
+    value = cpu.load(T, address_of(cpu, source))
+    cpu.device(u64(PORT_WRITE), number, u64(T.size), u64(value))
+    advance(cpu, source, u64(1))
+
+
+@op("6C", Yb)
+@op("6D", Yz)
+def ins(cpu, to) -> None:
+    """SDM 2A, INS/INSB/INSW/INSD."""
+    transfer_in(cpu, to)
+
+
+@op("6E", Xb)
+@op("6F", Xz)
+def outs(cpu, source) -> None:
+    """SDM 2B, OUTS/OUTSB/OUTSW/OUTSD."""
+    transfer_out(cpu, source)
+
+
+@op("F3 6C", Yb, AddressSize, This, ends=BRANCHES)
+@op("F2 6C", Yb, AddressSize, This, ends=BRANCHES)
+@op("F3 6D", Yz, AddressSize, This, ends=BRANCHES)
+@op("F2 6D", Yz, AddressSize, This, ends=BRANCHES)
+def rep_ins(cpu, to, size, here) -> None:
+    """SDM 2A, INS and REP."""
+    if cpu.get(size, RCX) != 0:
+        transfer_in(cpu, to)
+        again(cpu, size, here, u64(1))
+
+
+@op("F3 6E", Xb, AddressSize, This, ends=BRANCHES)
+@op("F2 6E", Xb, AddressSize, This, ends=BRANCHES)
+@op("F3 6F", Xz, AddressSize, This, ends=BRANCHES)
+@op("F2 6F", Xz, AddressSize, This, ends=BRANCHES)
+def rep_outs(cpu, source, size, here) -> None:
+    """SDM 2B, OUTS and REP."""
+    if cpu.get(size, RCX) != 0:
+        transfer_out(cpu, source)
+        again(cpu, size, here, u64(1))
