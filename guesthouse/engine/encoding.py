@@ -206,9 +206,8 @@ class Definition:
     run: Callable[..., None]
     instructions: tuple[Instruction, ...]
 
-    @property
-    def first(self) -> Instruction:
-        return self.instructions[0]
+    def __getitem__(self, name: str) -> Instruction:
+        return next(i for i in self.instructions if i.name == name)
 
 
 @dataclass(frozen=True)
@@ -250,10 +249,11 @@ class Format:
         form = form or ", ".join(operand.name for operand in operands)
         return Instruction(name, section, pattern, tuple(operands), Handler(name, op, tuple(binds)), form)
 
-    def short(self, name: str, text: str, section: str, means: Definition, form: str = "",
+    def short(self, name: str, text: str, section: str, means: Definition | Instruction, form: str = "",
               **sources: str | int) -> Instruction:
         """Another encoding of a defined instruction. `sources`: operands that are constant here or named otherwise."""
-        pattern, meant = parse(text, self.width, self.sizes), means.first
+        pattern = parse(text, self.width, self.sizes)
+        meant = means.instructions[0] if isinstance(means, Definition) else means
         operands = tuple(Operand(o.name, o.kind, sources[o.name] if isinstance(sources.get(o.name), int) else
                                  source_of(str(sources.get(o.name, o.name)), pattern, name))
                          for o in meant.operands)

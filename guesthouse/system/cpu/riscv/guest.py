@@ -1,0 +1,84 @@
+"""The RISC-V guest: all definitions put together, and the decoder derived from their encodings."""
+
+from types import ModuleType
+
+from guesthouse.bits import u8, u16, u64
+from guesthouse.engine.encoding import Instruction, decoder, instructions_in
+from guesthouse.engine.op import Guest, Handler, Op
+from guesthouse.engine.processor import Processor
+from guesthouse.system.cpu.riscv import (
+    atomics, bitmanip, compressed, csr, floating, integer, multiply, privileged,
+)
+from guesthouse.system.cpu.riscv.causes import MACHINE, STCE, SUPERVISOR, SUPERVISOR_INTERRUPTS
+from guesthouse.system.cpu.riscv.csr import ENVCFG, MEDELEG, Csrs
+from guesthouse.system.cpu.riscv.formats import RiscvRecord
+from guesthouse.system.cpu.riscv.paging import PMP_NAPOT, PMP_R, PMP_W, PMP_X
+from guesthouse.system.cpu.riscv.traps import NO_RESERVATION
+from guesthouse.system.cpu.softfloat import RISCV as FLOAT_RULES
+from guesthouse.typed import Pointer, function, load
+
+MODULES: tuple[ModuleType, ...] = (integer, multiply, atomics, floating, bitmanip, csr, privileged, compressed)
+ALL_ONES = (1 << 64) - 1
+
+
+def undefined(hart):
+    """What every word means that is no instruction."""
+    hart.illegal()
+
+
+INSTRUCTIONS: tuple[Instruction, ...] = instructions_in(MODULES)
+UNDEFINED = Handler("undefined", Op("undefined", undefined))
+HANDLERS: tuple[Handler, ...] = (UNDEFINED, *dict.fromkeys(i.handler for i in INSTRUCTIONS))
+DECODER = decoder(INSTRUCTIONS, RiscvRecord, HANDLERS.index, undefined=0, shortest=2)
+
+
+class Hart(Csrs):
+    """A hart: the state with all that the engine and the board ask of it."""
+
+    @function
+    def decode(self, pc: u64, code: u64, record: Pointer[RiscvRecord]) -> u64:
+        """The engine's: one record for each instruction."""
+        word = u64(load(u16, code)) | u64(load(u16, code + 2)) << 16
+        DECODER.write(DECODER.find(word), word, pc, record.address)
+        return u64(1)
+
+    def reset(self, pc: int = 0, hartid: int = 0) -> None:
+        """What a reset does (P3.4): machine mode, everything off."""
+        for name, field in type(self).fields.items():
+            if field.annotation is u64 and name in Csrs.fields and name not in Processor.fields:
+                setattr(self, name, u64(0))
+        self.mode, self.pc, self.mhartid = u64(MACHINE), u64(pc), u64(hartid)
+        self.reserved = u64(NO_RESERVATION)
+        self.stimecmp = u64(ALL_ONES)
+        self.fp.flags = self.fp.rounding = u64(0)
+        self.fp.host = u64(FLOAT_RULES.inexact)
+        for n in range(32):
+            self.x[n] = self.f[n] = u64(0)
+        for n in range(16):
+            self.pmpcfg[n], self.pmpaddr[n] = u8(0), u64(0)
+        self.protect_ranges()
+        self.settle()
+
+    def start_supervisor(self, pc: int, hartid: int, argument: int) -> None:
+        """The state in which SBI firmware leaves a hart to an operating system, where the board is the firmware."""
+        self.reset(pc, hartid)
+        self.mode, self.sbi = u64(SUPERVISOR), u64(1)
+        self.x[10], self.x[11] = u64(hartid), u64(argument)
+        self.medeleg, self.mideleg = u64(MEDELEG), u64(SUPERVISOR_INTERRUPTS)
+        self.mcounteren, self.menvcfg = u64(0xFFFF_FFFF), u64(STCE | ENVCFG)
+        self.pmpcfg[0], self.pmpaddr[0] = u8(PMP_NAPOT | PMP_R | PMP_W | PMP_X), u64(ALL_ONES >> 10)
+        self.protect_ranges()
+        self.settle()
+
+    def wakes(self) -> bool:
+        """Whether WFI would go on: something pending is enabled, in whatever mode (P3.3.3)."""
+        return int(self.pending() & self.mie) != 0
+
+
+RISCV = Guest("riscv", Hart, RiscvRecord, HANDLERS, ("guesthouse.system.cpu.riscv", "guesthouse.system.cpu.softfloat"),
+              origin="guesthouse.system.cpu.riscv.guest:RISCV")
+
+
+def disassemble(word: int, address: int | None = None) -> str:
+    """Assembly text of the instruction in the low bits of a word."""
+    return DECODER.disassemble(word, address) or f".insn {word & 0xFFFF_FFFF if word & 3 == 3 else word & 0xFFFF:#x}"
