@@ -12,6 +12,7 @@ import time
 from typing import Callable
 
 SECOND = 1_000_000_000
+CROWD = 64  # entries of moved timers that may wait before they are swept out
 
 
 class Timer:
@@ -106,6 +107,8 @@ class Clock:
 
     def _push(self, at: int, timer: Timer) -> None:
         heapq.heappush(self._waiting, (at, timer.order, timer))
+        if len(self._waiting) > CROWD + 4 * self._timers:
+            self._waiting = sorted({entry for entry in self._waiting if entry[2].at == entry[0]})
 
 
 class VirtualClock(Clock):

@@ -54,10 +54,10 @@ SWITCHES = (
     Switch("stats", bool, False, "Print the counters when a machine ends."),
     Switch("way", str, "threaded", "How instructions run.", ("plain", "threaded")),
     Switch("cache", str, "", "Folder for compiled code and images, instead of the user's cache folder."),
-    Switch("mirror", str, "", "Debian mirror, instead of the one that the host uses."),
-    Switch("code_cache", bool, True, "Keep compiled code on disk; off compiles anew each time."),
-    Switch("address_cache", bool, True, "Keep address translations; off walks the page tables each time."),
-    Switch("opt", int, 2, "Optimisation level of compiled code, 0 to 3."),
+    Switch("mirror", str, "", "Debian mirror, instead of the one that the host's apt uses."),
+    Switch("debian_mirror", str, "", "The same, for Debian only; `GUESTHOUSE_MIRROR` comes first."),
+    Switch("debian_suite", str, "", "Debian suite, instead of the host's or else stable."),
+    Switch("debian_keyring", str, "", "File of the keys that may sign Debian's index."),
     Switch("debug", bool, False, "Show the Python traceback with an error message."),
 )
 
@@ -77,8 +77,8 @@ def switch_page() -> str:
     """The table of all switches for the documentation."""
     rows = ["| variable | values | default | what it does |", "|---|---|---|---|"]
     for s in SWITCHES:
-        default = {True: "on", False: "off", "": "none"}.get(s.default, f"`{s.default}`")
-        rows.append(f"| `{s.variable}` | {s.allowed()} | {default} | {s.help} |")
+        shown = ("off", "on")[s.default] if isinstance(s.default, bool) else str(s.default) or "none"
+        rows.append(f"| `{s.variable}` | {s.allowed()} | {shown} | {s.help} |")
     return "\n".join(rows) + "\n"
 
 

@@ -73,6 +73,18 @@ def test_a_timer_set_twice_to_the_same_time_fires_once(fired):
     assert fired == [1]
 
 
+def test_a_timer_that_is_moved_again_and_again_leaves_no_heap_behind(fired):
+    clock = Clock()
+    timers = [clock.timer(lambda n=n: fired.append(n)) for n in range(3)]
+    for at in range(5000, 1000, -1):
+        for timer in timers:
+            timer.set(at)
+    assert len(clock._waiting) < 100 and clock.next_deadline() == 1001
+    clock.advance_to(6000)
+    clock.fire_due()
+    assert fired == [0, 1, 2]
+
+
 def test_a_callback_that_always_wants_to_be_called_again_does_not_hold_the_board(fired):
     clock = Clock()
 

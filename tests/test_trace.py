@@ -1,7 +1,11 @@
+import re
+from pathlib import Path
+
 import pytest
 
+import guesthouse
 from guesthouse.errors import ConfigError
-from guesthouse.trace import SWITCHES, Counters, Trace, switch, switch_page, value
+from guesthouse.trace import SWITCHES, Counters, Switch, Trace, switch, switch_page, value
 
 
 @pytest.fixture
@@ -64,14 +68,28 @@ def test_the_environment_overrules_a_default():
     assert value("way", {}) == "threaded"
     assert value("way", {"GUESTHOUSE_WAY": "plain"}) == "plain"
     assert value("stats", {"GUESTHOUSE_STATS": "1"}) is True
-    assert value("code_cache", {"GUESTHOUSE_CODE_CACHE": "off"}) is False
-    assert value("opt", {"GUESTHOUSE_OPT": "3"}) == 3
+    assert value("stats", {"GUESTHOUSE_STATS": "off"}) is False
+    assert Switch("depth", int, 2, "").parse("3") == 3
 
 
-@pytest.mark.parametrize("name, text", [("way", "fast"), ("stats", "perhaps"), ("opt", "-1"), ("opt", "²")])
+@pytest.mark.parametrize("name, text", [("way", "fast"), ("stats", "perhaps")])
 def test_a_wrong_value_names_the_variable_and_what_is_allowed(name, text):
     with pytest.raises(ConfigError, match=f"GUESTHOUSE_{name.upper()}.*must be"):
         value(name, {switch(name).variable: text})
+
+
+@pytest.mark.parametrize("text", ["-1", "²", "", "1.5"])
+def test_a_number_is_digits(text):
+    with pytest.raises(ConfigError, match="GUESTHOUSE_DEPTH.*whole number"):
+        Switch("depth", int, 2, "").parse(text)
+
+
+def test_each_switch_is_read_somewhere_and_each_variable_is_a_switch():
+    package = Path(guesthouse.__file__).parent
+    text = "\n".join(p.read_text() for p in package.rglob("*.py") if p.name != "trace.py")
+    told = set(re.findall(r"\bGUESTHOUSE_[A-Z_]+", text))
+    told |= {switch(name).variable for name in re.findall(r'\bvalue\("(\w+)"', text)}
+    assert told == {s.variable for s in SWITCHES}
 
 
 def test_the_page_has_a_row_for_each_switch():

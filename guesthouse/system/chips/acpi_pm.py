@@ -44,7 +44,7 @@ class AcpiPm(Chip):
         """The top bit has changed since (4.8.3.1.1, TMR_STS)."""
         return bool(self.ticks() >> TIMER_BITS - 1 != self.carries)
 
-    @on_read(0, width=16, sizes=(1, 2))
+    @on_read(0, width=16, sizes=(1, 2), pure=True)
     def read_status(self) -> int:
         return int(self.events | (TIMER_EVENT if self._carried() else 0))
 
@@ -54,7 +54,7 @@ class AcpiPm(Chip):
         if value & TIMER_EVENT:
             self.carries = self.ticks() >> TIMER_BITS - 1
 
-    @on_read(0, width=32)
+    @on_read(0, width=32, pure=True)
     def read_both(self) -> int:
         return self.read_status() | int(self.enable) << 16
 
@@ -68,7 +68,7 @@ class AcpiPm(Chip):
         if value & SLEEP_ENABLE and value >> 10 & 7 == self.s5:
             self.power_off()
 
-    @on_read(8, width=32, sizes=(1, 2, 4))
+    @on_read(8, width=32, sizes=(1, 2, 4), pure=True)
     def read_timer(self) -> int:
         return self.ticks() & (1 << TIMER_BITS) - 1
 

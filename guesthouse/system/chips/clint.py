@@ -36,7 +36,7 @@ class Clint(Chip):
         """The guest time at which mtime reaches `ticks`."""
         return -(-(ticks - int(self.offset)) * SECOND // self.frequency)
 
-    @on_read(MSIP, width=32, count=HARTS)
+    @on_read(MSIP, width=32, count=HARTS, pure=True)
     def read_msip(self, hart: int) -> int:
         return int(self.msip[hart]) if hart < len(self.msip) else 0
 
@@ -45,7 +45,7 @@ class Clint(Chip):
         if hart < len(self.msip):
             self.msip[hart] = value & 1
 
-    @on_read(MTIMECMP, width=64, count=HARTS, sizes=(4, 8))
+    @on_read(MTIMECMP, width=64, count=HARTS, sizes=(4, 8), pure=True)
     def read_mtimecmp(self, hart: int) -> int:
         return int(self.mtimecmp[hart]) if hart < len(self.mtimecmp) else 0
 
@@ -54,7 +54,7 @@ class Clint(Chip):
         if hart < len(self.mtimecmp):
             self.mtimecmp[hart] = value
 
-    @on_read(MTIME, width=64, sizes=(4, 8))
+    @on_read(MTIME, width=64, sizes=(4, 8), pure=True)
     def read_mtime(self) -> int:
         return self.ticks()
 

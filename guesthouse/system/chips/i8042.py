@@ -28,7 +28,7 @@ class I8042(Chip):
         super().__init__()
         self.reset_machine, self.a20 = reset, a20
 
-    @on_read(4)
+    @on_read(4, pure=True)
     def read_status(self) -> int:
         return SYSTEM_FLAG | (COMMAND if self.last_was_command else 0) | (self.answer is not None)
 

@@ -62,7 +62,7 @@ class IoApic(Chip):
     def _send(self, entry: int) -> None:
         self.deliver(entry & 0xFF, entry >> 8 & 7, entry >> 56, bool(entry >> 11 & 1), bool(entry & LEVEL))
 
-    @on_read(0x10, width=32)
+    @on_read(0x10, width=32, pure=True)
     def read_window(self) -> int:
         if self.select >= 0x10:
             n, high = divmod(self.select - 0x10, 2)

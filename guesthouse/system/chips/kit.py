@@ -3,6 +3,9 @@
 A chip knows offsets, not addresses, and lines, not interrupt numbers; the board decides both. From the
 declarations come reset, save, restore, the trace and the register page. An access finds its handler in one
 dictionary that is made per class, at definition.
+
+Lines are not saved: a restored chip drives them again. A board restores from the processor outwards (interrupt
+controllers, then what interrupts), so that a controller already knows the level that a line comes back to.
 """
 
 from __future__ import annotations
@@ -85,16 +88,19 @@ class Register(Field):
 class _Access:
     """The mark that `on_read` and `on_write` leave on a method."""
 
-    def __init__(self, kind: str, at: int, width: int, count: int, stride: int,
-                 sizes: tuple[int, ...]) -> None:
-        self.kind, self.at, self.width, self.count = kind, at, width, count
+    def __init__(self, kind: str, at: int, width: int, count: int, stride: int, sizes: tuple[int, ...],
+                 pure: bool = False) -> None:
+        self.kind, self.at, self.width, self.count, self.pure = kind, at, width, count, pure
         self.stride, self.sizes = stride or width // 8, sizes or (width // 8,)
 
 
-def on_read(at: int, *, width: int = 8, count: int = 0, stride: int = 0,
-            sizes: tuple[int, ...] = ()) -> Callable[[Method], Method]:
-    """The method answers reads at `at`; with `count`, of a row of registers: it is told which one."""
-    return _mark("read", at, width, count, stride, sizes)
+def on_read(at: int, *, width: int = 8, count: int = 0, stride: int = 0, sizes: tuple[int, ...] = (),
+            pure: bool = False) -> Callable[[Method], Method]:
+    """The method answers reads at `at`; with `count`, of a row of registers: it is told which one.
+
+    A `pure` one changes no state, so that the outputs need not settle after it.
+    """
+    return _mark(_Access("read", at, width, count, stride, sizes, pure))
 
 
 def on_write(at: int, *, width: int = 8, count: int = 0, stride: int = 0,
@@ -103,14 +109,12 @@ def on_write(at: int, *, width: int = 8, count: int = 0, stride: int = 0,
 
     A write to a part of a wider register is completed with the bits that a read finds now.
     """
-    return _mark("write", at, width, count, stride, sizes)
+    return _mark(_Access("write", at, width, count, stride, sizes))
 
 
-def _mark(kind: str, at: int, width: int, count: int, stride: int,
-          sizes: tuple[int, ...]) -> Callable[[Method], Method]:
+def _mark(access: _Access) -> Callable[[Method], Method]:
     def mark(method: Method) -> Method:
-        marks: list[_Access] = method.__dict__.setdefault("accesses", [])
-        marks.append(_Access(kind, at, width, count, stride, sizes))
+        method.__dict__.setdefault("accesses", []).append(access)
         return method
 
     return mark
@@ -283,52 +287,49 @@ def _field_writer(name: str, index: int | None, shift: int, writable: int) -> Wr
 
 
 def _attach(cls: type[Chip], method: Any, access: _Access) -> None:
-    table: dict[tuple[int, int], Any] = cls.readers if access.kind == "read" else cls.writers
-    make = _method_reader if access.kind == "read" else _method_writer
     for index in range(max(1, access.count)):
         at = access.at + index * access.stride
-        whole = (at, access.width // 8)
+        which = index if access.count else None
+        name = method.__name__ if which is None else f"{method.__name__}[{index}]"
         for part, size in _parts(access.width, access.sizes):
-            which = index if access.count else None
-            name = method.__name__ if which is None else f"{method.__name__}[{index}]"
-            key = (at + part, size)
-            table[key] = _shown(make(cls, method.__name__, which, access.width, part, size, whole), name)
+            if access.kind == "read":
+                reader = _method_reader(method.__name__, which, part, size, access.pure)
+                cls.readers[at + part, size] = _shown(reader, name)
+            else:
+                whole = None if size * 8 == access.width else (at, access.width // 8)
+                writer = _method_writer(method.__name__, which, part, size, whole)
+                cls.writers[at + part, size] = _shown(writer, name)
 
 
-def _method_reader(cls: type[Chip], name: str, index: int | None, width: int, part: int, size: int,
-                   whole: tuple[int, int]) -> Reader:
+def _method_reader(name: str, index: int | None, part: int, size: int, pure: bool) -> Reader:
+    """By name, so that a subclass may answer otherwise."""
     shift, mask = 8 * part, ONES[size]
+    which = () if index is None else (index,)
 
     def read(chip: Any) -> int:
-        value: int = getattr(chip, name)()
+        value: int = getattr(chip, name)(*which)
         chip.settle()
         return value >> shift & mask
 
-    def read_one(chip: Any) -> int:
-        value: int = getattr(chip, name)(index)
-        chip.settle()
+    def read_pure(chip: Any) -> int:
+        value: int = getattr(chip, name)(*which)
         return value >> shift & mask
 
-    return read if index is None else read_one
+    return read_pure if pure else read
 
 
-def _method_writer(cls: type[Chip], name: str, index: int | None, width: int, part: int, size: int,
-                   whole: tuple[int, int]) -> Writer:
+def _method_writer(name: str, index: int | None, part: int, size: int,
+                   whole: tuple[int, int] | None) -> Writer:
     shift, mask = 8 * part, ONES[size]
-
-    def complete(chip: Any, value: int) -> int:
-        if size * 8 == width:
-            return value & mask
-        read = chip.readers.get(whole)
-        now = read(chip) if read is not None else 0
-        return now & ~(mask << shift) | (value & mask) << shift
+    which = () if index is None else (index,)
 
     def write(chip: Any, value: int) -> None:
-        getattr(chip, name)(complete(chip, value))
+        getattr(chip, name)(*which, value & mask)
         chip.settle()
 
-    def write_one(chip: Any, value: int) -> None:
-        getattr(chip, name)(index, complete(chip, value))
+    def write_part(chip: Any, value: int) -> None:
+        now = chip.readers[whole](chip) if whole in chip.readers else 0
+        getattr(chip, name)(*which, now & ~(mask << shift) | (value & mask) << shift)
         chip.settle()
 
-    return write if index is None else write_one
+    return write if whole is None else write_part

@@ -380,7 +380,7 @@ class LocalApic(Chip):
 
     # the two faces
 
-    @on_read(0, width=32, count=0x40, stride=0x10)
+    @on_read(0, width=32, count=0x40, stride=0x10, pure=True)
     def read_page(self, register: int) -> int:
         return self._get(register) if self.apic_base & (ENABLED | X2APIC) == ENABLED else 0xFFFF_FFFF
 

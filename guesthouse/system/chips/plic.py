@@ -54,7 +54,7 @@ class Plic(Chip):
                 found, highest = n, self.priority[n]
         return found
 
-    @on_read(0, width=32, count=SOURCES)
+    @on_read(0, width=32, count=SOURCES, pure=True)
     def read_priority(self, n: int) -> int:
         return int(self.priority[n]) if n <= self.sources else 0
 
@@ -63,7 +63,7 @@ class Plic(Chip):
         if 0 < n <= self.sources:
             self.priority[n] = value & self.PRIORITIES
 
-    @on_read(PENDING, width=32, count=WORDS)
+    @on_read(PENDING, width=32, count=WORDS, pure=True)
     def read_pending(self, word: int) -> int:
         return int(self.pending >> 32 * word)
 

@@ -23,7 +23,7 @@ class Port61(Chip):
         self.clock, self.set_gate, self.output = clock, set_gate, output
         set_gate(False)
 
-    @on_read(0)
+    @on_read(0, pure=True)
     def read_status(self) -> int:
         toggle = REFRESH if self.clock.now() // REFRESH_NS & 1 else 0
         return int(self.control | toggle | (OUTPUT if self.output() else 0))

@@ -97,11 +97,11 @@ class Function(Chip):
             for at, part in ((offset, value), (offset + half, value >> 8 * half)):
                 self.write(at, half, part & ONES[half])
 
-    @on_read(0x06)
+    @on_read(0x06, pure=True)
     def read_status(self) -> int:
         return self.constants[0x06] | (INTX if self.interrupting else 0)
 
-    @on_read(0x10, width=32, count=BARS, sizes=(1, 2, 4))
+    @on_read(0x10, width=32, count=BARS, sizes=(1, 2, 4), pure=True)
     def read_bar(self, n: int) -> int:
         return int(self.bars[n])
 

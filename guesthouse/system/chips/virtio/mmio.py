@@ -41,11 +41,11 @@ class VirtioMmio(Chip):
         else:
             super().write(offset, size, value)
 
-    @on_read(0x00, width=32, count=4)
+    @on_read(0x00, width=32, count=4, pure=True)
     def identity(self, word: int) -> int:
         return (MAGIC, VERSION, self.device.DEVICE_ID, VENDOR)[word]
 
-    @on_read(0x10, width=32)
+    @on_read(0x10, width=32, pure=True)
     def offered_features(self) -> int:
         return self.device.offered(self.device_select)
 
@@ -53,7 +53,7 @@ class VirtioMmio(Chip):
     def accept_features(self, value: int) -> None:
         self.device.accept(self.driver_select, value)
 
-    @on_read(0x34, width=32)
+    @on_read(0x34, width=32, pure=True)
     def queue_maximum(self) -> int:
         queue = self.selected()
         return 0 if queue is None else queue.maximum
@@ -63,7 +63,7 @@ class VirtioMmio(Chip):
         if queue := self.selected():
             queue.set_size(value)
 
-    @on_read(0x44, width=32)
+    @on_read(0x44, width=32, pure=True)
     def queue_ready(self) -> int:
         queue = self.selected()
         return int(queue is not None and queue.ready)
@@ -77,7 +77,7 @@ class VirtioMmio(Chip):
     def notify(self, queue: int) -> None:
         self.device.notify(queue)
 
-    @on_read(0x60, width=32)
+    @on_read(0x60, width=32, pure=True)
     def interrupt_status(self) -> int:
         return int(self.device.interrupts)
 
@@ -85,7 +85,7 @@ class VirtioMmio(Chip):
     def acknowledge(self, value: int) -> None:
         self.device.interrupts &= ~value
 
-    @on_read(0x70, width=32)
+    @on_read(0x70, width=32, pure=True)
     def status(self) -> int:
         return int(self.device.status)
 
@@ -111,11 +111,11 @@ class VirtioMmio(Chip):
             kept = getattr(queue, area) & LOW32 << 32 * (1 - half)
             setattr(queue, area, kept | value << 32 * half)
 
-    @on_read(0xB0, width=32, count=2)
+    @on_read(0xB0, width=32, count=2, pure=True)
     def no_shared_memory(self, half: int) -> int:
         return LOW32  # a length of all ones: no such region
 
-    @on_read(0xFC, width=32)
+    @on_read(0xFC, width=32, pure=True)
     def generation(self) -> int:
         return int(self.device.generation)
 

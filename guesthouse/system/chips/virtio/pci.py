@@ -51,11 +51,11 @@ class Registers(Chip):
         else:
             super().write(offset, size, value)
 
-    @on_read(0x04, width=32)
+    @on_read(0x04, width=32, pure=True)
     def offered_features(self) -> int:
         return self.device.offered(self.device_select)
 
-    @on_read(0x0C, width=32)
+    @on_read(0x0C, width=32, pure=True)
     def accepted_features(self) -> int:
         word = self.driver_select
         return int(self.device.driver_features >> 32 * word) & LOW32 if word < 2 else 0
@@ -74,11 +74,11 @@ class Registers(Chip):
     def set_vector(self, value: int) -> None:
         """Without MSI-X no vector is taken; the driver reads that back."""
 
-    @on_read(0x12, width=16)
+    @on_read(0x12, width=16, pure=True)
     def queues(self) -> int:
         return len(self.device.queues)
 
-    @on_read(0x14)
+    @on_read(0x14, pure=True)
     def status(self) -> int:
         return int(self.device.status)
 
@@ -86,11 +86,11 @@ class Registers(Chip):
     def set_status(self, value: int) -> None:
         self.device.set_status(value)
 
-    @on_read(0x15)
+    @on_read(0x15, pure=True)
     def generation(self) -> int:
         return int(self.device.generation)
 
-    @on_read(0x18, width=16)
+    @on_read(0x18, width=16, pure=True)
     def queue_size(self) -> int:
         queue = self.selected()
         return 0 if queue is None else int(queue.size)
@@ -100,7 +100,7 @@ class Registers(Chip):
         if queue := self.selected():
             queue.set_size(value)
 
-    @on_read(0x1C, width=16)
+    @on_read(0x1C, width=16, pure=True)
     def queue_enable(self) -> int:
         queue = self.selected()
         return int(queue is not None and queue.ready)
@@ -110,11 +110,11 @@ class Registers(Chip):
         if (queue := self.selected()) and value == 1:  # a driver must not write 0: only a reset disables
             queue.ready = True
 
-    @on_read(0x1E, width=16)
+    @on_read(0x1E, width=16, pure=True)
     def notify_offset(self) -> int:
         return int(self.queue_select)
 
-    @on_read(0x20, width=32, count=6)
+    @on_read(0x20, width=32, count=6, pure=True)
     def area(self, word: int) -> int:
         queue = self.selected()
         return 0 if queue is None else int(getattr(queue, AREAS[word // 2])) >> 32 * (word & 1) & LOW32
