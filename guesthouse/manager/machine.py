@@ -12,20 +12,22 @@ import time as host_time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from guesthouse.errors import GuesthouseError, TimedOut
+from guesthouse.errors import GuesthouseError, HouseBug, TimedOut, UserError
 from guesthouse.manager import building
 from guesthouse.manager.commands import Command, Commands
 from guesthouse.manager.config import Config, config
 from guesthouse.manager.console import Console
 from guesthouse.manager.outcome import CommandFailed, Completed, GuestDied, GuestGone
 from guesthouse.manager.view import Cpu, Memory
-from guesthouse.system.boards.board import Died, Outcome, OutOfTime, PoweredOff, Reset, Stopped
+from guesthouse.system.boards.outcome import AtBreakpoint, Died, Outcome, OutOfTime, PoweredOff, Reset, Stopped
 
 T = TypeVar("T")
+GRACE = 5.0  # seconds that a killed command has to end
 
 
 class State(enum.Enum):
@@ -39,14 +41,15 @@ class State(enum.Enum):
 class Machine:
     """A whole computer. Make one with `Machine.run`; as a context manager it is switched off at the end."""
 
-    def __init__(self, description: Config, parts: building.Parts, announce: building.Announce) -> None:
+    def __init__(self, description: Config, parts: building.Parts, announce: building.Announce = building.silent,
+                 make: Callable[[building.Parts, building.Announce], Any] = building.board) -> None:
         self.config = description
-        self._parts, self._announce = parts, announce
+        self._parts, self._announce, self._make = parts, announce, make
         self._changed = threading.Condition()
         self._state, self._wish = State.PAUSED, State.PAUSED
         self._steps = 0
         self._jobs: deque[Callable[[], None]] = deque()
-        self._failure: BaseException | None = None
+        self._failure: GuesthouseError | None = None
         self._outcome: Outcome | None = None
         self._counted: dict[str, int] = {}
         self._alarm: threading.Timer | None = None
@@ -54,7 +57,7 @@ class Machine:
         self.commands = Commands()
         self.memory = Memory(self)
         self._board = self._new_board()
-        self.cpu = [Cpu(self)]
+        self.cpu = [Cpu(self, description.arch)]
         self._thread = threading.Thread(target=self._live, name=f"guesthouse {description.guest}", daemon=True)
 
     # Its life.
@@ -73,13 +76,17 @@ class Machine:
            announce: building.Announce = building.silent) -> Self:
         """Switch on the machine that is described; `extra` is for its userland, `announce` hears of long work."""
         machine = cls(described, building.parts(described, extra, announce), announce)
-        machine._thread.start()
-        machine.resume()
-        if timeout is not None:
-            machine._alarm = threading.Timer(timeout, machine._time_is_up, [timeout])
-            machine._alarm.daemon = True
-            machine._alarm.start()
+        machine.switch_on(timeout)
         return machine
+
+    def switch_on(self, timeout: float | None = None) -> None:
+        """Begin its life; once."""
+        self._thread.start()
+        self.resume()
+        if timeout is not None:
+            self._alarm = threading.Timer(timeout, self._time_is_up, [timeout])
+            self._alarm.daemon = True
+            self._alarm.start()
 
     def __enter__(self) -> Self:
         return self
@@ -159,7 +166,9 @@ class Machine:
         try:
             status = command.wait(None if deadline is None else max(0.0, deadline - host_time.monotonic()))
         except TimedOut:
-            command.signal("KILL")
+            if self._failure:
+                raise  # it is the machine whose time is up
+            self._kill(command)
             raise TimedOut(f"{' '.join(argv)} did not end within {timeout:g} s; it was killed.",
                            "Allow more time.") from None
         done = Completed(tuple(argv), status, bytes(out), bytes(err))
@@ -209,7 +218,9 @@ class Machine:
                 elif self._steps or self._wish is State.RUNNING:
                     self._run_on()
         except BaseException as wrong:
-            self._failure = wrong
+            self._failure = wrong if isinstance(wrong, GuesthouseError) else HouseBug(
+                f"the machine's thread ended with {type(wrong).__name__}: {wrong}")
+            self._failure.__cause__ = None if self._failure is wrong else wrong
             self._end(None)
 
     def _wait_for_work(self) -> None:
@@ -231,6 +242,8 @@ class Machine:
         match outcome:
             case Stopped() | OutOfTime():
                 pass
+            case AtBreakpoint():
+                self._wish = State.PAUSED
             case Reset() if not self._board.panic:
                 self._restart()
             case _:
@@ -271,7 +284,7 @@ class Machine:
     # Odds and ends.
 
     def _new_board(self) -> Any:
-        board = building.board(self._parts, self._announce)
+        board = self._make(self._parts, self._announce)
         board.serial[0].output = self.console.feed
         self.commands.plug({number: board.serial[number] for number in (1, 2, 3)})
         return board
@@ -297,7 +310,7 @@ class Machine:
             raise self._why_gone()
 
     def _why_gone(self) -> GuesthouseError:
-        if isinstance(self._failure, GuesthouseError):
+        if self._failure:
             return self._failure
         how = "switched itself off" if isinstance(self._outcome, PoweredOff) else "is off"
         return GuestGone(f"The guest {how}.", "Start another machine.")
@@ -313,6 +326,12 @@ class Machine:
             self._failure = TimedOut(f"The guest was still on after {seconds:g} s and was switched off.",
                                      "Allow more time with --timeout.")
         self.stop()
+
+    def _kill(self, command: Command) -> None:
+        """Kill it, and wait a moment for its end: the next command can only begin then."""
+        command.signal("KILL")
+        with suppress(UserError):
+            command.wait(GRACE)
 
     def _hand_over(self, command: Command, data: bytes) -> None:
         """Standard input in a thread, for the command's output must be taken meanwhile, and its end heard."""

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 
+from guesthouse.manager import registers
+
 T = TypeVar("T")
 
 
@@ -31,17 +33,18 @@ class Memory:
 class Cpu:
     """A processor's registers by name: `cpu.rip`, `cpu.rax`; `cpu.pc`, `cpu.a0`. `registers()` has them all."""
 
-    __slots__ = ("_machine",)
+    __slots__ = ("_arch", "_machine")
+    _arch: str
     _machine: Asked
 
-    def __init__(self, machine: Asked) -> None:
+    def __init__(self, machine: Asked, arch: str) -> None:
         object.__setattr__(self, "_machine", machine)
+        object.__setattr__(self, "_arch", arch)
 
     def registers(self) -> dict[str, int]:
-        return self._machine.call(lambda board: {name: get(board.vcpu.state, name)
-                                                 for name in board.vcpu.state.register_names()})
+        known = registers.BY_ARCHITECTURE[self._arch]
+        return self._machine.call(lambda board: {name: one.get(board.vcpu.state) for name, one in known.items()})
 
-    @property
     def count(self) -> int:
         """Instructions executed since power-on."""
         return self._machine.call(lambda board: int(board.vcpu.count))
@@ -49,16 +52,11 @@ class Cpu:
     def __getattr__(self, name: str) -> int:
         if name.startswith("_"):
             raise AttributeError(name)
-        return self._machine.call(lambda board: get(board.vcpu.state, name))
+        register = registers.find(self._arch, name)
+        return self._machine.call(lambda board: register.get(board.vcpu.state))
 
     def __setattr__(self, name: str, value: int) -> None:
-        self._machine.call(lambda board: put(board.vcpu.state, name, value))
+        self._machine.call(lambda board: registers.store(self._arch, name, board.vcpu.state, value))
 
-
-def get(state: Any, name: str) -> int:
-    """One register. A state may know more names than it has fields (`rax`, `a0`): see its `register`."""
-    return int(state.register(name))
-
-
-def put(state: Any, name: str, value: int) -> None:
-    state.set_register(name, value)
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *registers.BY_ARCHITECTURE[self._arch]]

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import COMMAND, ROOT, environment
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def test_a_commands_output_errors_and_status_are_ours(run: Run) -> None:
+    done = run("run", "debian", "--", "both")
+    assert (done.stdout, done.stderr, done.returncode) == ("to stdout\n", "to stderr\n", 3)
+
+
+def test_standard_input_is_piped_to_the_command(run: Run) -> None:
+    assert run("run", "debian", "--", "cat", input="one line\n").stdout == "one line\n"
+
+
+def test_a_command_that_is_not_found_is_127(run: Run) -> None:
+    assert run("run", "debian", "--", "missing").returncode == 127
+
+
+def test_a_command_that_takes_too_long_is_124(run: Run) -> None:
+    done = run("run", "debian", "--timeout", "300ms", "--", "sleep")
+    assert done.returncode == 124 and "still on after 0.3 s" in done.stderr
+
+
+def test_a_console_that_takes_too_long_is_5(run: Run) -> None:
+    with subprocess.Popen([*COMMAND, "run", "debian", "--timeout", "300ms"], cwd=ROOT, stdin=subprocess.PIPE,
+                          stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.wait(30) == 5
+
+
+def test_a_command_that_powers_off_ends_well(run: Run) -> None:
+    assert run("run", "debian", "--", "poweroff").returncode == 0
+
+
+def test_a_panic_is_reported_as_one(run: Run) -> None:
+    done = run("run", "debian", "--", "panic")
+    assert done.returncode == 125
+    assert "The guest died: kernel panic: not syncing" in done.stderr and "rip 1234" in done.stderr
+    assert "Linux version 0.0" in done.stderr  # the last lines of its console
+
+
+def test_a_panic_at_the_console_is_1(run: Run) -> None:
+    done = run("run", "debian", input="panic\n")
+    assert done.returncode == 1 and "kernel panic" in done.stderr
+
+
+def test_a_bug_of_ours_is_a_report_and_no_traceback(run: Run, tmp_path: Path) -> None:
+    done = run("run", "debian", input="crash\n")
+    assert done.returncode == 1
+    assert "this is a bug in guesthouse" in done.stderr and "the house burns" in done.stderr
+    assert "Traceback" not in done.stderr
+    (report,) = (tmp_path / "state" / "guesthouse" / "reports").iterdir()
+    assert "RuntimeError: the house burns" in report.read_text()
+
+
+def test_a_traceback_can_be_asked_for(run: Run) -> None:
+    assert "Traceback" in run("run", "debian", input="crash\n", GUESTHOUSE_DEBUG="1").stderr
+
+
+def test_a_script_is_typed_at_the_prompt_and_its_end_ends_the_guest(run: Run) -> None:
+    done = run("run", "debian", input="echo first\necho second\n")
+    assert done.returncode == 0
+    assert "\nfirst\n" in done.stdout and "\nsecond\n" in done.stdout
+
+
+def test_a_script_may_power_off_itself(run: Run) -> None:
+    assert run("run", "debian", input="poweroff\n").returncode == 0
+
+
+def test_no_input_at_all_ends_the_guests_shell(run: Run) -> None:
+    assert run("run", "debian", input="").returncode == 0
+
+
+def test_json_is_one_object(run: Run) -> None:
+    done = run("run", "debian", "--json", "--", "both")
+    result = json.loads(done.stdout)
+    assert (result["status"], result["stdout"], result["stderr"]) == (3, "to stdout\n", "to stderr\n")
+    assert result["statistics"]["exits.HostCall"] == 1 and done.returncode == 3
+
+
+def test_json_without_a_command_is_a_mistake(run: Run) -> None:
+    assert run("run", "debian", "--json").returncode == 2
+
+
+def test_statistics_go_to_stderr(run: Run) -> None:
+    done = run("run", "debian", "--stats", "--", "both")
+    assert done.stdout == "to stdout\n" and "exits.HostCall" in done.stderr and done.returncode == 3
+
+
+@pytest.mark.parametrize(("arguments", "status", "said"), [
+    (["run", "debian", "--memory", "3x"], 2, "is not a size"),
+    (["run", "debian", "--memory", "1K"], 2, "must be 16.0 MiB to 64.0 GiB"),
+    (["run", "debian", "--timeout", "0"], 2, "is not a duration"),
+    (["run", "debian", "--timeout", "soon", "--", "ls"], 125, "is not a duration"),
+    (["run", "debian", "--way", "warp"], 2, "warp"),
+    (["run", "debian", "--trace", "@x"], 2, "NAMES@START"),
+    (["run", "debian", "--kernel", "/nonexistent"], 3, "no file /nonexistent"),
+    (["run", "debian", "--kernel", "/nonexistent", "--", "ls"], 125, "no file /nonexistent"),
+    (["run", "debian", "--kernel", "/"], 2, "not a file"),
+    (["run"], 2, "Missing argument"),
+    (["nosuch"], 2, "No such command"),
+    (["image", "delete", "debian"], 3, "not in the cache"),
+    (["image", "pull", "plan9"], 3, "plan9"),
+    (["completion", "tcsh"], 2, "tcsh"),
+    (["explain", "zz"], 2, "hexadecimal"),
+])
+def test_mistakes_have_words_and_a_status(run: Run, arguments: list[str], status: int, said: str) -> None:
+    done = run(*arguments)
+    assert done.returncode == status and said in done.stderr and not done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_an_output_that_nobody_reads_any_more_ends_the_command(tmp_path: Path) -> None:
+    with subprocess.Popen([*COMMAND, "run", "debian", "--", "flood"], cwd=ROOT, stdout=subprocess.PIPE,
+                          stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment(tmp_path)) as process:
+        assert process.stdout and process.stderr
+        process.stdout.read(10)
+        process.stdout.close()
+        assert process.wait(30) == 128 + signal.SIGPIPE
+        assert b"Traceback" not in process.stderr.read()
+
+
+def test_a_full_disk_behind_standard_output_is_told(tmp_path: Path) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([*COMMAND, "run", "debian", "--", "both"], cwd=ROOT, stdout=full,
+                              stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment(tmp_path), timeout=60)
+    assert done.returncode == 125 and b"cannot be written: No space left" in done.stderr
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_ends_a_command(tmp_path: Path, number: int, status: int) -> None:
+    with subprocess.Popen([*COMMAND, "run", "debian", "--", "both_and_wait"], cwd=ROOT, stdout=subprocess.PIPE,
+                          stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment(tmp_path)) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"to stdout\n"
+        process.send_signal(number)
+        assert process.wait(30) == status
