@@ -1,0 +1,55 @@
+"""A processor as it is when nothing has run on it yet: after RESET# (SDM 3A, table 9-1), with what a board gives it.
+
+Boards then enter a program as a boot protocol wants it, or leave it to the code at the reset vector.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from guesthouse.bits import u8, u16, u32, u64
+from guesthouse.system.cpu.x86.state import CS
+from guesthouse.system.cpu.x86.system import DR6_FIXED, DR7_FIXED
+from guesthouse.system.cpu.x86.system_state import CR0_CD, CR0_ET, CR0_NW
+
+BRAND = "guesthouse virtual processor"
+RESET_PAT = 0x0007_0406_0007_0406
+WRITE_BACK_EVERYWHERE = 0xC06  # MTRRs on, fixed ranges on, default type write-back: what firmware would set up
+FAST_STRINGS, NO_BTS, NO_PEBS = 1 << 0, 1 << 11, 1 << 12
+REAL_CODE, REAL_DATA, LDT, BUSY_TSS = 0x9B, 0x93, 0x82, 0x8B
+RESET_VECTOR, RESET_BASE = 0xFFFF_FFF0, 0xFFFF_0000
+
+
+def reset(state: Any, *, apic_id: int = 0, processors: int = 1, brand: str = BRAND, seed: bytes = bytes(32)) -> None:
+    """Bring a new state into the condition after RESET#. `seed`: 32 bytes for RDRAND."""
+    state.cr0, state.cr4, state.efer, state.xcr0 = u64(CR0_CD | CR0_NW | CR0_ET), u64(0), u64(0), u64(1)
+    state.dr[6], state.dr[7] = u64(DR6_FIXED), u64(DR7_FIXED)
+    state.pat, state.mtrr_def_type = u64(RESET_PAT), u64(WRITE_BACK_EVERYWHERE)
+    state.misc_enable = u64(FAST_STRINGS | NO_BTS | NO_PEBS)
+    for n in range(6):
+        set_segment(state.segments[n], 0, REAL_DATA)
+    set_segment(state.segments[CS], 0xF000, REAL_CODE)
+    state.segments[CS].base = u64(RESET_BASE)
+    set_segment(state.ldtr, 0, LDT)
+    set_segment(state.tr, 0, BUSY_TSS)
+    state.gdtr.limit, state.idtr.limit = u32(0xFFFF), u32(0xFFFF)
+    state.pc, state.flags, state.cpl = u64(RESET_VECTOR), u64(0), u8(0)
+    state.reset_float()
+    introduce(state, apic_id, processors, brand, seed)
+    state.settle_mode()
+
+
+def set_segment(place: Any, selector: int, access: int) -> None:
+    """A segment of 64 KiB, as in real mode."""
+    place.base, place.limit = u64(selector << 4), u32(0xFFFF)
+    place.selector, place.access = u16(selector), u16(access)
+
+
+def introduce(state: Any, apic_id: int, processors: int, brand: str, seed: bytes) -> None:
+    """What CPUID and RDRAND tell."""
+    state.apic_id, state.processors = u64(apic_id), u64(processors)
+    text = brand.encode("ascii", "replace")[:47].ljust(48, b"\0")
+    for n in range(6):
+        state.brand[n] = u64(int.from_bytes(text[8 * n:8 * n + 8], "little"))
+    for n in range(4):
+        state.random[n] = u64(int.from_bytes(seed[8 * n:8 * n + 8], "little") or n + 1)
