@@ -79,7 +79,7 @@ class _Run:
     id: int
     mode: str
     pid: int = 0
-    waiting: bytes = b""  # standard input not yet cut into chunks
+    waiting: bytearray = field(default_factory=bytearray)  # standard input not yet cut into chunks
     ended: bool = False  # no more will be written
     under_way: int = 0
     signals: list[str] = field(default_factory=list)
@@ -224,8 +224,8 @@ class Agent:
     def _cut(self, run: _Run) -> None:
         """Queues chunks as far as the window allows."""
         while run.waiting and run.under_way < WINDOW:
-            chunk = run.waiting[: min(CHUNK, WINDOW - run.under_way)]
-            run.waiting = run.waiting[len(chunk) :]
+            chunk = bytes(run.waiting[: min(CHUNK, WINDOW - run.under_way)])
+            del run.waiting[: len(chunk)]
             run.under_way += len(chunk)
             self._out[DATA] += b"%d\n%b" % (len(chunk), chunk)
         if run.ended and not run.waiting and run.mode == "pipe":

@@ -69,6 +69,7 @@ def build(busybox: bytes, version: str = "", modules: Mapping[str, bytes] | None
 
 def _modules(folder: str, modules: Mapping[str, bytes]) -> Iterator[Entry]:
     """The modules and what depmod would have written for modprobe, modules.dep(5)."""
+    modules = dict(sorted(modules.items()))
     yield Entry(folder, DIRECTORY | 0o755)
     needs = {name: _all_needed(name, modules) for name in modules}
     lines = (f"{name}.ko:{''.join(f' {other}.ko' for other in others)}\n" for name, others in needs.items())

@@ -175,9 +175,7 @@ def test_environment_and_folder_are_set(machine: Machine) -> None:
 
 
 def test_a_command_inherits_three_descriptors_and_none_is_a_terminal(machine: Machine) -> None:
-    status, out, _ = machine.run(
-        "sh", "-c", "ls /proc/$$/fd; test -t 0 || test -t 1 || test -t 2 || echo none"
-    )
+    status, out, _ = machine.run("sh", "-c", "ls /proc/$$/fd; test -t 0 || test -t 1 || test -t 2 || echo none")
     assert (status, out) == (0, b"0\n1\n10\n2\nnone\n") or out == b"0\n1\n2\nnone\n"
 
 
