@@ -60,8 +60,9 @@ class Board:
         self._bell, self._ring = _bells()
         self.vcpu = vcpu_factory(memory)
         self.state: Any = self.vcpu.state
+        self.trace.count = lambda: self.vcpu.count
         if isinstance(self.state, Cpu):
-            memory.install(self.state, lambda host: self.invoke("forget", host))
+            memory.install(self.state)
         self.reporter = Reporter(self)
         self._answers: dict[type[Exit], Callable[[Any], object]] = {
             PortRead: self._port_read, PortWrite: self._port_write, MemoryRead: self._memory_read,
@@ -111,14 +112,6 @@ class Board:
         """Put a chip at a range of ports or addresses."""
         chip.trace_to(self.trace, name)
         where.add(start, size or chip.SIZE, chip.read, chip.write, name)
-
-    def invoke(self, method: str, *arguments: int) -> None:
-        """Call a typed method of the processor's state; an engine that compiles has its own way to do that."""
-        call = getattr(self.vcpu, "call", None)
-        if call is None:
-            getattr(self.state, method)(*(u64(a) for a in arguments))
-        else:
-            call(method, *arguments)
 
     # from other threads
 

@@ -215,7 +215,7 @@ class PcBoard(Board):
         return int(self.state.cpl) == 0
 
     def window(self, exit: Window) -> None:
-        self.invoke("inject", self.lapic.acknowledge())
+        self.vcpu.call("inject", self.lapic.acknowledge())  # type: ignore[attr-defined]
 
     def register_read(self, exit: RegisterRead) -> None:
         value = self.lapic.tpr >> 4 if exit.number == CR8 else self.lapic.read_msr(exit.number)

@@ -147,7 +147,7 @@ class VirtBoard(Board):
         self.state.mip = self.state.mip | bit if pending else self.state.mip & ~bit
 
     def flush_translations(self) -> None:
-        self.invoke("forget_all")
+        self.state.forget_translations()
 
     def console_write(self, data: bytes) -> None:
         self.serial[0].emit(data)
