@@ -40,7 +40,7 @@ class Image:
 
 
 class HostCpu:
-    """Executes instructions; each code is made once."""
+    """Executes instructions. The room for code is used round and round."""
 
     def __init__(self) -> None:
         self.room = mmap.mmap(-1, 1 << 16, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
@@ -54,7 +54,8 @@ class HostCpu:
         if code not in self.known:
             body = BEFORE + code + AFTER
             if self.used + len(body) > len(self.room):
-                raise MemoryError("room for code is used up")
+                self.used = 0
+                self.known.clear()
             self.room[self.used : self.used + len(body)] = body
             kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
             self.known[code] = kind(self.base + self.used)

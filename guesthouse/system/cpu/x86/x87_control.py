@@ -87,6 +87,7 @@ def ffree(cpu, i):
     """SDM 2A, FFREE."""
     cpu.need_x87()
     free(cpu, i)
+    cpu.x87.up = u64(0)
 
 
 # Environments: 14 bytes with operand size 16, else 28 (SDM 1, 8.1.10). Protected-mode layouts; real mode's differ in
