@@ -71,6 +71,7 @@ def popf(cpu, kind) -> None:
     if u64(cpu.cpl) <= (cpu.flags & IOPL) >> 12:
         mask = mask | IF
     cpu.set_rflags(cpu.rflags() & ~mask & ~u64(RF) | image & mask)
+    cpu.settle_privilege()  # AC and TF are part of it
 
 
 @op("C8 iw ib", Iw, Ib, Size, default64=True)

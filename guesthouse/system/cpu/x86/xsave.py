@@ -38,7 +38,7 @@ def save_x87(cpu, at: u64, wide: bool) -> None:
         cpu.store(u64, at + 16, cpu.fdp & 0xFFFF_FFFF | cpu.fds << 32)
     n = u64(0)
     while n < 8:
-        cpu.store(u128, at + ST + n * 16, cpu.fpr[cpu.top + n & 7])
+        cpu.store(u128, at + ST + n * 16, cpu.fpr[cpu.top + n & 7] & ((1 << 80) - 1))
         n += 1
 
 
