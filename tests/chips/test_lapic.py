@@ -184,6 +184,22 @@ def test_periods_that_nobody_saw_are_one_interrupt_and_keep_the_phase(world, api
     assert apic.acknowledge() == 0xEC and world.clock.next_deadline() == 1100
 
 
+def test_changing_the_divider_keeps_what_has_been_counted(world, apic):
+    put(apic, DIVIDE, 0xB)
+    put(apic, INITIAL, 1000)
+    world.run_to(400)
+    put(apic, DIVIDE, 0x0)  # by 2
+    assert get(apic, CURRENT) == 600
+    world.run_to(600)
+    assert get(apic, CURRENT) == 500 and world.clock.next_deadline() == 1600
+
+
+def test_init_stops_the_timer(world, apic):
+    put(apic, INITIAL, 1000)
+    ipi(apic, 0x44500)
+    assert world.clock.next_deadline() is None and get(apic, CURRENT) == 0
+
+
 def test_a_masked_timer_counts_and_does_not_interrupt(world, apic):
     put(apic, TIMER, MASKED | 0xEC)
     put(apic, INITIAL, 10)

@@ -11,6 +11,7 @@ controllers, then what interrupts), so that a controller already knows the level
 from __future__ import annotations
 
 import copy
+import re
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, TypeVar
 
 from guesthouse.errors import UserError
@@ -234,12 +235,21 @@ class Chip(Stateful):
 
     @classmethod
     def describe(cls) -> str:
-        """The register page: what answers at which offset."""
+        """The register page: what answers at which offset. Of registers in a row the first stands for all."""
         rows = [f"### {cls.__name__}", "", "| offset | bytes | read | write |", "|---|---|---|---|"]
-        for offset, size in sorted(cls.readers.keys() | cls.writers.keys()):
-            names = [getattr(table.get((offset, size)), "shown", "-") for table in (cls.readers, cls.writers)]
-            rows.append(f"| {offset:#x} | {size} | {names[0]} | {names[1]} |")
+        before: list[str] = []
+        for offset in sorted({at for at, _ in cls.readers.keys() | cls.writers.keys()}):
+            sizes = [n for n in ONES if (offset, n) in cls.readers or (offset, n) in cls.writers]
+            names = [_name(table, offset, sizes) for table in (cls.readers, cls.writers)]
+            if names != before and not any(re.search(r"\[[1-9]", name) for name in names):
+                rows.append(f"| {offset:#x} | {', '.join(map(str, sizes))} | {names[0]} | {names[1]} |")
+            before = names
         return "\n".join(rows) + "\n"
+
+
+def _name(table: dict[tuple[int, int], Any], offset: int, sizes: list[int]) -> str:
+    """Who answers at an offset; - is nobody."""
+    return next((str(table[offset, n].shown) for n in sizes if (offset, n) in table), "-")
 
 
 def _parts(width: int, sizes: tuple[int, ...]) -> list[tuple[int, int]]:

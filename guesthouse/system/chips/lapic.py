@@ -187,7 +187,7 @@ class LocalApic(Chip):
     @tpr.setter
     def tpr(self, value: int) -> None:
         self.task_priority = value & 0xFF
-        self.settle()
+        self._ask()
 
     def processor_priority(self) -> int:
         """PPR (11.8.3.1): the task's priority, or the class of what is in service."""
@@ -218,14 +218,14 @@ class LocalApic(Chip):
         if self.external is not None and self.external_pending():
             self.external_message = False
             vector = self.external()
-            self.settle()
+            self._ask()
             return vector
         found = self.pending()
         if found is None:
             return int(self.spurious & 0xFF)
         self.requests &= ~(1 << found)
         self.in_service |= 1 << found
-        self.settle()
+        self._ask()
         return found
 
     def eoi(self) -> None:
@@ -235,7 +235,7 @@ class LocalApic(Chip):
         self.in_service &= ~(1 << vector)
         if self.trigger_mode >> vector & 1:
             self.bus.end_of_interrupt(vector)
-        self.settle()
+        self._ask()
 
     # what comes over wires
 
@@ -246,7 +246,7 @@ class LocalApic(Chip):
         mode = entry >> 8 & 7
         if rises and not entry & MASKED and mode != EXTINT:
             self.receive(entry & 0xFF, mode, mode == FIXED and bool(entry & LVT_LEVEL))
-        self.settle()
+        self._ask()
 
     def answers_to(self, destination: int, logical: bool) -> bool:
         if not self.apic_base & ENABLED:
@@ -281,10 +281,11 @@ class LocalApic(Chip):
             self.clear()  # keeps its mode and address (11.4.7.3)
             self.timer.clear()
             self.apic_base = base
+            self.settle()
             self.init()
         elif mode == STARTUP:
             self.startup(vector)
-        self.settle()
+        self._ask()
 
     def _accept(self, vector: int, level: bool) -> None:
         if vector < 16:
@@ -451,4 +452,7 @@ class LocalApic(Chip):
         if self.timer.expire(mode) and not entry & MASKED:
             self._accept(entry & 0xFF, False)
         self.alarm.set(self.timer.next(mode))
+        self._ask()
+
+    def _ask(self) -> None:
         self.output.set(self.has_interrupt())
