@@ -47,9 +47,6 @@ def board(request):
         each.close()
 
 
-def off(board_maker_holder):
-    return lambda vcpu: board_maker_holder[0].power_off()
-
 
 def test_reads_are_answered_by_the_chip_at_that_port(board):
     b = board((PortRead, 0x3FD, 1), (PortRead, 0x2FD, 1), (PortRead, 0x2FD, 4), CpuDied("end"))

@@ -34,6 +34,7 @@ __all__ = ["AtBreakpoint", "Board", "Died", "OutOfTime", "Outcome", "PoweredOff"
 VcpuFactory = Callable[[Memory], Vcpu]
 SERIALS = 4
 SLICE = 1 << 18
+SLICE_PLAIN = 1 << 10  # where instructions run as plain Python, ten thousand a second
 SLICE_LEAST, SLICE_MOST = 1 << 12, 1 << 24
 SLICE_NS = 1_000_000  # of host time that a slice should take when time is real: how late a timer may be seen
 CPU_COUNTERS = ("faults", "fills", "flushes", "invalidations", "builds", "lookups")
@@ -60,6 +61,8 @@ class Board:
         self._bell, self._ring = _bells()
         self.vcpu = vcpu_factory(memory)
         self.state: Any = self.vcpu.state
+        if getattr(self.vcpu, "engine", self) is None:
+            self.slice = min(slice, SLICE_PLAIN)
         self.trace.count = lambda: self.vcpu.count
         if isinstance(self.state, Cpu):
             memory.install(self.state)
