@@ -139,7 +139,8 @@ def _shown(value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) > 9:
         return f"{value:#x}"
     text = str(value)
-    return text if text and text.isprintable() and " " not in text else repr(value)
+    plain = isinstance(value, bytes) or text and text.isprintable() and " " not in text
+    return text if plain else repr(text)
 
 
 class Counters:

@@ -5,6 +5,7 @@ import pytest
 from guesthouse.system.chips.virtio.mmio import VirtioMmio
 from guesthouse.system.chips.virtio.pci import VirtioPci
 from guesthouse.system.chips.virtio.rng import Rng
+from guesthouse.trace import Trace
 from tests.chips.virtio_driver import BUFFERS, DESCRIPTORS, DEVICE, DRIVER, NEXT, WRITE, Driver, Refused
 
 
@@ -141,6 +142,14 @@ def test_a_hostile_request_makes_the_device_ask_for_a_reset_and_a_reset_heals_it
     start(transport)
     ask(driver, transport)
     assert driver.used() == [(0, 16)]
+
+
+def test_why_a_driver_was_refused_is_told_when_asked_for(driver, transport):
+    lines = []
+    transport.chip.trace_to(Trace.parse("rng.driver_error", write=lines.append), "rng")
+    start(transport)
+    ask(driver, transport, at=1 << 60)
+    assert lines == ["0 rng.driver_error why='16 bytes at 0x1000000000000000 are not memory'"]
 
 
 def test_a_queue_that_does_not_exist_has_no_size(transport):

@@ -60,6 +60,8 @@ class IoApic(Chip):
             self._send(entry)
 
     def _send(self, entry: int) -> None:
+        if self.event is not None:
+            self.event("message", entry=entry)
         self.deliver(entry & 0xFF, entry >> 8 & 7, entry >> 56, bool(entry >> 11 & 1), bool(entry & LEVEL))
 
     @on_read(0x10, width=32, pure=True)

@@ -288,6 +288,8 @@ class LocalApic(Chip):
         self._ask()
 
     def _accept(self, vector: int, level: bool) -> None:
+        if self.event is not None:
+            self.event("request", vector=vector, level=level)
         if vector < 16:
             self._error(RECEIVE_ILLEGAL)
         elif self.spurious & SOFTWARE_ENABLED:

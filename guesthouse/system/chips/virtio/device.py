@@ -10,6 +10,7 @@ from typing import Callable
 
 from guesthouse.system.chips.kit import ONES, Field, Stateful
 from guesthouse.system.chips.virtio.queue import GuestMemory, Queue, QueueError
+from guesthouse.trace import Emit
 
 DRIVER, ACKNOWLEDGE, DRIVER_OK, FEATURES_OK, NEEDS_RESET, FAILED = 2, 1, 4, 8, 64, 128
 INDIRECT_DESCRIPTORS, VERSION_1 = 1 << 28, 1 << 32
@@ -21,6 +22,7 @@ class Device(Stateful):
     PCI_CLASS = 0xFF_0000
     QUEUES: tuple[int, ...] = ()  # the largest size of each
     FEATURES = 0
+    event: Emit | None = None  # the transport's
 
     status = Field()
     driver_features = Field()
@@ -88,11 +90,13 @@ class Device(Stateful):
             return
         try:
             self.serve(n, queue)
-        except QueueError:
-            self.break_off()
+        except QueueError as why:
+            self.break_off(why)
 
-    def break_off(self) -> None:
+    def break_off(self, why: QueueError) -> None:
         """2.1.1: nothing sensible can be done until the driver resets the device."""
+        if self.event is not None:
+            self.event("driver_error", why=why)
         self.status |= NEEDS_RESET
         self.interrupt(CONFIGURATION)
 

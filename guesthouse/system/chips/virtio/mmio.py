@@ -7,6 +7,7 @@ from __future__ import annotations
 from guesthouse.system.chips.kit import Chip, Line, Register, Stateful, on_read, on_write
 from guesthouse.system.chips.virtio.device import Device
 from guesthouse.system.chips.virtio.queue import GuestMemory, Queue
+from guesthouse.trace import Trace
 
 MAGIC, VERSION, VENDOR = 0x7472_6976, 2, 0x5453_4547
 CONFIG, SIZE = 0x100, 0x200
@@ -23,6 +24,10 @@ class VirtioMmio(Chip):
         self.device, self.irq = device, irq
         device.attach(memory, refused, self.settle)
         super().__init__()
+
+    def trace_to(self, trace: Trace, name: str) -> None:
+        super().trace_to(trace, name)
+        self.device.event = self.event
 
     def parts(self) -> dict[str, Stateful]:
         return {"device": self.device}

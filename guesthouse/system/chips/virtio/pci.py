@@ -9,6 +9,7 @@ from guesthouse.system.chips.kit import Chip, Line, Register, Stateful, on_read,
 from guesthouse.system.chips.pci.function import Bar, Function
 from guesthouse.system.chips.virtio.device import Device
 from guesthouse.system.chips.virtio.queue import GuestMemory, Queue
+from guesthouse.trace import Trace
 
 COMMON, INTERRUPTS, CONFIG, NOTIFY, WINDOW = 0x0000, 0x1000, 0x2000, 0x3000, 0x4000
 COMMON_CFG, NOTIFY_CFG, ISR_CFG, DEVICE_CFG = 1, 2, 3, 4
@@ -151,6 +152,11 @@ class VirtioPci(Function):
         device.attach(memory, refused, self.settle)
         self.registers = Registers(device)
         super().__init__(irq)
+
+    def trace_to(self, trace: Trace, name: str) -> None:
+        super().trace_to(trace, name)
+        self.registers.trace_to(trace, f"{name}.window")
+        self.device.event = self.event
 
     def parts(self) -> dict[str, Stateful]:
         return {"device": self.device, "registers": self.registers}
