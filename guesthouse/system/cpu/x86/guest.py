@@ -4,12 +4,27 @@ from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
-from guesthouse.engine.op import LEAVES, Handler, Op
+from guesthouse.bits import u64
+from guesthouse.engine.op import Guest, Handler, Op
+from guesthouse.system.cpu.x86 import (
+    atomics, bcd, bitops, bmi, branches, cpuid, far, hints, integer, mmx, moves, msr, multiply, ports, random, segments,
+    shifts, sse_convert, sse_float, sse_integer, sse_moves, sse_shuffle, sse_state, stack, strings, syscall, system,
+    x87_control,
+)
+from guesthouse.system.cpu.x86.decode import decoded
 from guesthouse.system.cpu.x86.definitions import Definition, definitions
+from guesthouse.system.cpu.x86.float_state import FloatState
 from guesthouse.system.cpu.x86.forms import Forms
-from guesthouse.system.cpu.x86.operands import BindAddress, BindConstant, BindNumber
+from guesthouse.system.cpu.x86.operands import BindAddress, BindConstant, BindNumber, Decoded
 from guesthouse.system.cpu.x86.state import VECTOR_GP, VECTOR_UD
 from guesthouse.system.cpu.x86.tables import OpcodeTables, Tables, register_files
+from guesthouse.typed import Pointer, function
+
+MODULES = (
+    integer, moves, shifts, multiply, bitops, bmi, atomics, stack, branches, hints, bcd, strings, ports,
+    system, segments, far, syscall, msr, cpuid, random,
+    x87_control, mmx, sse_state, sse_moves, sse_float, sse_convert, sse_integer, sse_shuffle,
+)
 
 
 def undefined(cpu) -> None:
@@ -50,3 +65,20 @@ def assembled(modules: Iterable[ModuleType], state: type[Any]) -> tuple[list[Def
     forms = Forms(first_handlers())
     opcodes = OpcodeTables(found, forms)
     return found, forms.handlers, opcodes.tables(register_files(state))
+
+
+DEFINITIONS, HANDLERS, TABLES = assembled(MODULES, FloatState)
+
+
+class X86(FloatState):
+    """An x86 processor, whole."""
+
+    @function
+    def decode(self, pc: u64, code: u64, record: Pointer[Decoded]) -> u64:
+        """Decode the instruction whose bytes lie at host address `code`; see engine.op.Guest."""
+        return decoded(TABLES, self, pc, code, record)
+
+
+X86_GUEST = Guest(
+    "x86", X86, Decoded, tuple(HANDLERS), ("guesthouse.system.cpu.x86", "guesthouse.system.cpu.softfloat"),
+)
