@@ -188,6 +188,10 @@ class PcBoard(Board):
         """What a BIOS leaves behind: tables, an 8259 that reaches the processor (virtual wire mode), a level SCI."""
         tables, self.rsdp = acpi.build(self.tables, BIOS)
         self.memory.write(BIOS, tables)
+        for pic, base, wiring in ((self.pics.master, 0x08, 0x04), (self.pics.slave, 0x70, 0x02)):
+            pic.write(0, 1, 0x11)
+            for value in (base, wiring, 0x01, 0xFF):  # ICW2 to ICW4, then all masked
+                pic.write(1, 1, value)
         self.lapic.write(0x0F0, 4, 0x1FF)
         self.lapic.write(0x350, 4, 0x700)  # LINT0: ExtINT
         self.lapic.write(0x360, 4, 0x400)  # LINT1: NMI
