@@ -22,7 +22,7 @@ from guesthouse.manager import building
 from guesthouse.manager.commands import Command, Commands
 from guesthouse.manager.config import Config, config
 from guesthouse.manager.console import Console
-from guesthouse.manager.outcome import CommandFailed, Completed, GuestDied, GuestGone
+from guesthouse.manager.outcome import CommandFailed, Completed, GuestDied, GuestGone, indented
 from guesthouse.manager.view import Cpu, Memory
 from guesthouse.system.boards.outcome import AtBreakpoint, Died, Outcome, OutOfTime, PoweredOff, Reset, Stopped
 
@@ -53,6 +53,7 @@ class Machine:
         self._outcome: Outcome | None = None
         self._counted: dict[str, int] = {}
         self._alarm: threading.Timer | None = None
+        self._overdue: float | None = None
         self.console = Console(self._type)
         self.commands = Commands()
         self.memory = Memory(self)
@@ -214,6 +215,7 @@ class Machine:
             while self._state is not State.OFF:
                 self._wait_for_work()
                 if self._wish is State.OFF:
+                    self._failure = self._overtime()
                     self._end(Stopped())
                 elif self._steps or self._wish is State.RUNNING:
                     self._run_on()
@@ -323,9 +325,20 @@ class Machine:
         with self._changed:
             if self._state is State.OFF:
                 return
-            self._failure = TimedOut(f"The guest was still on after {seconds:g} s and was switched off.",
-                                     "Allow more time with --timeout.")
+            self._overdue = seconds
         self.stop()
+
+    def _overtime(self) -> TimedOut | None:
+        """The error of a machine whose time is up; if its userland never came up, with a report of where it hangs."""
+        if self._overdue is None:
+            return None
+        what = f"The guest was still on after {self._overdue:g} s and was switched off."
+        if self.commands.ready:
+            return TimedOut(what, "Allow more time with --timeout.")
+        tail = indented(self.console.tail()) or "    (nothing)"
+        return TimedOut(f"{what} It never came so far as to take commands. The last lines of its console:\n{tail}",
+                        "Allow more time with --timeout, or see where it hangs:\n\n"
+                        + str(self._board.report("its time was up")))
 
     def _kill(self, command: Command) -> None:
         """Kill it, and wait a moment for its end: the next command can only begin then."""

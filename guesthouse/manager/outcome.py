@@ -15,7 +15,7 @@ class GuestDied(UserError):
 
     def __init__(self, reason: str, report: str = "", console: str = "") -> None:
         self.reason, self.report, self.console = reason, report, console
-        tail = f"\nThe last lines of its console:\n{_indented(console)}" if console.strip() else ""
+        tail = f"\nThe last lines of its console:\n{indented(console)}" if console.strip() else ""
         super().__init__(f"The guest died: {reason}{tail}", f"\n{report}" if report else "")
 
 
@@ -50,8 +50,9 @@ class CommandFailed(UserError):
         self.completed = completed
         said = completed.stderr.strip()
         super().__init__(f"{' '.join(completed.args)} ended with status {completed.returncode}"
-                         + (f":\n{_indented(said)}" if said else "."), "")
+                         + (f":\n{indented(said)}" if said else "."), "")
 
 
-def _indented(text: str) -> str:
-    return "\n".join("    " + line for line in text.strip("\n").split("\n"))
+def indented(text: str) -> str:
+    """The text, each line set off to the right; nothing if there is none."""
+    return "\n".join("    " + line for line in text.strip("\n").split("\n")) if text.strip() else ""

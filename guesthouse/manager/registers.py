@@ -33,9 +33,8 @@ def x86() -> dict[str, Register]:
     made = {"rip": field("pc"), "rflags": Register(lambda s: int(s.rflags()), lambda s, v: s.set_rflags(u64(v)))}
     made |= {name: element("r", n) for n, name in enumerate(GENERAL)}
     made |= {name: Register(field(name).get) for name in ("cr0", "cr2", "cr3", "cr4", "efer", "xcr0", "cpl")}
-    made |= {name: Register(lambda s, n=n: int(s.segments[n].selector)) for n, name in enumerate(SEGMENTS)}
-    made |= {f"{name}_base": Register(lambda s, n=n: int(s.segments[n].base))
-             for n, name in enumerate(SEGMENTS) if name in ("fs", "gs")}
+    for n, name in enumerate(SEGMENTS):
+        made[name], made[f"{name}_base"] = segment(n, "selector"), segment(n, "base")
     return made | {f"xmm{n}": element("xmm", n, 128) for n in range(16)}
 
 
@@ -49,6 +48,10 @@ def riscv() -> dict[str, Register]:
 
 def field(name: str) -> Register:
     return Register(lambda s: int(getattr(s, name)), lambda s, v: setattr(s, name, u64(v)))
+
+
+def segment(n: int, part: str) -> Register:
+    return Register(lambda s: int(getattr(s.segments[n], part)))
 
 
 def element(array: str, n: int, bits: int = 64) -> Register:

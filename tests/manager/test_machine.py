@@ -117,7 +117,7 @@ def test_registers_are_read_and_set_by_name(machine: Machine) -> None:
     cpu.rax = 0x1234
     assert cpu.rax == 0x1234 and cpu.rip == 0x1000 and cpu.rdx == 2
     with pytest.raises(NoSuchThing, match="no register called a0"):
-        cpu.a0
+        print(cpu.a0)
     with pytest.raises(ConfigError, match="can only be read"):
         cpu.cr3 = 0
     with pytest.raises(ConfigError, match="64 bits"):
@@ -199,3 +199,10 @@ def test_mistakes_in_a_description_name_key_value_and_what_is_allowed() -> None:
         Machine.run("plan9")
     with pytest.raises(NoSuchThing, match="there is no file /nonexistent"):
         Machine.run("debian", kernel="/nonexistent")
+
+
+def test_a_guest_that_hangs_before_its_userland_is_reported_on() -> None:
+    with fakes.machine(agent=False, timeout=0.2) as machine:
+        with pytest.raises(TimedOut, match="never came so far") as caught:
+            machine.wait(5)
+    assert "Linux version" in caught.value.what and "report: its time was up" in caught.value.do
