@@ -56,8 +56,9 @@ load_modules &
 console() {
     while :; do
         setsid -c sh -l <>"/dev/$terminal" >&0 2>&0
-        [ "$after" = respawn ] || return
+        [ "$after" = respawn ] || break
     done
+    poweroff
 }
 
 # Linux makes ttyS0..3 whether or not there is a UART behind them; type 0 says that there is none.

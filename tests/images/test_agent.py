@@ -89,7 +89,7 @@ def test_input_waits_for_the_guest(agent: Agent) -> None:
     assert sent.count(b"%d\n" % CHUNK) == WINDOW // CHUNK and agent.outgoing(DATA) == b""
     assert agent.stdin_room == 0
     rest = b""
-    while not rest.endswith(b"\n0\n"):
+    while not rest.endswith(b"\xff0\n"):
         agent.feed(CONTROL, b"more 1 %d\n" % CHUNK)
         fresh = agent.outgoing(DATA)
         assert fresh

@@ -100,6 +100,13 @@ class Machine:
         assert not any(isinstance(event, Trouble) for event in events), events
         return events
 
+    def until_output(self, expected: bytes) -> None:
+        """Waits for exactly this much, which may come in pieces."""
+        came = b""
+        while len(came) < len(expected):
+            came += b"".join(e.data for e in self.until(Output) if isinstance(e, Output))
+        assert came == expected
+
     def run(
         self, *argv: str | bytes, stdin: bytes | None = None, close: bool = True, **more: object
     ) -> tuple[int, bytes, bytes]:
@@ -190,10 +197,7 @@ def test_standard_input_streams(machine: Machine) -> None:
     machine.until(Started)
     for line in (b"first\n", b"second\n"):
         machine.agent.write_stdin(line)
-        came = b""
-        while len(came) < len(line):
-            came += b"".join(e.data for e in machine.until(Output) if isinstance(e, Output))
-        assert came == line
+        machine.until_output(line)
     machine.agent.close_stdin()
     assert told(machine.until(Exited)) == (0, b"", b"")
 
@@ -216,7 +220,7 @@ def test_signals_reach_the_whole_group(machine: Machine) -> None:
     machine.agent.signal("SIGINT")
     assert told(machine.until(Exited))[0] == 130
     machine.agent.run(["sh", "-c", "trap 'echo caught; exit 3' INT; echo set; while :; do sleep 1; done"])
-    machine.until(Output)
+    machine.until_output(b"set\n")
     machine.agent.signal("INT")
     assert told(machine.until(Exited))[:2] == (3, b"caught\n")
 
