@@ -15,6 +15,7 @@ from guesthouse.system.cpu.x86.decode import decoded
 from guesthouse.system.cpu.x86.definitions import Definition, definitions
 from guesthouse.system.cpu.x86.float_state import FloatState
 from guesthouse.system.cpu.x86.forms import Forms
+from guesthouse.system.cpu.x86.msr import ModelSpecific
 from guesthouse.system.cpu.x86.operands import BindAddress, BindConstant, BindNumber, Decoded
 from guesthouse.system.cpu.x86.state import VECTOR_GP, VECTOR_UD
 from guesthouse.system.cpu.x86.tables import OpcodeTables, Tables, register_files
@@ -70,8 +71,8 @@ def assembled(modules: Iterable[ModuleType], state: type[Any]) -> tuple[list[Def
 DEFINITIONS, HANDLERS, TABLES = assembled(MODULES, FloatState)
 
 
-class X86(FloatState):
-    """An x86 processor, whole."""
+class X86(FloatState, ModelSpecific):
+    """An x86 processor, whole. ModelSpecific and what it derives from add methods to SystemState, but no fields."""
 
     @function
     def decode(self, pc: u64, code: u64, record: Pointer[Decoded]) -> u64:
@@ -81,4 +82,5 @@ class X86(FloatState):
 
 X86_GUEST = Guest(
     "x86", X86, Decoded, tuple(HANDLERS), ("guesthouse.system.cpu.x86", "guesthouse.system.cpu.softfloat"),
+    "guesthouse.system.cpu.x86.guest:X86_GUEST", ("inject",),
 )
