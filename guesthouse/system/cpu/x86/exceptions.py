@@ -91,18 +91,22 @@ class Exceptions(Segmentation):
     def gate(self, vector: u64, kind: u64, size: u64) -> u64:
         """The (low) eight bytes of an interrupt or trap gate, checked (SDM 3A, 6.12)."""
         at = vector * size
-        names_gate = at_gate(vector)
         if at + (size - 1) > u64(self.idtr.limit):
-            self.selector_fault(u64(VECTOR_GP), names_gate)
+            self.gate_fault(u64(VECTOR_GP), vector)
         found = self.system_load(u64, self.idtr.base + at)
         access = access_of(found)
         if access & 0x1F != INTERRUPT_GATE and access & 0x1F != TRAP_GATE:
-            self.selector_fault(u64(VECTOR_GP), names_gate)
+            self.gate_fault(u64(VECTOR_GP), vector)
         if kind == SOFTWARE and dpl_of(access) < u64(self.cpl):
-            self.selector_fault(u64(VECTOR_GP), names_gate)
+            self.gate_fault(u64(VECTOR_GP), vector)
         if access & PRESENT == 0:
-            self.selector_fault(u64(VECTOR_NP), names_gate)
+            self.gate_fault(u64(VECTOR_NP), vector)
         return found
+
+    @function
+    def gate_fault(self, vector: u64, gate: u64) -> None:
+        """A fault whose error code names a gate: the IDT bit is set (SDM 3A, figure 6-7)."""
+        self.raise_fault(vector, gate << 3 | 2 | self.external)
 
     @function
     def handler_segment(self, selector: u64, width: u64) -> u64:
@@ -356,8 +360,3 @@ class Exceptions(Segmentation):
         barred = self.system_load(u16, self.tr.base + at) >> (port & 7)
         if barred & (u64(1) << size) - 1 != 0:
             self.raise_fault(VECTOR_GP)
-
-
-def at_gate(vector: u64) -> u64:
-    """An error code's index of a gate: the IDT bit set."""
-    return vector << 3 | 2
