@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 AVAILABLE = platform.machine() in ("x86_64", "AMD64")
 
-# push rbx; mov rbx, rdx; fxsave [rbx]; fxrstor [rdi]; mov rax, [rsi+64]; mov rcx, [rsi+72]
-BEFORE = bytes.fromhex("53 4889D3 0FAE03 0FAE0F 488B4640 488B4E48")
+# push rbx; mov rbx, rdx; fxsave [rbx]; fxrstor [rdi]; mov rax, [rsi+64]; mov rcx, [rsi+72]; push [rsi+80]; popfq
+BEFORE = bytes.fromhex("53 4889D3 0FAE03 0FAE0F 488B4640 488B4E48 FF7650 9D")
 # fxsave64 [rdi]; mov [rsi+64], rax; mov [rsi+72], rcx; pushfq; pop [rsi+80]; fxrstor [rbx]; pop rbx; ret
 AFTER = bytes.fromhex("480FAE07 48894640 48894E48 9C 8F4650 0FAE0B 5B C3")
 
@@ -65,7 +65,7 @@ class HostCpu:
     def run(self, code: bytes, image: Image) -> Image:
         """The image after the instruction."""
         ctypes.memmove(self.at, image.to_bytes(), 512)
-        rest = image.memory.ljust(64, b"\0") + struct.pack("<QQQ", image.rax, image.rcx, 0)
+        rest = image.memory.ljust(64, b"\0") + struct.pack("<QQQ", image.rax, image.rcx, image.flags & 0x8D5 | 0x202)
         ctypes.memmove(self.at + 512, rest, len(rest))
         self.function(code)(self.at, self.at + 512, self.at + 1024)
         after = ctypes.string_at(self.at, 512)
@@ -76,5 +76,5 @@ class HostCpu:
             xmm=[int.from_bytes(after[160 + 16 * n : 176 + 16 * n], "little") for n in range(8)],
             mxcsr=struct.unpack_from("<I", after, 24)[0],
             st=[int.from_bytes(after[32 + 16 * n : 42 + 16 * n], "little") for n in range(8)],
-            fcw=fcw, fsw=fsw, tags=tags, memory=memory[:64], rax=rax, rcx=rcx, flags=flags,
+            fcw=fcw, fsw=fsw, tags=tags, memory=memory[:64], rax=rax, rcx=rcx, flags=flags & 0x8D5,
         )

@@ -4,7 +4,7 @@ SDM 1, 8.1.2 (the stack), 8.5 (exceptions). Every x87 instruction that computes 
 that sets flags, and `put` or `push`, which leave everything alone where an exception that is not masked says so.
 """
 
-from guesthouse.bits import i64, select, u64, u128
+from guesthouse.bits import select, u64, u128
 from guesthouse.system.cpu.softfloat import X87
 from guesthouse.system.cpu.x86.float_state import C0, C2, C3, STACK_FAULT, FloatState
 from guesthouse.typed import function
@@ -79,7 +79,7 @@ def underflow(cpu) -> None:
 def push(cpu, value: u128) -> None:
     """Push a result after begin() and arithmetic; stack overflow makes it the indefinite NaN."""
     n = cpu.top - 1 & 7
-    if cpu.tags >> n & 1 != 0:
+    if cpu.tags >> n & 1 != 0 and cpu.x87.flags & STACK_FAULT == 0:
         cpu.x87.flags = u64(X87.invalid | STACK_FAULT)
         value, cpu.x87.up = u128(INDEFINITE), u64(1)
     if ended(cpu):
