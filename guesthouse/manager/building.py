@@ -137,9 +137,9 @@ def instruction_set(arch: str) -> Any:
         from guesthouse.system.cpu.riscv.guest import RISCV
 
         return RISCV
-    from guesthouse.system.cpu.x86.guest import GUEST
+    from guesthouse.system.cpu.x86.guest import X86_GUEST
 
-    return GUEST
+    return X86_GUEST
 
 
 @contextmanager
