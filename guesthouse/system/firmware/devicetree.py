@@ -13,12 +13,12 @@ class Node:
     """A node with its properties and children, in the order in which they were given."""
 
     def __init__(self, name: str, **properties: Value) -> None:
-        """Keyword underscores become dashes, as property names have them; use `put` for the others."""
+        """Keyword underscores become dashes, as property names have them, but for `device_type` (2.3.11)."""
         self.name = name
         self.properties: dict[str, bytes] = {}
         self.children: list[Node] = []
         for key, value in properties.items():
-            self.put(key.replace("_", "-"), value)
+            self.put(key if key == "device_type" else key.replace("_", "-"), value)
 
     def put(self, name: str, value: Value) -> Node:
         self.properties[name] = encode(value)
