@@ -1,0 +1,223 @@
+"""The page walk, against unicorn for what is allowed and against SDM 3A, 4.7 for the error code."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from typing import Any
+
+import pytest
+
+from guesthouse.bits import u8, u64
+from guesthouse.engine.cpu import EXECUTE, FAULT, READ, WRITE
+from guesthouse.system.cpu.x86.system_state import CR0_WP, CR4_SMAP, CR4_SMEP, EFER_NXE
+from guesthouse.typed import Abandon
+from tests.x86.system_machine import LARGE, NX, PRESENT, STACK, TABLES, USER, WRITABLE, Machine
+
+A, D, G, AC = 0x20, 0x40, 0x100, 1 << 18
+DATA = 0x80000
+ALL = PRESENT | WRITABLE | USER
+
+
+@pytest.fixture(scope="module")
+def machine() -> Machine:
+    return Machine()
+
+
+@pytest.fixture
+def m(machine: Machine) -> Machine:
+    """In order again after any test."""
+    machine.memory.fill(0, 1 << 20)
+    machine.tables()
+    machine.enter()
+    machine.cpu.forget_translations()
+    machine.cpu.fault = u64(0)
+    return machine
+
+
+def tried(m: Machine, va: int, access: int) -> int | tuple[int, int]:
+    """The physical address, or (vector, error code)."""
+    m.cpu.exit = u64(0)
+    try:
+        return int(m.cpu.walk(u64(va), u64(access)))
+    except Abandon:
+        assert int(m.cpu.exit) == FAULT
+        return int(m.cpu.fault), int(m.cpu.fault_code)
+
+
+def set_levels(m: Machine, entries: list[int], va: int = DATA) -> None:
+    """The rights of the four entries on the way to a page."""
+    for level, rights in enumerate(entries):
+        at = TABLES + 0x1000 * level + 8 * (va >> 39 - 9 * level & 511)
+        frame = TABLES + 0x1000 * (level + 1) if level < 3 else va & ~0xFFF
+        m.put(at, frame | rights)
+
+
+def expected(rights: list[int], access: int, cpl: int, wp: bool, smep: bool, smap: bool, nxe: bool) -> int | None:
+    """The error code that SDM 3A, 4.6 and 4.7 give, or None where the access is allowed. AC is clear."""
+    code = (access == WRITE) * 2 | (cpl == 3) * 4 | (access == EXECUTE and (nxe or smep)) * 16
+    for entry in rights:
+        if not entry & PRESENT:
+            return code
+        if entry & NX and not nxe:
+            return code | 9
+    user_page, writable = all(e & USER for e in rights), all(e & WRITABLE for e in rights)
+    bad = access == EXECUTE and any(e & NX for e in rights)
+    if cpl == 3:
+        bad |= not user_page or access == WRITE and not writable
+    else:
+        bad |= access == WRITE and not writable and wp
+        bad |= user_page and (smep if access == EXECUTE else smap)
+    return code | 1 if bad else None
+
+
+def test_rights_of_all_levels_count(m: Machine) -> None:
+    numbers = random.Random(4)
+    for _ in range(150):
+        rights = [ALL & ~numbers.choice((0, 0, 0, 0, PRESENT, WRITABLE, USER)) | numbers.choice((0, 0, 0, NX))
+                  for _ in range(4)]
+        cpl, wp, smep, smap, nxe = (numbers.choice(c) for c in ((0, 3), *[(False, True)] * 4))
+        set_levels(m, rights)
+        m.cpu.cpl = u8(cpl)
+        m.cpu.cr0 = m.cpu.cr0 & ~u64(CR0_WP) | wp * CR0_WP
+        m.cpu.cr4 = m.cpu.cr4 & ~u64(CR4_SMEP | CR4_SMAP) | (smep * CR4_SMEP | smap * CR4_SMAP)
+        m.cpu.efer = m.cpu.efer & ~u64(EFER_NXE) | nxe * EFER_NXE
+        for access in (READ, WRITE, EXECUTE):
+            code = expected(rights, access, cpl, wp, smep, smap, nxe)
+            assert tried(m, DATA + 5, access) == (DATA + 5 if code is None else (14, code)), (rights, access)
+
+
+def test_ac_lets_the_supervisor_reach_user_data_but_not_the_processor(m: Machine) -> None:
+    m.cpu.cr4 = m.cpu.cr4 | CR4_SMAP
+    assert tried(m, DATA, READ) == (14, 1)
+    m.cpu.flags = u64(AC)
+    assert tried(m, DATA, READ) == DATA
+    m.cpu.implicit = u64(1)
+    assert tried(m, DATA, READ) == (14, 1)
+    m.cpu.implicit = u64(0)
+
+
+def test_accessed_and_dirty_are_set_as_used(m: Machine) -> None:
+    leaf = TABLES + 0x3000 + 8 * (DATA >> 12)
+    assert not m.get(leaf) & (A | D)
+    tried(m, DATA, READ)
+    assert m.get(leaf) & (A | D) == A and m.get(TABLES) & A
+    tried(m, DATA, WRITE)
+    assert m.get(leaf) & (A | D) == A | D and not m.get(TABLES) & D
+
+
+def test_a_refused_access_leaves_the_page_unmarked(m: Machine) -> None:
+    m.map(DATA, DATA | PRESENT)
+    assert tried(m, DATA, WRITE) == (14, 3)
+    assert not m.get(TABLES + 0x3000 + 8 * (DATA >> 12)) & (A | D)
+
+
+@pytest.mark.parametrize("level, bit", [(0, 7), (1, 45), (2, 51), (3, 40), (0, 50)])
+def test_reserved_bits_fault(m: Machine, level: int, bit: int) -> None:
+    at = TABLES + 0x1000 * level + (8 * (DATA >> 12) if level == 3 else 0)
+    m.put(at, m.get(at) | 1 << bit)
+    assert tried(m, DATA, READ) == (14, 9)
+
+
+def test_large_pages(m: Machine) -> None:
+    m.put(TABLES + 0x2000, 0x1234_5600_0000 & 0xFF_FFE0_0000 | ALL | LARGE | 1 << 12)
+    assert tried(m, 0x12345, READ) == (0x1234_5600_0000 & 0xFF_FFE0_0000) + 0x12345
+    m.put(TABLES + 0x1000, 0xC000_0000 | ALL | LARGE)
+    assert tried(m, 0x1234_5678, WRITE) == 0xC000_0000 + 0x1234_5678
+    for table, bit in ((0x2000, 13), (0x2000, 20), (0x1000, 13), (0x1000, 29)):
+        m.put(TABLES + 0x1000, TABLES + 0x2000 | ALL)
+        m.put(TABLES + 0x2000, ALL | LARGE)
+        m.put(TABLES + table, m.get(TABLES + table) & 0xFFF | LARGE | 1 << bit)
+        assert tried(m, 0, READ) == (14, 9)
+
+
+def test_invlpg_forgets_all_of_a_large_page(m: Machine) -> None:
+    m.put(TABLES + 0x2000, ALL | LARGE)
+    m.run("a10050000000000000")
+    assert int(m.cpu.tlb[5].read) == 0x5000
+    m.cpu.invalidate(u64(0x6000))
+    assert int(m.cpu.tlb[5].read) != 0x5000
+
+
+def test_addresses_that_are_not_canonical_give_gp(m: Machine) -> None:
+    for va in (1 << 47, 0xFFFF_7FFF_FFFF_FFFF, 1 << 63):
+        assert tried(m, va, READ) == (13, 0)
+    assert tried(m, 0xFFFF_8000_0000_0000, READ) == (14, 0)
+
+
+def test_without_paging_addresses_are_physical(m: Machine) -> None:
+    m.cpu.cr0 = m.cpu.cr0 & 0x7FFF_FFFF
+    assert tried(m, 0x1_2345_6789, WRITE) == 0x2345_6789
+
+
+def test_32_bit_paging(m: Machine) -> None:
+    m.cpu.efer, m.cpu.cr4 = u64(0), u64(0x10)
+    m.cpu.cr3 = u64(0x60000)
+    m.put(0x60000 + 4 * 1, 0x61000 | ALL, 4)
+    m.put(0x61000 + 4 * 2, 0x70000 | PRESENT | USER, 4)
+    m.put(0x60000 + 4 * 2, 0x0040_0000 | ALL | LARGE | 3 << 13, 4)
+    assert tried(m, 0x40_2010, READ) == 0x70010
+    assert m.get(0x61000 + 8, 4) & A and m.get(0x60004, 4) & A
+    assert tried(m, 0x40_3010, READ) == (14, 0)
+    assert tried(m, 0x81_2345, READ) == 0x3_0041_2345
+    m.cpu.cpl = u8(3)
+    assert tried(m, 0x40_2010, WRITE) == (14, 7)
+
+
+def test_pae_paging(m: Machine) -> None:
+    m.cpu.efer, m.cpu.cr4 = u64(EFER_NXE), u64(0x30)
+    m.cpu.cr3 = u64(0x60020)
+    m.put(0x60020 + 8 * 3, 0x61000 | PRESENT)
+    m.put(0x61000 + 8, 0x62000 | ALL)
+    m.put(0x62000 + 8 * 7, 0x1_0007_0000 | ALL | NX)
+    va = 3 << 30 | 1 << 21 | 7 << 12 | 0x21
+    assert tried(m, va, WRITE) == 0x1_0007_0021
+    assert tried(m, va, EXECUTE) == (14, 0x11)
+    m.put(0x60020 + 8 * 3, 0x61000 | PRESENT | WRITABLE)
+    assert tried(m, va, READ) == (14, 9)
+
+
+def test_a_change_of_the_tables_is_seen_after_a_write_to_cr3(m: Machine) -> None:
+    m.put(0x90000, 0x11)
+    m.put(DATA, 0x22)
+    m.run("8b042500000800")  # mov eax, [80000h]
+    assert int(m.cpu.r[0]) == 0x22
+    m.put(TABLES + 0x3000 + 8 * (DATA >> 12), 0x90000 | ALL)
+    m.cpu.r[1] = u64(TABLES)
+    m.run("0f22d98b042500000800", count=2)  # mov cr3, rcx
+    assert int(m.cpu.r[0]) == 0x11
+
+
+def unicorn_machine(m: Machine) -> Any:
+    """Unicorn with the same memory and control registers."""
+    unicorn = pytest.importorskip("unicorn")
+    from unicorn import x86_const as names
+
+    uc = unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64)
+    uc.mem_map(0, 1 << 20)
+    uc.mem_write(0, m.memory.read(0, 1 << 20))
+    uc.msr_write(0xC000_0080, 0xD00)
+    for name, value in (("CR3", TABLES), ("CR4", int(m.cpu.cr4)), ("CR0", int(m.cpu.cr0)), ("RSP", STACK)):
+        uc.reg_write(getattr(names, f"UC_X86_REG_{name}"), value)
+    return uc
+
+
+@pytest.mark.parametrize("wp", [0, CR0_WP])
+def test_unicorn_allows_and_refuses_the_same(m: Machine, wp: int) -> None:
+    unicorn = pytest.importorskip("unicorn")
+    m.cpu.cr0 = m.cpu.cr0 & ~u64(CR0_WP) | wp
+    choices = (ALL, PRESENT, PRESENT | USER, WRITABLE | USER, ALL | NX, ALL | 1 << 45)
+    for upper, lower in itertools.product(choices, choices):
+        set_levels(m, [ALL, ALL, ALL, ALL], DATA)
+        set_levels(m, [ALL, ALL, ALL, lower], DATA)
+        m.put(TABLES + 0x1000 + 8, TABLES + 0x2000 | upper)  # the second GiB shares the tables below
+        for code, access in (("a1", READ), ("a3", WRITE)):
+            va = 0x4000_0000 + DATA
+            uc = unicorn_machine(m)
+            uc.mem_write(0x10000, bytes.fromhex(code) + va.to_bytes(8, "little"))
+            try:
+                uc.emu_start(0x10000, 0x10009, count=1)
+                theirs = True
+            except unicorn.UcError:
+                theirs = False
+            assert isinstance(tried(m, va, access), int) == theirs, (hex(upper), hex(lower), access)
