@@ -219,7 +219,7 @@ class VirtBoard(Board):
         if self.tohost is not None and not self.memory.contains(self.tohost, 8):
             raise elf.blob.error(0, "a symbol tohost that lies in RAM")
         if self.tohost is not None:
-            self.slice = TOHOST_SLICE
+            self.slice = min(self.slice, TOHOST_SLICE)
         self.state.reset(elf.entry, 0)
 
     # the device tree
