@@ -202,7 +202,7 @@ def right(a, n):
     return a >> n
 
 
-def interleaved(kind, register, a, b, high: bool):
+def interleaved(kind, register, a, b, high):
     """The lanes of the lower (or upper) halves of a and b in turn."""
     x, y = lanes(kind, a), lanes(kind, b)
     half = len(x) // 2
