@@ -30,6 +30,7 @@ from guesthouse.system.chips.port61 import Port61
 from guesthouse.system.chips.uart import Uart
 from guesthouse.system.chips.virtio.pci import VirtioPci
 from guesthouse.system.chips.virtio.rng import Rng
+from guesthouse.system.cpu.x86.entry import reset
 from guesthouse.system.firmware import acpi, linux_x86, pvh
 from guesthouse.system.firmware.blob import Blob
 from guesthouse.system.firmware.linux_x86 import RAM, RESERVED, E820
@@ -38,7 +39,7 @@ from guesthouse.system.memory import Window as Place
 from guesthouse.trace import Trace
 
 HOLE, HOLE_END = 0xC000_0000, 1 << 32  # chips, not RAM
-VGA, BIOS, MIB = 0xA_0000, 0xE_0000, 1 << 20
+VGA, ROMS, BIOS, MIB = 0xA_0000, 0xC_0000, 0xE_0000, 1 << 20
 LEAST = 8 * MIB
 TSC_HZ = SECOND
 CR8 = 0x1_0000_0008  # how a processor asks for CR8, which is the local APIC's
@@ -58,13 +59,14 @@ class PcBoard(Board):
             raise UserError(f"A PC cannot run in {memory_bytes >> 10} KiB.", f"Give it {LEAST >> 20} MiB or more.")
         self.low_end = min(size, HOLE)
         self.high = size - self.low_end
-        ranges = [(0, VGA), (BIOS, self.low_end - BIOS)] + ([(HOLE_END, self.high)] if self.high else [])
+        ranges = [(0, VGA), (ROMS, self.low_end - ROMS)] + ([(HOLE_END, self.high)] if self.high else [])
         super().__init__(Memory(ranges), clock, vcpu_factory, trace=trace, slice=slice)
         self.tables = acpi.Pc(serials=SERIALS, pvpanic=PVPANIC_PORT)
         self._wire_interrupts()
         self._wire_timers(epoch)
         self._wire_serials()
         self._wire_power()
+        self._random_bytes = random_bytes
         self._wire_pci(random_bytes)
         self._leave_firmware()
 
@@ -255,6 +257,7 @@ class PcBoard(Board):
         disk = b"" if initrd is None else Blob.of(initrd, "the initial ramdisk").data
         loader = pvh.load if blob.data[:4] == b"\x7fELF" else linux_x86.load
         entry = loader(self.memory, self.low_end, blob, disk, cmdline, self.memory_map(), self.rsdp)
+        reset(self.state, seed=self._random_bytes(32))
         x86.enter(self.state, entry)
 
     def load_elf(self, file: bytes | str | Path) -> None:
