@@ -97,8 +97,8 @@ class Inside:
         libc.mmap.restype = ctypes.c_void_p
         libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
         anonymous_fixed = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x100000  # MAP_FIXED_NOREPLACE
-        for address, size in ((CODE, 0x1000), (DATA, DATA_SIZE), (BLOCK, BLOCK_SIZE)):
-            if libc.mmap(address, size, 7, anonymous_fixed, -1, 0) != address:
+        for address, size, rights in ((CODE, 0x1000, 7), (DATA, DATA_SIZE, 3), (BLOCK, BLOCK_SIZE, 7)):
+            if libc.mmap(address, size, rights, anonymous_fixed, -1, 0) != address:
                 raise OSError(ctypes.get_errno(), f"no room at {address:#x}")
         for address, text in ((ENTER, enter_stub()), (LEAVE, leave_stub()), (CATCH, catch_stub())):
             ctypes.memmove(address, text, len(text))

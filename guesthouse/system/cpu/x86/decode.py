@@ -109,8 +109,7 @@ def vex_at(code, n, long):
     rex = select(long, rxb | select(two, u8(0), last >> 4 & 8), u8(0))
     map_ = select(two, u64(1), u64(first & 31))
     map_ = select(map_ - 1 < 3, map_ + 3, u64(7))
-    pp = u64(last & 3)
-    pp = select(pp > 1, pp ^ 1, pp)  # VEX counts 66, F3, F2 as we do
+    pp = u64(last & 3)  # an index in PREFIXES
     vvvv = u64(~last >> 3 & 15)
     return byte_at(code, n), map_, rex, pp, u64(last >> 2 & 1), vvvv, n + 1
 

@@ -90,6 +90,8 @@ def parse(encoding: Encoding) -> Encoding:
         raise DefinitionError(f"encoding {encoding.text!r} has no opcode")
     found |= parse_opcode(words[0]) | parse_rest(words[1:])
     made = replace(encoding, **found)
+    if made.w == 1 and made.map < MAPS.index("VEX.0F"):
+        made = replace(made, modes=made.modes & LONG)  # only 64-bit mode has REX
     forms = {k.forms for k in made.kinds if k.place in ("rm", "address", "offset")}
     if made.modrm and made.rm is None and len(forms) == 1:
         made = replace(made, forms=forms.pop())

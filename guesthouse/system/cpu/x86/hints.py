@@ -1,5 +1,5 @@
 """Instructions that do nothing here: prefetches, cache line control, fences (one processor runs at a time and memory is
-strongly ordered), PAUSE, and the reserved no-operations, among them ENDBR (SDM 2A, CET is not modelled)."""
+strongly ordered), and the reserved no-operations, among them ENDBR (SDM 2A, CET is not modelled)."""
 
 from guesthouse.system.cpu.x86.definitions import op
 from guesthouse.system.cpu.x86.operands import Ev, M
@@ -13,14 +13,13 @@ from guesthouse.system.cpu.x86.operands import Ev, M
 @op("0F 1D /r", Ev)
 @op("0F 1E /r", Ev)
 @op("0F 1F /r", Ev)
-@op("0F 0D /r", Ev)
 def nop(cpu, ignored) -> None:
-    """SDM 2B, NOP, PREFETCHh, PREFETCHW; table A-3."""
+    """SDM 2B, NOP, PREFETCHh; table A-3."""
 
 
-@op("F3 90")
-def pause(cpu) -> None:
-    """SDM 2B, PAUSE."""
+@op("0F 0D /r", M)
+def prefetchw(cpu, address) -> None:
+    """SDM 2B, PREFETCHW."""
 
 
 @op("NP 0F AE /7", M)

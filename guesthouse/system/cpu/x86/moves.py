@@ -85,6 +85,16 @@ def xchg(cpu, a, b) -> None:
 @op("90", Zv, rAX)
 def nop(cpu, a, b) -> None:
     """SDM 2B, NOP: an XCHG of EAX with itself that does not clear the upper half. With REX.B it is XCHG with R8."""
+    exchange_if_two(a, b)
+
+
+@op("F3 90", Zv, rAX)
+def pause(cpu, a, b) -> None:
+    """SDM 2B, PAUSE. With REX.B it too is XCHG with R8."""
+    exchange_if_two(a, b)
+
+
+def exchange_if_two(a, b) -> None:
     if a.offset != b.offset:
         old, new = a.get(), b.get()
         a.put(new)

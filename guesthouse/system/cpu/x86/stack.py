@@ -78,6 +78,7 @@ def popf(cpu, kind) -> None:
 def enter(cpu, size, level, kind) -> None:
     """SDM 2A, ENTER."""
     depth = u64(level.get() & 31)
+    cpu.store(kind, cpu.at_stack(u64(0) - kind.size), cpu.get(kind, RBP))
     if depth == 0:
         entered(cpu, kind, u64(0), size.get())
     else:
@@ -86,11 +87,10 @@ def enter(cpu, size, level, kind) -> None:
 
 
 def entered(cpu, kind, depth, size) -> None:
-    """Push rBP (or leave it where nested() has put it), make the frame, and touch its end as processors do."""
+    """Make the frame, rBP being pushed already, and touch its end as processors do."""
     frame = cpu.r[RSP] - kind.size
     end = frame - depth * kind.size - u64(size)
     cpu.probe(cpu.at_stack(end - cpu.r[RSP]), u64(kind.size), u64(1))
-    cpu.store(kind, cpu.at_stack(u64(0) - kind.size), cpu.get(kind, RBP))
     cpu.set_rsp(end)
     cpu.put(kind, RBP, kind(frame))
 
