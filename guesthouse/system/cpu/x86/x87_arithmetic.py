@@ -7,6 +7,7 @@ from functools import partial
 
 from guesthouse.bits import i16, i32, i64, u64, u128
 from guesthouse.system.cpu.softfloat import X87, add, convert, div, from_integer, mul, round_to_integral, sqrt, sub
+from guesthouse.system.cpu.softfloat.rounding import is_nan
 from guesthouse.system.cpu.x86.definitions import op
 from guesthouse.system.cpu.x86.operands import Md, Mq, Mw, STi
 from guesthouse.system.cpu.x86.x87_stack import FORM, INDEFINITE, begin, ended, occupied, pop, put, read, underflow, write
@@ -60,6 +61,8 @@ def combine_memory(cpu, each, taken, v) -> None:
     if occupied(cpu, u64(0)):
         b = taken(cpu.x87, v)
         r = each(cpu.x87, FORM, cpu.x87.rounding, read(cpu, u64(0)), b)
+        if is_nan(FORM, r) or cpu.x87.flags & X87.by_zero != 0:
+            cpu.x87.flags &= ~u64(X87.denormal)  # what was in memory may have been one: SDM 1, 4.9.2 ranks it lower
     else:
         underflow(cpu)
     put(cpu, u64(0), r)

@@ -1,13 +1,13 @@
 """x87 comparison, classification and conditional moves (SDM 1, 8.3.6 and 8.3.3; SDM 2A)."""
 
 from guesthouse.bits import select, u64, u128
-from guesthouse.system.cpu.softfloat import UNORDERED, compare
+from guesthouse.system.cpu.softfloat import UNORDERED, X87, compare
 from guesthouse.system.cpu.softfloat.rounding import (
     exponent_of, is_infinite, is_nan, is_unsupported, is_zero, sign_of,
 )
 from guesthouse.system.cpu.x86.definitions import op
 from guesthouse.system.cpu.x86.flags import CF, PF, ZF
-from guesthouse.system.cpu.x86.float_state import C0, C2, C3, STACK_FAULT
+from guesthouse.system.cpu.x86.float_state import C0, C2, C3
 from guesthouse.system.cpu.x86.operands import Md, Mq, Mw, STi
 from guesthouse.system.cpu.x86.x87_arithmetic import double, doubleword, named, single, word
 from guesthouse.system.cpu.x86.x87_stack import (
@@ -44,6 +44,8 @@ def order_with_memory(cpu, taken, v) -> u64:
     order = u64(UNORDERED)
     if occupied(cpu, u64(0)):
         order = compare(cpu.x87, FORM, read(cpu, u64(0)), taken(cpu.x87, v), False)
+        if order == UNORDERED:
+            cpu.x87.flags &= ~u64(X87.denormal)
     else:
         underflow(cpu)
     return settled(cpu, order)
@@ -116,10 +118,11 @@ def fucompp(cpu):
     tell(cpu, order_with(cpu, u64(1), True), 2)
 
 
-def tell_flags(cpu, up, order, pops: int) -> None:
-    """Put the order into ZF, PF and CF. C1 stays as it was (`up`) but for a stack fault; Intel's book has it cleared."""
-    if cpu.x87.flags & STACK_FAULT & ~cpu.before == 0:
-        cpu.x87.up = up
+def tell_flags(cpu, i, quiet: bool, pops: int) -> None:
+    """Put the order into ZF, PF and CF. C1 stays as it was but for a stack fault; Intel's book has it cleared."""
+    up = select(occupied(cpu, u64(0)) and occupied(cpu, i), cpu.x87.up, u64(0))
+    order = order_with(cpu, i, quiet)
+    cpu.x87.up = up
     if order != STOPPED:
         cpu.set_status(STATUS[order & 3])
         for _ in range(pops):
@@ -130,32 +133,28 @@ def tell_flags(cpu, up, order, pops: int) -> None:
 def fcomi(cpu, i):
     """SDM 2A, FCOMI."""
     cpu.need_x87()
-    up = cpu.x87.up
-    tell_flags(cpu, up, order_with(cpu, i, False), 0)
+    tell_flags(cpu, i, False, 0)
 
 
 @op("DF F0+i", STi)
 def fcomip(cpu, i):
     """SDM 2A, FCOMIP."""
     cpu.need_x87()
-    up = cpu.x87.up
-    tell_flags(cpu, up, order_with(cpu, i, False), 1)
+    tell_flags(cpu, i, False, 1)
 
 
 @op("DB E8+i", STi)
 def fucomi(cpu, i):
     """SDM 2A, FUCOMI."""
     cpu.need_x87()
-    up = cpu.x87.up
-    tell_flags(cpu, up, order_with(cpu, i, True), 0)
+    tell_flags(cpu, i, True, 0)
 
 
 @op("DF E8+i", STi)
 def fucomip(cpu, i):
     """SDM 2A, FUCOMIP."""
     cpu.need_x87()
-    up = cpu.x87.up
-    tell_flags(cpu, up, order_with(cpu, i, True), 1)
+    tell_flags(cpu, i, True, 1)
 
 
 @op("D9 E4")

@@ -257,6 +257,7 @@ def fstp1(cpu, i):
     """AMD APM 3, appendix A.2.7: FSTP's undocumented twin, which takes an empty ST(0) without complaint."""
     cpu.need_x87()
     if not occupied(cpu, u64(0)):
+        cpu.x87.up = u64(0)
         pop(cpu)
     elif copy_top(cpu, i):
         pop(cpu)
