@@ -24,9 +24,11 @@ def get(uart, offset):
     return uart.read(offset, 1)
 
 
-def test_what_the_guest_writes_leaves_before_it_sees_the_transmitter_empty(uart, sent):
+def test_what_the_guest_writes_leaves_when_it_waits(uart, sent):
     for byte in b"hi":
+        assert get(uart, STATUS) == 0x60
         put(uart, DATA, byte)
+    assert get(uart, STATUS) == 0x60 and sent == []
     assert get(uart, STATUS) == 0x60 and sent == [b"hi"]
 
 

@@ -35,6 +35,7 @@ class Uart(Chip):
     thre_pending = Field(False)
     received = Field(b"")
     sending = Field(b"")
+    just_sent = Field(False)  # nothing but a byte to send since the line status was read
 
     def __init__(self, irq: Line, output: Callable[[bytes], object]) -> None:
         super().__init__()
@@ -62,7 +63,7 @@ class Uart(Chip):
         self.settle()
 
     def flush(self) -> None:
-        """Hand on what the guest has sent. Bytes are kept together while the guest only sends."""
+        """Hand on what the guest has sent. Bytes are kept together while the guest only sends, sixteen at most."""
         if self.sending:
             sent, self.sending = self.sending, b""
             self.output(sent)
@@ -86,6 +87,7 @@ class Uart(Chip):
             self._loop_back(byte)
             return
         self.sending += bytes((byte,))
+        self.just_sent = True
         if len(self.sending) >= self.FIFO:
             self.flush()
 
@@ -153,7 +155,10 @@ class Uart(Chip):
 
     @on_read(5)
     def read_line_status(self) -> int:
-        self.flush()
+        """A kernel's console looks here before each byte: only who looks twice has paused."""
+        if not self.just_sent:
+            self.flush()
+        self.just_sent = False
         status = EMPTY | self.line_errors | (READY if self.received else 0)
         self.line_errors = 0
         return int(status)
