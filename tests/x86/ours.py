@@ -1,130 +1,125 @@
 """Runs single x86 instructions on our processor, in any way, as tests/x86/host.py does on the host's.
 
-The processor here has the definitions that are asked for and, instead of paging, two mapped areas.
+The whole processor, paging and interrupt delivery included: a program at CPL 3 in an address space with two mapped areas.
+Each exception's handler is an address of its own, where the run ends; the frame that was pushed tells the rest.
 """
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterable
-from types import ModuleType
+import struct
+from pathlib import Path
 from typing import Any, Protocol
 
-from guesthouse.bits import u16, u32, u64
-from guesthouse.engine.cpu import NONE
-from guesthouse.engine.op import Guest
-from guesthouse.engine.plain import Plain
-from guesthouse.system.cpu.x86 import (
-    atomics, bcd, bitops, bmi, branches, hints, integer, moves, multiply, ports, shifts, stack, strings,
-)
-from guesthouse.system.cpu.x86.decode import decoded
-from guesthouse.system.cpu.x86.guest import assembled
-from guesthouse.system.cpu.x86.operands import Decoded
-from guesthouse.system.cpu.x86.state import CS, VECTOR_PF, General
-from guesthouse.typed import Pointer, function
+from guesthouse.bits import u8, u16, u32, u64
+from guesthouse.engine.build import Engine, engine
+from guesthouse.engine.soft import SoftVcpu
+from guesthouse.system.cpu.x86.entry import reset
+from guesthouse.system.cpu.x86.guest import X86_GUEST
+from guesthouse.system.cpu.x86.state import CS, General
+from guesthouse.system.memory import Memory
 from tests.x86.host import CODE, DATA, DATA_SIZE, START, WINDOW, WINDOW_SIZE, Situation
 
-INTEGER = (integer, moves, shifts, multiply, bitops, bmi, atomics, stack, branches, hints, bcd, strings, ports)
-RAM = 0x30_0000
-OVERRIDES = (0x26, 0x2E, 0x36, 0x3E)
+RAM = 0x40_0000
+TABLES, GDT, IDT, TSS, STACK, HANDLERS = 0x1000, 0x6000, 0x7000, 0x8000, 0xA000, 0xB000
+CODE_64, CODE_32, DATA_SELECTOR, KERNEL_CODE, TSS_SELECTOR = 0x33, 0x23, 0x2B, 0x08, 0x40
+DESCRIPTORS = {
+    KERNEL_CODE: 0x00AF_9B00_0000_FFFF, 0x10: 0x00CF_9300_0000_FFFF, 0x20: 0x00CF_FB00_0000_FFFF,
+    0x28: 0x00CF_F300_0000_FFFF, 0x30: 0x00AF_FB00_0000_FFFF, TSS_SELECTOR: 0x0000_8B00_8000_0067,
+}
+CODED = (8, 10, 11, 12, 13, 14, 17)  # vectors that push an error code
+FLAT = u32(0xFFFF_FFFF)
 
 
 class Runner(Protocol):
-    """Sets a situation, runs one instruction, tells what came of it."""
+    """Sets a situation, runs instructions, tells what came of it."""
 
     name: str
 
     def run(self, code: bytes, before: Situation, bits: int = 64) -> Situation: ...
 
 
-class Bare(General):
-    """A processor with two mapped areas; a fault is only noted. The number in exit_value tells what software_interrupt got."""
-
-    @function
-    def walk(self, va: u64, access: u64) -> u64:
-        if va - CODE >= 0x1000 and va - DATA >= DATA_SIZE:
-            if i64_shift(va) != va:
-                self.raise_fault(13)
-            self.fault_address = va
-            self.raise_fault(VECTOR_PF, 4)
-        return va
-
-    def no_code(self, va: u64) -> None:
-        self.raise_fault(VECTOR_PF)
-
-    def poll(self) -> None:
-        pass
-
-    def deliver(self) -> None:
-        self.fills = u64(0)
-
-    def check_io(self, port, size) -> None:
-        pass
-
-    def settle_privilege(self) -> None:
-        pass
-
-    def software_interrupt(self, vector, kind) -> None:
-        self.raise_fault(vector)
-
-
-def i64_shift(va):
-    """The address with bits 48 to 63 made copies of bit 47."""
-    high = u64(0) - (va >> 47 & 1)
-    return va & 0xFFFF_FFFF_FFFF | high << 48
+def compiled(cache: Path) -> Engine:
+    """The machine code of the guest."""
+    return engine(X86_GUEST, cache)
 
 
 class Ours:
-    """Our processor. `way`: plain."""
+    """Our processor; without an engine, the plain way."""
 
-    def __init__(self, way: str = "plain", modules: Iterable[ModuleType] = INTEGER) -> None:
-        self.name = way
-        self.definitions, handlers, tables = assembled(modules, Bare)
+    def __init__(self, code: Engine | None = None) -> None:
+        self.name = "threaded" if code else "plain"
+        self.vcpu = SoftVcpu(X86_GUEST, code)
+        self.cpu: Any = self.vcpu.state
+        self.memory = Memory([(0, RAM)])
+        self.memory.install(self.cpu, lambda host: self.vcpu.call("forget", host))
+        reset(self.cpu)
+        self.write_tables()
+        self.cpu.cr0, self.cpu.cr3, self.cpu.cr4 = u64(0x8000_0033), u64(TABLES), u64(0x620)
+        self.cpu.efer = u64(0xD01)  # NXE, LMA, LME, SCE
+        for table, base, limit in ((self.cpu.gdtr, GDT, 0xFFF), (self.cpu.idtr, IDT, 0xFFF), (self.cpu.tr, TSS, 0x67)):
+            table.base, table.limit = u64(base), u32(limit)
+        self.templates = {bits: self.template(bits) for bits in (64, 32)}
 
-        class Whole(Bare):
-            @function
-            def decode(self, pc: u64, code: u64, record: Pointer[Decoded]) -> u64:
-                return decoded(tables, self, pc, code, record)
+    def write_tables(self) -> None:
+        """Page tables for the first 4 MiB, descriptors, gates, and a stack for the handlers."""
+        def entries(at: int, values: dict[int, int]) -> None:
+            for n, value in values.items():
+                self.memory.write(at + 8 * n, value.to_bytes(8, "little"))
 
-        self.guest = Guest("x86 test", Whole, Decoded, tuple(handlers), ("guesthouse.system.cpu.x86", "tests.x86"))
-        self.cpu: Any = Whole.new()
-        self.ram = ctypes.create_string_buffer(RAM + 4096)
-        self.base = -(-ctypes.addressof(self.ram) // 4096) * 4096
-        self.pages = (ctypes.c_uint64 * (RAM >> 12))()
+        entries(TABLES, {0: TABLES + 0x1007})
+        entries(TABLES + 0x1000, {0: TABLES + 0x2007})
+        entries(TABLES + 0x2000, {0: TABLES + 0x3007, 1: TABLES + 0x4007})
+        entries(TABLES + 0x3000, {n: n << 12 | 3 for n in range(1, 16)} | {CODE >> 12: CODE | 7})
+        entries(TABLES + 0x4000, {n: DATA + (n << 12) | 7 | 1 << 63 for n in range(DATA_SIZE >> 12)})
+        entries(GDT, {selector >> 3: value for selector, value in DESCRIPTORS.items()})
+        for vector in range(256):
+            handler = HANDLERS + 16 * vector
+            low = handler & 0xFFFF | KERNEL_CODE << 16 | 0xEE00 << 32 | handler >> 16 << 48
+            entries(IDT, {2 * vector: low})
+        self.memory.write(TSS + 4, STACK.to_bytes(8, "little"))
+        self.memory.write(TSS + 0x66, b"\x68\x00")
+
+    def template(self, bits: int) -> tuple[bytes, int]:
+        """The bytes of the general state at CPL 3 in 64 or 32-bit code, and the mode that goes with them."""
         cpu = self.cpu
-        cpu.ram[0].length, cpu.ram[0].host, cpu.ram[0].writable = u64(RAM), u64(self.base), u64(1)
-        cpu.ram_start, cpu.ram_pages = u64(self.base), u64(RAM >> 12)
-        cpu.code = Pointer[u64](u64(ctypes.addressof(self.pages)))
-        cpu.use(u64(0), u64(0))
-        self.engine = Plain(self.guest, cpu)
+        for n in range(6):
+            cpu.segments[n].base, cpu.segments[n].limit = u64(0), FLAT
+            cpu.segments[n].selector, cpu.segments[n].access = u16(DATA_SELECTOR), u16(0xC0F3)
+        cpu.segments[CS].selector = u16(CODE_64 if bits == 64 else CODE_32)
+        cpu.segments[CS].access = u16(0xA0FB if bits == 64 else 0xC0FB)
+        cpu.cpl = u8(3)
+        cpu.settle_mode()
+        at = cpu.where + General.offset("zero")
+        return ctypes.string_at(at, General.size - General.offset("zero")), int(cpu.context) & 0xFFFF
+
+    def prepare(self, code: bytes, before: Situation, bits: int) -> None:
+        cpu, (general, mode) = self.cpu, self.templates[bits]
+        ctypes.memset(self.memory.host + DATA, 0, DATA_SIZE)
+        ctypes.memmove(self.memory.host + WINDOW, before.window, WINDOW_SIZE)
+        self.memory.write(START - 0x100, b"\xcc" * 0x100 + code.ljust(0x200, b"\xcc"))
+        ctypes.memmove(cpu.where + General.offset("zero"), general, len(general))
+        ctypes.memmove(cpu.where + General.offset("r"), struct.pack("<16Q", *before.registers), 128)
+        cpu.set_rflags(u64(before.flags))
+        if int(cpu.context) & 0xFFFF != mode:
+            cpu.settle_mode()
+        cpu.pc = u64(START)
 
     def run(self, code: bytes, before: Situation, bits: int = 64) -> Situation:
         cpu = self.cpu
         self.prepare(code, before, bits)
-        self.engine.step()
-        while cpu.pc == START and not cpu.faults and code[0] in (0xF2, 0xF3, 0x66, 0x67, *OVERRIDES):
-            self.engine.step()  # a repeated string instruction runs again until it has done all
-        rip = int(cpu.pc)
-        trap, error = (int(cpu.fault), int(cpu.fault_code)) if int(cpu.faults) else (-1, 0)
-        registers = [int(cpu.r[n]) for n in range(16)]
-        window = ctypes.string_at(self.base + WINDOW, WINDOW_SIZE)
-        return Situation(registers, int(cpu.rflags()), window, before.fx, rip, trap, error)
+        self.vcpu.run(1)
+        while cpu.pc == START and code[0] in (0xF2, 0xF3, 0x66, 0x67, 0x26, 0x2E, 0x36, 0x3E):
+            self.vcpu.run(1)  # a repeated string instruction runs again until it has done all
+        return self.outcome(before)
 
-    def prepare(self, code: bytes, before: Situation, bits: int) -> None:
-        """Set memory and registers; forget what the address cache knew of the data."""
-        cpu = self.cpu
-        ctypes.memset(self.base + CODE, 0xCC, 0x1000)
-        ctypes.memmove(self.base + START, code, len(code))
-        ctypes.memset(self.base + DATA, 0, DATA_SIZE)
-        ctypes.memmove(self.base + WINDOW, before.window, WINDOW_SIZE)
-        for n, value in enumerate(before.registers):
-            cpu.r[n] = u64(value)
-        cpu.set_rflags(u64(before.flags))
-        cpu.cpl, cpu.code_bits, cpu.stack_bits = 3, bits, bits
-        for n in range(6):
-            cpu.segments[n].limit = u32(0xFFFF_FFFF)
-        cpu.segments[CS].selector = u16(0x33 if bits == 64 else 0x23)
-        cpu.pc, cpu.faults, cpu.exit = u64(START), u64(0), u64(NONE)
-        cpu.budget = cpu.left = u64(1)
-
-
+    def outcome(self, before: Situation) -> Situation:
+        """What came of it; an exception is told by the handler's address and the frame on the handler's stack."""
+        cpu, window = self.cpu, self.memory.read(WINDOW, WINDOW_SIZE)
+        registers = list(struct.unpack("<16Q", ctypes.string_at(cpu.where + General.offset("r"), 128)))
+        rip, flags = int(cpu.pc), int(cpu.rflags())
+        if not HANDLERS <= rip < HANDLERS + 0x1000:
+            return Situation(registers, flags, window, before.fx, rip)
+        trap = rip - HANDLERS >> 4
+        error, rip, _, flags, registers[4], _ = struct.unpack("<6Q", self.memory.read(STACK - 48, 48))
+        return Situation(registers, flags, window, before.fx, rip, trap, error if trap in CODED else 0)

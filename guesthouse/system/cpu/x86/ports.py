@@ -31,19 +31,24 @@ def out(cpu, port, source) -> None:
     cpu.device(u64(PORT_WRITE), number, u64(T.size), u64(source.get()))
 
 
-def transfer_in(cpu, to) -> None:
+def checked_port(cpu, kind: type):
+    """The port in DX, if it may be used: asked even by a repetition of no times."""
+    number = u64(cpu.get(u16, RDX))
+    cpu.check_io(number, u64(kind.size))
+    return number
+
+
+def transfer_in(cpu, to, number) -> None:
     """One element of INS."""
-    T, number, address = to.type, u64(cpu.get(u16, RDX)), address_of(cpu, to)
-    cpu.check_io(number, u64(T.size))
+    T, address = to.type, address_of(cpu, to)
     cpu.probe(address, u64(T.size), u64(WRITE))
     cpu.store(T, address, T(cpu.device(u64(PORT_READ), number, u64(T.size), u64(0))))
     advance(cpu, to, u64(1))
 
 
-def transfer_out(cpu, source) -> None:
+def transfer_out(cpu, source, number) -> None:
     """One element of OUTS."""
-    T, number = source.type, u64(cpu.get(u16, RDX))
-    cpu.check_io(number, u64(T.size))
+    T = source.type
     value = cpu.load(T, address_of(cpu, source))
     cpu.device(u64(PORT_WRITE), number, u64(T.size), u64(value))
     advance(cpu, source, u64(1))
@@ -53,14 +58,14 @@ def transfer_out(cpu, source) -> None:
 @op("6D", Yz)
 def ins(cpu, to) -> None:
     """SDM 2A, INS/INSB/INSW/INSD."""
-    transfer_in(cpu, to)
+    transfer_in(cpu, to, checked_port(cpu, to.type))
 
 
 @op("6E", Xb)
 @op("6F", Xz)
 def outs(cpu, source) -> None:
     """SDM 2B, OUTS/OUTSB/OUTSW/OUTSD."""
-    transfer_out(cpu, source)
+    transfer_out(cpu, source, checked_port(cpu, source.type))
 
 
 @op("F3 6C", Yb, AddressSize, This, ends=BRANCHES)
@@ -69,8 +74,9 @@ def outs(cpu, source) -> None:
 @op("F2 6D", Yz, AddressSize, This, ends=BRANCHES)
 def rep_ins(cpu, to, size, here) -> None:
     """SDM 2A, INS and REP."""
+    number = checked_port(cpu, to.type)
     if cpu.get(size, RCX) != 0:
-        transfer_in(cpu, to)
+        transfer_in(cpu, to, number)
         again(cpu, size, here, u64(1))
 
 
@@ -80,6 +86,7 @@ def rep_ins(cpu, to, size, here) -> None:
 @op("F2 6F", Xz, AddressSize, This, ends=BRANCHES)
 def rep_outs(cpu, source, size, here) -> None:
     """SDM 2B, OUTS and REP."""
+    number = checked_port(cpu, source.type)
     if cpu.get(size, RCX) != 0:
-        transfer_out(cpu, source)
+        transfer_out(cpu, source, number)
         again(cpu, size, here, u64(1))
