@@ -190,9 +190,7 @@ class Agent:
     def _heard(self, line: bytes) -> list[Event]:
         words = re.fullmatch(rb"(ready|start|more|exit) (\d{1,9})(?: (\d{1,9}))?", line)
         if words is None:
-            return (
-                [Trouble(f"The guest said {line!r} where the agent speaks.")] if self.ready and line else []
-            )
+            return [Trouble(f"The guest said {line!r} where the agent speaks.")] if self.ready and line else []
         verb, number, value = words[1], int(words[2]), int(words[3] or 0)
         if verb == b"ready":
             return self._started_over(number)

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from guesthouse.errors import ImageError, NoSuchThing, UserError
 from guesthouse.images import fetch
-from guesthouse.images.fetch import Expected, Progress
+from guesthouse.images.files import Expected, Progress, host_trouble, silent, unheard
 from guesthouse.images.sources import Source, stanzas
 
 KEYRING = "GUESTHOUSE_DEBIAN_KEYRING"
@@ -60,8 +60,8 @@ class Archive:
 
     source: Source
     keyring: str | None = None
-    progress: Progress = fetch.silent
-    warn: Callable[[str], None] = fetch.unheard
+    progress: Progress = silent
+    warn: Callable[[str], None] = unheard
 
     def url(self, path: str) -> str:
         """The address of a file of the archive."""
@@ -84,9 +84,7 @@ class Archive:
         self._judge(release)
         return release
 
-    def packages(
-        self, release: Release, arch: str, names: Iterable[str] = (), match: str = ""
-    ) -> list[Package]:
+    def packages(self, release: Release, arch: str, names: Iterable[str] = (), match: str = "") -> list[Package]:
         """The stanzas of main for these names, or whose name fits the pattern."""
         path = f"main/binary-{arch}/Packages"
         form = next((f for f in (".xz", ".gz", "") if path + f in release.files), None)
@@ -157,7 +155,7 @@ class Archive:
         if self.keyring == "none":
             return []
         if self.keyring:
-            with fetch.host_trouble(Path(self.keyring)):
+            with host_trouble(Path(self.keyring)):
                 return [binary_key(Path(self.keyring).read_bytes())]
         keys = [k for k in self.source.signed_by if "BEGIN PGP" in k]
         paths = [k for k in self.source.signed_by if k.startswith("/")] or list(KEYRINGS if not keys else ())
@@ -165,9 +163,7 @@ class Archive:
         return [binary_key(k) for k in [*(key.encode() for key in keys), *files]]
 
 
-def verified(
-    gpgv: str, rings: list[bytes], data: bytes, signature: bytes | None, name: str
-) -> tuple[bytes, str]:
+def verified(gpgv: str, rings: list[bytes], data: bytes, signature: bytes | None, name: str) -> tuple[bytes, str]:
     """Runs gpgv, which hands back exactly what was signed."""
     with tempfile.TemporaryDirectory(prefix="guesthouse-") as folder:
         at = Path(folder)
@@ -182,9 +178,7 @@ def verified(
             if signature is None
             else [str(at / "signature"), str(at / "data")]
         )
-        told = subprocess.run(command, capture_output=True, check=False, timeout=60).stdout.decode(
-            errors="replace"
-        )
+        told = subprocess.run(command, capture_output=True, check=False, timeout=60).stdout.decode(errors="replace")
         good = re.findall(r"^\[GNUPG:\] GOODSIG \S+ (.*)$", told, re.M)
         if not good or "] BADSIG " in told:
             why = "it does not fit" if "] BADSIG " in told else "no key of the keyring made it"
@@ -223,11 +217,7 @@ def _release(text: str, signature: str, name: str) -> Release:
     files = {}
     for line in fields.get("sha256", "").splitlines():
         words = line.split()
-        if (
-            len(words) == 3
-            and re.fullmatch("[0-9a-f]{64}", words[0])
-            and re.fullmatch("[0-9]{1,15}", words[1])
-        ):
+        if len(words) == 3 and re.fullmatch("[0-9a-f]{64}", words[0]) and re.fullmatch("[0-9]{1,15}", words[1]):
             files[words[2]] = Expected(int(words[1]), words[0])
     if not files:
         raise ImageError(name, "Debian suite", 0, "a Release with SHA256 sums", "Check the mirror's address.")

@@ -10,21 +10,19 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from guesthouse.errors import NoSuchThing, UserError
-from guesthouse.images import debian, fetch, sources
-from guesthouse.images.archive import KEYRING, Archive, Package, Release
-from guesthouse.images.fetch import Expected, Progress
+from guesthouse.images import initramfs
+from guesthouse.images.files import Expected, Progress, host_trouble, put, silent, sum_of, unheard
 
-FORMAT = 1
+FORMAT = 2
 NAMES = ("debian",)
-ARCHITECTURES = tuple(debian.KERNELS)
+ARCHITECTURES = ("amd64", "riscv64")
 RECORD = "entry.json"
 
 
@@ -72,8 +70,8 @@ class Catalogue:
         cache_dir: Path | None = None,
         mirror: str | None = None,
         suite: str | None = None,
-        progress: Progress = fetch.silent,
-        warn: Callable[[str], None] = fetch.unheard,
+        progress: Progress = silent,
+        warn: Callable[[str], None] = unheard,
     ) -> None:
         self.folder = (cache_dir or cache_folder()) / "images"
         self.mirror, self.suite, self.progress, self.warn = mirror, suite, progress, warn
@@ -86,11 +84,11 @@ class Catalogue:
     def get(self, name: str, arch: str = "amd64") -> Guest:
         """The guest, from the cache if it is there."""
         folder = self._place(name, arch)
-        return self._cached(folder) or self._pulled(folder, name, arch, again=False)
+        return self._cached(folder) or self._pulled(folder, arch, again=False)
 
     def pull(self, name: str, arch: str = "amd64") -> Guest:
         """The newest that the mirror has; what the cache has of it is not fetched again."""
-        return self._pulled(self._place(name, arch), name, arch, again=True)
+        return self._pulled(self._place(name, arch), arch, again=True)
 
     def delete(self, name: str, arch: str | None = None) -> tuple[str, ...]:
         """Takes it out of the cache and says what went: `debian/amd64`."""
@@ -102,7 +100,7 @@ class Catalogue:
             )
         for one in gone:
             folder = self._place(name, one)
-            with self._alone(folder), fetch.host_trouble(folder):
+            with self._alone(folder), host_trouble(folder):
                 (folder / RECORD).unlink(missing_ok=True)
                 shutil.rmtree(folder)
         return tuple(f"{name}/{one}" for one in gone)
@@ -120,7 +118,7 @@ class Catalogue:
         """The guest that the record names, if all of it is there and unchanged."""
         try:
             entry = self._record(folder)
-            files = {name: folder / name for name in entry["files"]}
+            files = {name: folder / entry["at"] / name for name in entry["files"]}
             if all(Expected(**entry["files"][name]).holds_for(path) for name, path in files.items()):
                 return self._guest(folder, entry, files)
         except FileNotFoundError:
@@ -132,11 +130,11 @@ class Catalogue:
 
     def _guest(self, folder: Path, entry: dict[str, Any], files: dict[str, Path]) -> Guest:
         kernel = files[entry["kernel"]]
-        initrd = folder / "initrd.cpio"
-        built = debian.userland(folder, entry["version"], entry["modules"])
+        initrd = kernel.parent / "initrd.cpio"
+        built = userland(kernel.parent, entry["version"], entry["modules"])
         sums = {name: what["sha256"] for name, what in entry["files"].items()}
-        if not Expected(len(built), debian.sum_of(built)).holds_for(initrd):
-            fetch.put(initrd, built)  # ours changed since, or it was tampered with: no network needed
+        if not Expected(len(built), sum_of(built)).holds_for(initrd):
+            put(initrd, built)  # ours changed since, or it was tampered with: no network needed
         sizes = sum(what["size"] for what in entry["files"].values()) + len(built)
         return Guest(
             entry["name"],
@@ -145,79 +143,34 @@ class Catalogue:
             kernel,
             initrd,
             "guesthouse.run=shell",
-            debian.kernel_form(kernel),
+            kernel_form(kernel),
             entry["suite"],
             entry["signature"],
             entry["pulled"],
             sizes,
-            sums | {"initrd.cpio": debian.sum_of(built)},
+            sums | {"initrd.cpio": sum_of(built)},
             files | {"initrd.cpio": initrd},
         )
 
-    def _pulled(self, folder: Path, name: str, arch: str, again: bool) -> Guest:
+    def _pulled(self, folder: Path, arch: str, again: bool) -> Guest:
+        from guesthouse.images import debian  # late: who has the guest already needs no HTTP and no archives
+
         with self._alone(folder):
             if not again and (guest := self._cached(folder)):
                 return guest  # another process was faster
-            archive = self._archive(arch)
-            release, packages = debian.choose(archive, arch)
-            names = [_named(package) for package in packages]
+            offer = debian.newest(arch, self.mirror, self.suite, self.progress, self.warn)
             have = self._cached(folder)
-            if have is None or self._record(folder).get("packages") != names:
-                self._build(folder, name, arch, archive, release, packages)
+            if have is None or self._record(folder).get("packages") != offer.packages_as_json():
+                record = debian.build(offer, folder, self.progress) | {"format": FORMAT}
+                put(folder / RECORD, json.dumps(record, indent=1).encode())
+                _sweep(folder, {RECORD, record["at"]})
                 have = self._cached(folder)
             if have is None:
                 raise UserError(
-                    f"The image {name} for {arch} was fetched, but cannot be read back from {folder}.",
+                    f"The image was fetched, but cannot be read back from {folder}.",
                     "Check that disk, or set GUESTHOUSE_CACHE to a folder on another one.",
                 )
             return have
-
-    def _archive(self, arch: str) -> Archive:
-        source, own = sources.mirror(self.mirror)
-        suite = self.suite or os.environ.get(sources.SUITE) or (own if arch == "amd64" and own else "stable")
-        return Archive(replace(source, suite=suite), os.environ.get(KEYRING), self.progress, self.warn)
-
-    def _build(
-        self,
-        folder: Path,
-        name: str,
-        arch: str,
-        archive: Archive,
-        release: Release,
-        packages: Sequence[Package],
-    ) -> None:
-        downloads = folder / "downloads"
-        paths = [debian.fetch_package(archive, package, downloads) for package in packages]
-        parts = debian.unpack(paths[0], paths[1], self.progress)
-        for file, data in parts.files.items():
-            fetch.put(folder / file, data)
-        sums = {
-            file: {"size": len(data), "sha256": debian.sum_of(data)} for file, data in parts.files.items()
-        }
-        entry = {
-            "format": FORMAT,
-            "name": name,
-            "arch": arch,
-            "version": parts.version,
-            "kernel": parts.kernel,
-            "suite": archive.source.suite,
-            "codename": release.fields.get("codename", ""),
-            "mirror": archive.source.uri,
-            "signature": release.signature,
-            "pulled": datetime.now(UTC).isoformat(timespec="seconds"),
-            "modules": list(parts.modules),
-            "packages": [_named(package) for package in packages],
-            "files": sums,
-        }
-        fetch.put(folder / RECORD, json.dumps(entry, indent=1).encode())
-        self._sweep(folder, {*sums, RECORD, "initrd.cpio"})
-
-    def _sweep(self, folder: Path, kept: set[str]) -> None:
-        """Takes away what the record does not name: packages, older kernels, what a killed process left."""
-        shutil.rmtree(folder / "downloads", ignore_errors=True)
-        for path in folder.iterdir():
-            if path.name not in kept and path.is_file():
-                path.unlink(missing_ok=True)
 
     def _record(self, folder: Path) -> dict[str, Any]:
         record: dict[str, Any] = json.loads((folder / RECORD).read_text())
@@ -229,7 +182,7 @@ class Catalogue:
     def _alone(self, folder: Path) -> Iterator[None]:
         """One process at a time fetches a guest; the others wait, then find it there."""
         lock = folder.parent / f".{folder.name}.lock"
-        with fetch.host_trouble(lock):
+        with host_trouble(lock):
             lock.parent.mkdir(parents=True, exist_ok=True)
             stream = lock.open("w")
         with stream:
@@ -237,11 +190,30 @@ class Catalogue:
             yield
 
 
-def _named(package: Package) -> dict[str, Any]:
-    return {
-        "name": package.name,
-        "version": package.version,
-        "filename": package.filename,
-        "size": package.expected.size,
-        "sha256": package.expected.sha256,
-    }
+def _sweep(folder: Path, kept: set[str]) -> None:
+    """Takes away what the record does not name: packages, older kernels, what a killed process left."""
+    for path in folder.iterdir():
+        if path.name not in kept:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def userland(folder: Path, version: str, modules: Iterable[str]) -> bytes:
+    """The initramfs, built from the kept files: cheap enough to be done each time, so never out of date."""
+    return initramfs.build(
+        (folder / "busybox").read_bytes(),
+        version,
+        {name: (folder / f"{name}.ko").read_bytes() for name in modules},
+    )
+
+
+def kernel_form(kernel: Path) -> str:
+    """How the kernel is packed, by its first bytes: what a loader must be able to take."""
+    with kernel.open("rb") as stream:
+        head = stream.read(0x240)
+    if head[0x202:0x206] == b"HdrS":
+        return "bzImage"
+    if head[0x30:0x38] == b"RISCV\0\0\0" and head[0x38:0x3C] == b"RSC\x05":
+        return "Image"
+    if head[4:8] == b"zimg":
+        return "EFI zboot"
+    return "gzip" if head[:2] == b"\x1f\x8b" else "ELF" if head[:4] == b"\x7fELF" else "unknown"

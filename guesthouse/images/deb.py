@@ -59,9 +59,7 @@ def members(stream: BinaryIO, name: str) -> dict[str, Window]:
             raise ImageError(name, "Debian package", at, "the 60-byte header of an ar member")
         size = int(digits)
         if at + 60 + size > end:
-            raise ImageError(
-                name, "Debian package", at + 48, f"a size of at most {end - at - 60}, for the file ends"
-            )
+            raise ImageError(name, "Debian package", at + 48, f"a size of at most {end - at - 60}, for the file ends")
         found.setdefault(header[:16].decode("latin-1").rstrip(" /"), Window(stream, at + 60, size))
         at += 60 + size + size % 2
     return found

@@ -7,16 +7,20 @@ package.
 
 from __future__ import annotations
 
-import hashlib
+import json
 import lzma
+import os
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from guesthouse.errors import ImageError, NoSuchThing, NotSupportedHere
-from guesthouse.images import deb, fetch, initramfs
-from guesthouse.images.archive import Archive, Package, Release
+from guesthouse.images import deb, fetch, initramfs, sources
+from guesthouse.images.archive import KEYRING, Archive, Package, Release
+from guesthouse.images.files import Progress, put, silent, sum_of, unheard
 
 KERNELS = {"amd64": "linux-image-cloud-amd64", "riscv64": "linux-image-riscv64"}
 BUSYBOX = "busybox-static"
@@ -32,6 +36,22 @@ KERNEL = re.compile(r"boot/(vmlinu[xz]-[A-Za-z0-9.+~_-]+)")
 
 
 @dataclass(frozen=True)
+class Offer:
+    """What a mirror has: the kernel's package and busybox's, and the Release that vouches for them."""
+
+    arch: str
+    archive: Archive
+    release: Release
+    packages: tuple[Package, Package]
+
+    def packages_as_json(self) -> list[dict[str, Any]]:
+        """The packages as the record names them."""
+        return [
+            {"name": p.name, "version": p.version, "filename": p.filename, **asdict(p.expected)} for p in self.packages
+        ]
+
+
+@dataclass(frozen=True)
 class Parts:
     """What the packages gave: the files to keep, the names of the modules, the kernel's version."""
 
@@ -41,9 +61,48 @@ class Parts:
     modules: tuple[str, ...]
 
 
-def choose(archive: Archive, arch: str) -> tuple[Release, list[Package]]:
-    """The packages to have: the kernel that the meta package points to, and busybox."""
+def newest(
+    arch: str,
+    mirror: str | None = None,
+    suite: str | None = None,
+    progress: Progress = silent,
+    warn: Callable[[str], None] = unheard,
+) -> Offer:
+    """Asks the mirror: the user's suite, else the host's own for amd64, else stable."""
+    source, own = sources.mirror(mirror)
+    suite = suite or os.environ.get(sources.SUITE) or (own if arch == "amd64" else None) or "stable"
+    archive = Archive(replace(source, suite=suite), os.environ.get(KEYRING), progress, warn)
     release = archive.release()
+    return Offer(arch, archive, release, choose(archive, release, arch))
+
+
+def build(offer: Offer, folder: Path, progress: Progress = silent) -> dict[str, Any]:
+    """Fetches and unpacks into a folder of its own in `folder`, and returns the record of it."""
+    paths = [fetch_package(offer.archive, package, folder / "downloads") for package in offer.packages]
+    parts = unpack(paths[0], paths[1], progress)
+    packages = offer.packages_as_json()
+    at = sum_of(json.dumps(packages).encode())[:12]
+    for file, data in parts.files.items():
+        put(folder / at / file, data)
+    return {
+        "name": "debian",
+        "arch": offer.arch,
+        "version": parts.version,
+        "kernel": parts.kernel,
+        "at": at,
+        "suite": offer.archive.source.suite,
+        "codename": offer.release.fields.get("codename", ""),
+        "mirror": offer.archive.source.uri,
+        "signature": offer.release.signature,
+        "pulled": datetime.now(UTC).isoformat(timespec="seconds"),
+        "modules": list(parts.modules),
+        "packages": packages,
+        "files": {f: {"size": len(data), "sha256": sum_of(data)} for f, data in parts.files.items()},
+    }
+
+
+def choose(archive: Archive, release: Release, arch: str) -> tuple[Package, Package]:
+    """The packages to have: the kernel that the meta package points to, and busybox."""
     names = [KERNELS[arch], BUSYBOX]
     found = {p.name: p for p in archive.packages(release, arch, names, r"linux-image-[0-9][a-z0-9.+~-]*")}
     if missing := [name for name in names if name not in found]:
@@ -64,10 +123,10 @@ def choose(archive: Archive, arch: str) -> tuple[Release, list[Package]]:
             f"The suite {archive.source.suite} lacks the package that {KERNELS[arch]} asks for.",
             "The mirror is being updated or is broken: try again, or use another one.",
         )
-    return release, [found[pointed[1]], found[BUSYBOX]]
+    return found[pointed[1]], found[BUSYBOX]
 
 
-def unpack(kernel_package: Path, busybox_package: Path, progress: fetch.Progress = fetch.silent) -> Parts:
+def unpack(kernel_package: Path, busybox_package: Path, progress: Progress = silent) -> Parts:
     """Takes from the two packages what is kept of them."""
     found = deb.extract(
         kernel_package,
@@ -76,9 +135,7 @@ def unpack(kernel_package: Path, busybox_package: Path, progress: fetch.Progress
     )
     kernels = [name for name in found if KERNEL.fullmatch(name)]
     if len(kernels) != 1:
-        raise ImageError(
-            kernel_package.name, "kernel package", 0, "one file boot/vmlinuz-* or boot/vmlinux-*"
-        )
+        raise ImageError(kernel_package.name, "kernel package", 0, "one file boot/vmlinuz-* or boot/vmlinux-*")
     kernel = kernels[0].removeprefix("boot/")
     available = {_module(name): (name, data) for name, data in found.items() if _module(name)}
     modules = _in_order({name: _plain(*at) for name, at in available.items()})
@@ -88,15 +145,6 @@ def unpack(kernel_package: Path, busybox_package: Path, progress: fetch.Progress
     files = {kernel: found[kernels[0]], "busybox": next(iter(programs.values()))}
     files |= {f"{name}.ko": data for name, data in modules.items()}
     return Parts(kernel.partition("-")[2], kernel, files, tuple(modules))
-
-
-def userland(folder: Path, version: str, modules: Iterable[str]) -> bytes:
-    """The initramfs, built from the kept files: cheap enough to be done each time, so never out of date."""
-    return initramfs.build(
-        (folder / "busybox").read_bytes(),
-        version,
-        {name: (folder / f"{name}.ko").read_bytes() for name in modules},
-    )
 
 
 def _module(name: str) -> str:
@@ -128,24 +176,6 @@ def _in_order(available: dict[str, bytes]) -> dict[str, bytes]:
     for name in MODULES:
         choose_one(name)
     return chosen
-
-
-def kernel_form(kernel: Path) -> str:
-    """How the kernel is packed, by its first bytes: what a loader must be able to take."""
-    with kernel.open("rb") as stream:
-        head = stream.read(0x240)
-    if head[0x202:0x206] == b"HdrS":
-        return "bzImage"
-    if head[0x30:0x38] == b"RISCV\0\0\0" and head[0x38:0x3C] == b"RSC\x05":
-        return "Image"
-    if head[4:8] == b"zimg":
-        return "EFI zboot"
-    return "gzip" if head[:2] == b"\x1f\x8b" else "ELF" if head[:4] == b"\x7fELF" else "unknown"
-
-
-def sum_of(data: bytes) -> str:
-    """The SHA-256 of these bytes."""
-    return hashlib.sha256(data).hexdigest()
 
 
 def fetch_package(archive: Archive, package: Package, folder: Path) -> Path:

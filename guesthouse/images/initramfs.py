@@ -74,9 +74,7 @@ def _modules(folder: str, modules: Mapping[str, bytes]) -> Iterator[Entry]:
     needs = {name: _all_needed(name, modules) for name in modules}
     lines = (f"{name}.ko:{''.join(f' {other}.ko' for other in others)}\n" for name, others in needs.items())
     yield Entry(f"{folder}/modules.dep", FILE | 0o644, "".join(lines).encode())
-    named = (
-        f"alias {alias} {name}\n" for name, data in modules.items() for alias in information(data, "alias")
-    )
+    named = (f"alias {alias} {name}\n" for name, data in modules.items() for alias in information(data, "alias"))
     yield Entry(f"{folder}/modules.alias", FILE | 0o644, "".join(named).encode())
     for name, data in modules.items():
         yield Entry(f"{folder}/{name}.ko", FILE | 0o644, data)

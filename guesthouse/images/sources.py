@@ -50,9 +50,7 @@ def debian(sources: list[Source], os_release: str = "") -> tuple[Source | None, 
     main = [s for s in sources if not OFFSHOOT.search(s.suite)]
     likely = [s for s in main if s.uri.rstrip("/").endswith("/debian")] or main
     if fields.get("ID") != "debian":
-        likely = [
-            s for s in likely if s.uri.rstrip("/").endswith("/debian")
-        ]  # others' suites are not Debian's
+        likely = [s for s in likely if s.uri.rstrip("/").endswith("/debian")]  # others' suites are not Debian's
     if not likely:
         return None, None
     return likely[0], likely[0].suite if fields.get("ID") == "debian" else None
@@ -112,13 +110,7 @@ def deb822(text: str) -> Iterator[Source]:
         ):
             continue
         signed = stanza.get("signed-by", "")
-        keys = (
-            (signed,)
-            if "BEGIN PGP" in signed
-            else tuple(re.split(r"[,\s]+", signed.strip()))
-            if signed
-            else ()
-        )
+        keys = (signed,) if "BEGIN PGP" in signed else tuple(re.split(r"[,\s]+", signed.strip())) if signed else ()
         yield from _usable(words.get("uris", []), words.get("suites", []), keys)
 
 

@@ -16,8 +16,7 @@ from typing import Any
 
 from guesthouse.clock import Clock, RealClock, VirtualClock
 from guesthouse.errors import ImageError, NoSuchThing
-from guesthouse.images.catalogue import NAMES, Catalogue, Guest, cache_folder
-from guesthouse.images.debian import kernel_form
+from guesthouse.images.catalogue import NAMES, Catalogue, Guest, cache_folder, kernel_form
 from guesthouse.manager.config import Config
 from guesthouse.trace import Trace, value
 

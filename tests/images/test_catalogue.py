@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from guesthouse.errors import ImageError, NoSuchThing, NotSupportedHere, UserError
-from guesthouse.images import fetch, sources
+from guesthouse.images import files, sources
 from guesthouse.images.catalogue import Catalogue, cache_folder
 
 KERNEL_DEB = "pool/main/linux-image-6.1.0-1-cloud-amd64_6.1.0-1_amd64.deb"
@@ -173,7 +173,7 @@ def test_a_damaged_cache_is_noticed_and_made_good(catalogue: Catalogue, archive:
 )
 def test_a_record_that_is_none_is_not_trusted(catalogue: Catalogue, record: bytes) -> None:
     guest = catalogue.get("debian")
-    (guest.kernel.parent / "entry.json").write_bytes(record)
+    (guest.kernel.parent.parent / "entry.json").write_bytes(record)
     assert catalogue.list() == []
     assert catalogue.get("debian") == catalogue.list()[0]
 
@@ -263,8 +263,8 @@ def test_the_real_archive_has_a_guest(arch: str, tmp_path: Path) -> None:
 
 def test_a_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     target = tmp_path / "file"
-    fetch.put(target, b"old")
-    with pytest.raises(ZeroDivisionError), fetch.whole(target) as stream:
+    files.put(target, b"old")
+    with pytest.raises(ZeroDivisionError), files.whole(target) as stream:
         stream.write(b"new")
         raise ZeroDivisionError
     assert target.read_bytes() == b"old" and list(tmp_path.iterdir()) == [target]

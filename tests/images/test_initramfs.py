@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from guesthouse.errors import ImageError
-from guesthouse.images import debian, initramfs, userland
+from guesthouse.images import catalogue, initramfs, userland
 
 NAMES = sorted(["[", "[[", "sh", *(f"tool{n:02}" for n in range(60))])
 BUSYBOX = b"\x7fELF rodata \x80" + "\0".join([*NAMES, "", "zzz"]).encode()
@@ -101,4 +101,4 @@ def test_no_module_upsets_the_reader() -> None:
 def test_how_a_kernel_is_packed_is_told_by_its_head(tmp_path: Path, head: bytes, form: str) -> None:
     kernel = tmp_path / "kernel"
     kernel.write_bytes(head)
-    assert debian.kernel_form(kernel) == form
+    assert catalogue.kernel_form(kernel) == form
