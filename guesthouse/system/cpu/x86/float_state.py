@@ -37,7 +37,7 @@ class FloatState(SystemState):
     before: u64  # the flags before an instruction some of whose exceptions are not masked
     fpr: Array[u128, 8]
     xmm: Array[u128, 16]
-    scratch: Array[u128, 2]  # room for one instruction's own use: vectors that it indexes
+    vectors: Array[u128, 2]  # room for one instruction that indexes its vectors
 
     def reset_float(self) -> None:
         """What RESET# does (SDM 3A, table 10-1). Registers that INIT leaves alone are zero in a new state."""

@@ -86,7 +86,7 @@ def pshufb(cpu, to, by):
 def shuffled_bytes(cpu, a, order):
     """The byte of `a` that each byte of `order` names, or zero."""
     T = type(a)
-    at = type(cpu).offset("scratch")
+    at = type(cpu).offset("vectors")
     cpu.poke(T, at, a)
     return packed(T, [
         select(n >= 0x80, u8(0), cpu.peek(u8, u64(n & T.size - 1) + at)) for n in lanes(u8, order)])

@@ -1,6 +1,6 @@
 """PCMPESTRI, PCMPESTRM, PCMPISTRI and PCMPISTRM (SDM 1, 12.8.3; SDM 2B, 4.1): comparisons of short strings.
 
-The two strings lie in cpu.scratch while they are compared: the first in its lower, the second in its upper half.
+The two strings lie in cpu.vectors while they are compared: the first in its lower, the second in its upper half.
 """
 
 from guesthouse.bits import clz, ctz, i8, i16, i64, lanes, packed, select, u8, u16, u32, u64, u128
@@ -12,7 +12,7 @@ from guesthouse.system.cpu.x86.state import RAX, RCX, RDX
 from guesthouse.typed import function
 
 WORDS, SIGNED = 1, 2
-FIRST, SECOND = FloatState.offset("scratch"), FloatState.offset("scratch") + 16
+FIRST, SECOND = FloatState.offset("vectors"), FloatState.offset("vectors") + 16
 
 
 @op("66 0F 3A 60 /r ib", Vx, Wu, Ib, Size)
