@@ -152,6 +152,8 @@ class Struct:
         for name, annotation in cls.__dict__.get("__annotations__", {}).items():
             if getattr(annotation, "__origin__", None) is ClassVar or name in ("where", "owner"):
                 continue
+            if name in cls.fields:  # its parent's code would go on to use its own
+                raise DefinitionError(f"{cls.__name__} declares {name!r}, which a struct that it derives from has already")
             kind = kind_of(annotation)
             at = -(-at // kind.align) * kind.align
             cls.fields[name] = Field(name, annotation, at, kind)
