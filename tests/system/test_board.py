@@ -148,7 +148,8 @@ def test_input_of_any_length_waits_until_the_guest_takes_it(board):
 
 def test_the_end_that_a_chip_asks_for_is_the_outcome_and_stays(board):
     for end, outcome in (("power_off", PoweredOff()), ("reset", Reset())):
-        b = board(10, lambda vcpu, end=end: getattr(b, end)())
+        b = board(10, lambda vcpu, end=end: getattr(vcpu.board, end)())
+        b.vcpu.board = b
         assert b.run() == outcome and b.run() == outcome
 
 

@@ -125,7 +125,7 @@ class VirtBoard(Board):
             self._look_at_tohost(self.tohost)
 
     def _look_at_tohost(self, address: int) -> None:
-        """How riscv-tests end, and print: the host-target interface. Bit 0: exit status; device 1, command 1: a byte."""
+        """How riscv-tests end, and print (HTIF). Bit 0: an exit status; device 1, command 1: a byte."""
         value = int.from_bytes(self.memory.read(address, 8), "little")
         if value & 1:
             self.power_off(value >> 1 & 0x7FFF_FFFF)

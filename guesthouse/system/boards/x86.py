@@ -1,4 +1,4 @@
-"""An x86 processor as a board sees it: set up to enter a program, and described when it has died (SDM 3A, 3.4 and 4.5)."""
+"""An x86 processor as a board sees it: entering a program, and how it is described when it has died (SDM 3A, 3.4, 4.5)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Starts a Linux bzImage by the kernel's 64-bit boot protocol (Documentation/arch/x86/boot.rst and zero-page.rst).
 
-Not done: the 16-bit setup code is not run, so there are no EDD, APM or video modes; no setup_data, no kernel above 4 GiB.
+Not done: the 16-bit setup code is not run, so there are no EDD, APM or video modes; no setup_data; nothing above 4 GiB.
 """
 
 from __future__ import annotations

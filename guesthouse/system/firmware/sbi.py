@@ -133,8 +133,8 @@ class Sbi:
         self.machine.console_write(bytes((a[0] & 0xFF,)))
         return SUCCESS, 0
 
-    # Chapter 5: the answer is in a0 alone, and a hart mask is a pointer in the caller's own address space. With one hart
-    # the mask can only name this one.
+    # Chapter 5: the answer is in a0 alone, and a hart mask is a pointer in the caller's own address space. With one
+    # hart the mask can only name this one.
 
     def legacy_timer(self, a: Arguments) -> int:
         self.machine.set_timer(a[0])
