@@ -60,7 +60,7 @@ LEAVES: dict[tuple[int, int], tuple[int, int, int, int]] = {
     (4, 2): cache(3, 2, 1024 * KILO, 16),
     (4, 3): cache(3, 3, 8192 * KILO, 16),
     (6, 0): (1 << 2, 0, 0, 0),  # the APIC timer always runs
-    (7, 0): (0, bits(SEVEN_B, "fsgsbase tsc_adjust bmi1 smep bmi2 erms invpcid rdseed smap"),
+    (7, 0): (0, bits(SEVEN_B, "fsgsbase tsc_adjust bmi1 smep bmi2 erms invpcid rdseed adx smap clflushopt sha"),
              bits(SEVEN_C, "umip rdpid"), bits(SEVEN_D, "fsrm")),
     (0xB, 0): (0, 1, 0x100, 0),
     (0xB, 1): (0, 1, 0x201, 0),
