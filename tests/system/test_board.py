@@ -181,7 +181,8 @@ def test_slices_in_real_time_adapt_and_in_virtual_time_do_not(board):
         assert (b.slice != first) == (b is real)
 
 
-PANIC = b"[    1.0] Kernel panic - not syncing: Attempted to kill init!\r\n[  1.1] ---[ end Kernel panic - not syncing: x ]---\r\n"
+PANIC = b"[    1.0] Kernel panic - not syncing: Attempted to kill init!\r\n" \
+        b"[  1.1] ---[ end Kernel panic - not syncing: x ]---\r\n"
 
 
 def say(data):

@@ -113,7 +113,8 @@ def test_an_address_belongs_to_the_range_around_it():
     assert ports.find(0x3F8) is None and ports.find(0x70) is rtc
 
 
-@pytest.mark.parametrize("start, length", [(0x3F0, 9), (0x3FF, 1), (0x3FA, 2), (0, 0x10000), (0xFFFF, 2), (-1, 1), (9, 0)])
+@pytest.mark.parametrize("start, length", [(0x3F0, 9), (0x3FF, 1), (0x3FA, 2), (0, 0x10000), (0xFFFF, 2),
+                                           (-1, 1), (9, 0)])
 def test_overlap_and_nonsense_are_refused(start, length):
     ports = AddressMap("ports", 0x10000)
     ports.add(0x3F8, 8, access, nothing, "uart")

@@ -1,16 +1,20 @@
-"""An x86 processor as a board sees it: entering a program, and how it is described when it has died (SDM 3A, 3.4, 4.5)."""
+"""An x86 processor as a board sees it: how it enters a program, what is told when it has died (SDM 3A, 3.4 and 4.5)."""
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator
 from typing import Any
 
 from guesthouse.bits import u8, u16, u32, u64
+from guesthouse.engine.op import Guest
 from guesthouse.system.boards.report import guarded, rows
 from guesthouse.system.firmware.linux_x86 import X86Entry
-from guesthouse.system.memory import Memory, OutsideRam
+from guesthouse.system.memory import PAGE, Memory
+from guesthouse.typed import Pointer
 
 IF = 0x200
+SHOWN, LONGEST = 8, 15
 GENERAL = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{n}" for n in range(8, 16)))
 SEGMENTS = ("es", "cs", "ss", "ds", "fs", "gs")
 CR0_LONG, CR0_PROTECTED = 0x8000_0033, 0x0000_0033  # PG, NE, ET, MP, PE
@@ -44,13 +48,13 @@ def set_segment(segment: Any, selector: int, limit: int, access: int) -> None:
     segment.access, segment.selector = u16(access), u16(selector)
 
 
-def describe(state: Any, memory: Memory) -> list[str]:
+def describe(state: Any, memory: Memory, guest: Guest | None = None) -> list[str]:
     """Everything that helps to see why it died."""
     lines = guarded(lambda: registers(state))
     lines += ["", "page walk of rip:"] + guarded(lambda: walk(state, memory, int(state.pc)))
     if int(state.cr2) != int(state.pc):
         lines += ["page walk of cr2:"] + guarded(lambda: walk(state, memory, int(state.cr2)))
-    return lines + ["", "code at rip:"] + guarded(lambda: code(state, memory))
+    return lines + ["", "code at rip:"] + guarded(lambda: code(state, memory, guest))
 
 
 def registers(state: Any) -> list[str]:
@@ -110,14 +114,29 @@ def translate(state: Any, memory: Memory, address: int) -> int | None:
     return None
 
 
-def code(state: Any, memory: Memory) -> list[str]:
+def code(state: Any, memory: Memory, guest: Guest | None) -> Iterator[str]:
+    """The instructions at rip as far as their page goes; without a decoder, bytes."""
     pc = int(state.pc) + int(state.segments[1].base) * (int(state.code_bits) != 64)
     at = translate(state, memory, pc)
-    if at is None:
-        return ["  not mapped"]
-    try:
-        found = memory.read(at, min(48, 4096 - at % 4096))
-    except OutsideRam:
-        return [f"  {at:x} is not RAM"]
-    return [f"  {pc:016x}  {found[i:i + 16].hex(' ')}" if i == 0 else " " * 20 + found[i:i + 16].hex(" ")
-            for i in range(0, len(found), 16)]
+    if at is None or not memory.contains(at, 1):
+        yield "  not mapped"
+        return
+    found = memory.read(at, min(SHOWN * LONGEST, PAGE - at % PAGE))
+    for _ in range(SHOWN if guest else 0):
+        name, length = decoded(guest, state, pc, found)
+        if length > len(found):
+            break
+        yield f"  {pc:016x}  {found[:length].hex(' '):<45} {name}"
+        pc, found = pc + length, found[length:]
+    yield f"  {pc:016x}  {found[:16].hex(' ')} …"
+
+
+def decoded(guest: Any, state: Any, pc: int, found: bytes) -> tuple[str, int]:
+    """The name of the handler that the first instruction in `found` means, and its length."""
+    records = (ctypes.c_uint8 * (2 * guest.record.size + 16))()
+    window = (ctypes.c_uint8 * 32)(*found[:16])
+    first = ctypes.addressof(records) + 15 & ~15
+    pointer: Any = Pointer[guest.record]
+    count = int(state.decode(u64(pc), u64(ctypes.addressof(window)), pointer(u64(first))))
+    last = guest.record.at(first + (count - 1) * guest.record.size)
+    return guest.handlers[int(last.handler)].name, int(last.length)

@@ -1,4 +1,4 @@
-"""Starts a RISC-V Linux Image (the kernel's arch/riscv/boot.rst and boot-image-header.rst): a0 is the hart, a1 the tree.
+"""Starts a RISC-V Linux Image (arch/riscv/boot.rst and boot-image-header.rst): a0 is the hart, a1 the device tree.
 
 An Image with an EFI stub is an Image; gzip around it or inside an EFI zboot image is unpacked, zstd is not.
 """
