@@ -33,7 +33,6 @@ set +f
 terminal=console
 read -r line </sys/class/tty/console/active
 for word in $line; do terminal=$word; done
-echo "$terminal" >/run/terminal
 [ "$size" ] && stty -F "/dev/$terminal" rows "${size%x*}" cols "${size#*x}"
 read -r line </etc/hostname && echo "$line" >/proc/sys/kernel/hostname
 
@@ -73,6 +72,7 @@ main() {
     alone) console ;;
     *) open_ports; control | work | console ;;  # nothing flows in the last pipe
     esac
+    poweroff
 }
 
 # busybox's poweroff, reboot and halt signal process 1. What was said on the console leaves it first.
@@ -83,12 +83,12 @@ leave() {
 trap 'leave poweroff' USR2
 trap 'leave reboot' TERM
 trap 'leave halt' USR1
+trap 'jobs >/dev/null' CHLD     # buries the orphans that process 1 inherits
 
 # <( ) and pipelines, because what a shell starts with `&` ignores SIGINT for good (POSIX, 2.11); and a `read`
 # here, because a trap cuts it short, but not the wait for a child in the foreground.
 exec 7< <(main)
-read -r line <&7
-leave poweroff
+while :; do read -r line <&7; done
 """
 
 AGENT = r"""# The guest's end of the agent: run by /init, spoken to over three UARTs that are set raw.

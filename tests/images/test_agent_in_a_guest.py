@@ -34,12 +34,12 @@ pytestmark = pytest.mark.boot
 class Machine:
     """A guest whose ports 0..3 are sockets."""
 
-    def __init__(self, folder: Path, arch: str) -> None:
+    def __init__(self, folder: Path, arch: str, mode: str = "agent") -> None:
         guest = Catalogue().get("debian", arch)
         paths = [folder / f"port{n}" for n in range(4)]
         command = [*EMULATORS[arch].split(), *OPTIONS.split(), "-kernel", str(guest.kernel)]
         command += ["-initrd", str(guest.initrd), "-append"]
-        command += ["console=ttyS0 quiet panic=-1 guesthouse.announce guesthouse.run=agent"]
+        command += [f"console=ttyS0 quiet panic=-1 guesthouse.announce guesthouse.run={mode}"]
         for number, path in enumerate(paths):
             command += ["-chardev", f"socket,id=c{number},path={path},server=on,wait=off"]
             pci = number and arch == "riscv64"  # that board has one UART of its own
@@ -106,6 +106,15 @@ class Machine:
             if close:
                 self.agent.close_stdin()
         return told(self.until(Exited))
+
+    def ends(self, seconds: float = 20) -> None:
+        """Waits for the machine's own end."""
+        end = time.monotonic() + seconds
+        while self.process.poll() is None:
+            assert time.monotonic() < end, self.console[-2000:]
+            with contextlib.suppress(OSError):  # its sockets end before it does
+                self.step()
+        assert self.process.returncode == 0
 
     def stop(self) -> None:
         """Ends it the hard way."""
@@ -223,6 +232,11 @@ def test_what_a_command_leaves_running_does_not_hold_it_up_for_ever(machine: Mac
     assert machine.run("sh", "-c", "sleep 2; echo mine") == (0, b"mine\n", b"")
 
 
+def test_orphans_are_buried(machine: Machine) -> None:
+    assert machine.run("sh", "-c", "(sleep 0.2 &) >/dev/null 2>&1; exit 0")[0] == 0
+    assert machine.run("sh", "-c", "sleep 1; ps -o stat,comm | grep -c '^Z *sleep'")[1] == b"0\n"
+
+
 def test_a_command_at_the_terminal_has_job_control_and_the_size(machine: Machine) -> None:
     machine.agent.resize(33, 101)
     machine.console = b""
@@ -239,9 +253,26 @@ def test_a_command_at_the_terminal_has_job_control_and_the_size(machine: Machine
 
 def test_poweroff_ends_the_machine(machine: Machine) -> None:
     machine.agent.poweroff()
-    end = time.monotonic() + 20
-    while machine.process.poll() is None:
-        assert time.monotonic() < end, machine.console[-2000:]
-        with contextlib.suppress(OSError):  # its sockets end before it does
-            machine.step()
-    assert machine.process.returncode == 0
+    machine.ends()
+
+
+@pytest.mark.skipif(not shutil.which("qemu-system-x86_64"), reason="qemu-system-x86_64 is not installed")
+def test_a_shell_has_job_control_beside_the_agent_and_its_end_is_the_machines(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, "amd64", "shell")
+    try:
+        machine.until(Ready)
+        talk = [(b"sleep 99\r", b""), (b"\x03", b"# "), (b"echo st=$?\r", b"st=130"), (b"tty\r", b"/dev/tty")]
+        for typed, answer in talk:
+            machine.ports[0].sendall(typed)
+            machine.console = b""
+            end = time.monotonic() + 20
+            while answer not in machine.console:
+                assert time.monotonic() < end, machine.console
+                machine.step()
+            time.sleep(0.5)
+        assert machine.run("echo", "beside") == (0, b"beside\n", b"")
+        machine.ports[0].sendall(b"exit\r")
+        machine.ends()
+        assert machine.console.count(b"BusyBox") == 0
+    finally:
+        machine.stop()
