@@ -17,23 +17,23 @@ from guesthouse.typed import sqrt as host_sqrt
 def add(env: Environment, form: Format, mode: u64, a, b):
     """a + b, rounded."""
     if form.explicit:
-        return extended_add(env, mode, a, b)
+        return extended_sum(env, mode, a, b, u64(0))
     if host_may(env, form, mode, a, b):
         r = from_host(form, host(form, a) + host(form, b))
         if likely(ordinary(form, r) or r & form.magnitude == 0):
             return r
-    return plain_add(env, form, mode, a, b)
+    return plain_sum(env, form, mode, a, b, u64(0))
 
 
 def sub(env: Environment, form: Format, mode: u64, a, b):
     """a - b, rounded."""
     if form.explicit:
-        return extended_sub(env, mode, a, b)
+        return extended_sum(env, mode, a, b, u64(1))
     if host_may(env, form, mode, a, b):
         r = from_host(form, host(form, a) - host(form, b))
         if likely(ordinary(form, r) or r & form.magnitude == 0):
             return r
-    return plain_sub(env, form, mode, a, b)
+    return plain_sum(env, form, mode, a, b, u64(1))
 
 
 def mul(env: Environment, form: Format, mode: u64, a, b):
@@ -104,13 +104,8 @@ def from_host(form: Format, r):
 
 
 @function
-def plain_add(env: Environment, form: static, mode: u64, a: u64, b: u64) -> u64:
-    return sum_of(env, form, mode, a, b, u64(0))
-
-
-@function
-def plain_sub(env: Environment, form: static, mode: u64, a: u64, b: u64) -> u64:
-    return sum_of(env, form, mode, a, b, u64(1))
+def plain_sum(env: Environment, form: static, mode: u64, a: u64, b: u64, negate: u64) -> u64:
+    return sum_of(env, form, mode, a, b, negate)
 
 
 @function
@@ -129,13 +124,8 @@ def plain_sqrt(env: Environment, form: static, mode: u64, a: u64) -> u64:
 
 
 @function
-def extended_add(env: Environment, mode: u64, a: u128, b: u128) -> u128:
-    return sum_of(env, X87.extended, mode, a, b, u64(0))
-
-
-@function
-def extended_sub(env: Environment, mode: u64, a: u128, b: u128) -> u128:
-    return sum_of(env, X87.extended, mode, a, b, u64(1))
+def extended_sum(env: Environment, mode: u64, a: u128, b: u128, negate: u64) -> u128:
+    return sum_of(env, X87.extended, mode, a, b, negate)
 
 
 @function

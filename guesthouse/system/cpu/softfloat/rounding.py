@@ -184,19 +184,34 @@ def round_to(env: Environment, form: static, mode: u64, sign: u64, exponent: i64
     up = increments(form.rules, mode, sign, kept & 1 != 0, rest, half)
     if exponent < 1:
         if exponent < 0 or not (up and kept == (1 << form.precision) - 1):
+            if form.rules.denormal:
+                if env.unmasked & form.rules.underflow != 0:
+                    return reported(env, form, form.rules.underflow, rest != 0)
             return tiny(env, form, mode, sign, exponent, significand)
     kept = kept + u64(up)
+    made = (u64(exponent - 1) << form.field) + kept
+    if exponent >= form.exponent_max or (exponent >= 1 and made >= form.infinity):
+        if form.rules.denormal:
+            if env.unmasked & form.rules.overflow != 0:
+                return reported(env, form, form.rules.overflow, rest != 0)
+        return too_large(env, form, mode, sign)
     note_direction(env, form, up)
     if rest != 0:
         env.flags |= form.rules.inexact
-    if exponent >= form.exponent_max:
-        return too_large(env, form, mode, sign)
     if exponent < 1:
         return tiny_no_more(form, sign)
-    made = (u64(exponent - 1) << form.field) + kept
-    if made >= form.infinity:
-        return too_large(env, form, mode, sign)
     return made | sign << (form.bits - 1)
+
+
+def reported(env: Environment, form: Format, what: int, inexact):
+    """x86: an overflow or underflow that is not masked. No result is written; whether rounding as if exponents had no
+    bounds was inexact is told (SDM 1, 4.9.1.4 and 4.9.1.5)."""
+    env.flags |= what
+    if form.rules.nan == LARGER:
+        env.up = u64(0)  # x87 stops before it looks
+    elif inexact:
+        env.flags |= form.rules.inexact
+    return u64(0)
 
 
 def tiny_no_more(form: Format, sign: u64):
@@ -205,14 +220,12 @@ def tiny_no_more(form: Format, sign: u64):
 
 
 def tiny(env: Environment, form: Format, mode: u64, sign: u64, exponent: i64, significand: u128):
-    """A result below the normal numbers. Underflow is reported when it is inexact too, or not masked (SDM 1, 4.9.1.5)."""
+    """A result below the normal numbers. It counts as underflow when it is inexact too."""
     rules, cut = form.rules, 128 - form.precision
     if rules.flushes:
-        if env.flush != 0 and env.unmasked & rules.underflow == 0:
+        if env.flush != 0:
             env.flags |= rules.underflow | rules.inexact
             return sign << (form.bits - 1)
-    if rules.denormal:
-        env.flags |= env.unmasked & rules.underflow
     significand = jammed(significand, 1 - exponent)
     half, below = u128(1 << (cut - 1)), u128((1 << cut) - 1)
     kept, rest = u64(significand >> cut), significand & below
@@ -263,6 +276,8 @@ def round_to_bits(
         if env.unmasked & rules.underflow != 0:
             env.flags |= rules.underflow
             exponent += BIAS_ADJUST
+            if exponent < 1:
+                return out_of_reach(env, rules.inexact, u128(sign) << 79, 0)
         else:
             significand, exponent = jammed(significand, 1 - exponent), i64(0)
             kept, rest, up = split(rules, mode, sign, significand, cut)
@@ -280,9 +295,18 @@ def round_to_bits(
         if env.unmasked & rules.overflow != 0:
             env.flags |= rules.overflow
             exponent -= BIAS_ADJUST
+            if exponent >= form.exponent_max:
+                return out_of_reach(env, rules.inexact, u128(form.infinity) | u128(sign) << 79, 1)
         else:
             return extended_overflow(env, form, mode, sign, cut)
     return kept | u128(exponent) << 64 | u128(sign) << 79
+
+
+def out_of_reach(env: Environment, inexact: int, result, up: int):
+    """FSCALE can leave even the adjusted range of exponents: zero or infinity results all the same (SDM 2A, FSCALE)."""
+    env.flags |= inexact
+    env.up = u64(up)
+    return result
 
 
 def split(rules: Rules, mode: u64, sign: u64, significand: u128, cut: u128):

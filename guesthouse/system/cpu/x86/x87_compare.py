@@ -15,14 +15,14 @@ from guesthouse.system.cpu.x86.x87_stack import (
 )
 from guesthouse.typed import Table, function
 
-STOPPED = 4  # an exception that is not masked: the result is not told
+STOPPED = 4  # added to the order where an exception is not masked: nothing is popped
 CODES = Table(u64, [C3, C0, 0, C3 | C2 | C0])  # by EQUAL, LESS, GREATER, UNORDERED
 STATUS = Table(u64, [ZF, CF, 0, ZF | PF | CF])
 
 
 def settled(cpu, order):
     """The order, once exceptions are gathered."""
-    return select(ended(cpu), order, u64(STOPPED))
+    return select(ended(cpu), order, order | STOPPED)
 
 
 @function
@@ -53,8 +53,8 @@ def order_with_memory(cpu, taken, v) -> u64:
 
 def tell(cpu, order, pops: int) -> None:
     """Put the order into the condition codes, then pop so many times."""
-    if order != STOPPED:
-        cpu.codes = CODES[order & 3]
+    cpu.codes = CODES[order & 3]
+    if order < STOPPED:
         for _ in range(pops):
             pop(cpu)
 
@@ -123,8 +123,8 @@ def tell_flags(cpu, i, quiet: bool, pops: int) -> None:
     up = select(occupied(cpu, u64(0)) and occupied(cpu, i), cpu.x87.up, u64(0))
     order = order_with(cpu, i, quiet)
     cpu.x87.up = up
-    if order != STOPPED:
-        cpu.set_status(STATUS[order & 3])
+    cpu.set_status(STATUS[order & 3])
+    if order < STOPPED:
         for _ in range(pops):
             pop(cpu)
 

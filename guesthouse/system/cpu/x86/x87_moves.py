@@ -5,6 +5,7 @@ from guesthouse.engine.cpu import PAGE, WRITE
 from guesthouse.system.cpu.softfloat import X87, convert, from_integer, to_integer
 from guesthouse.system.cpu.softfloat.rounding import round_extended
 from guesthouse.system.cpu.x86.definitions import op
+from guesthouse.system.cpu.x86.float_state import STACK_FAULT
 from guesthouse.system.cpu.x86.operands import M, Md, Mq, Mw, STi
 from guesthouse.system.cpu.x86.x87_arithmetic import NEAREST, double, doubleword, named, single, word
 from guesthouse.system.cpu.x86.x87_stack import (
@@ -139,6 +140,8 @@ def stored(cpu, to, value, up, pops: bool) -> None:
     found, direction = cpu.x87.flags, cpu.x87.up
     cpu.x87.flags, cpu.x87.up = cpu.before, up
     stops = found & cpu.x87.unmasked & STORE_STOPS != 0
+    if found & cpu.x87.unmasked & STOPS != 0:
+        found, direction = found & (STOPS | STACK_FAULT), u64(0)
     if not stops:
         to.put(to.type(value))
     cpu.x87.flags, cpu.x87.up = cpu.before | found, direction

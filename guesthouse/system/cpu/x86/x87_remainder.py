@@ -24,26 +24,30 @@ FAR = 0x1_2000  # a power of two that takes any number out of range
 def fprem(cpu):
     """SDM 2A, FPREM."""
     cpu.need_x87()
-    take_remainder(cpu, False)
+    take_remainder(cpu, u64(0))
 
 
 @op("D9 F5")
 def fprem1(cpu):
     """SDM 2A, FPREM1."""
     cpu.need_x87()
-    take_remainder(cpu, True)
+    take_remainder(cpu, u64(1))
 
 
 @function
-def take_remainder(cpu, nearest) -> None:
+def take_remainder(cpu, nearest: u64) -> None:
+    """FPREM, or FPREM1 if `nearest` is 1."""
     begin(cpu)
-    r = u128(INDEFINITE)
-    cpu.codes = cpu.codes & ~u64(C2)
+    r, codes = u128(INDEFINITE), cpu.codes & ~u64(C2)
+    cpu.codes = codes
     if occupied(cpu, u64(0)) and occupied(cpu, u64(1)):
         r = remainder_of(cpu, nearest, read(cpu, u64(0)), read(cpu, u64(1)))
     else:
         underflow(cpu)
-    put(cpu, u64(0), r)
+    if ended(cpu):
+        write(cpu, u64(0), r)
+    else:
+        cpu.codes = codes
 
 
 def remainder_of(cpu, nearest, a, b):
@@ -60,7 +64,7 @@ def remainder_of(cpu, nearest, a, b):
         return a
     ea, sa = unpacked(FORM, a)
     eb, sb = unpacked(FORM, b)
-    if ea < eb - 1 or (ea < eb and not nearest):
+    if ea < eb - 1 or (ea < eb and nearest == 0):
         return again(env, sign_of(FORM, a), ea, sa)
     return divided(cpu, nearest, sign_of(FORM, a), ea - eb, sa, eb, sb)
 
@@ -88,7 +92,7 @@ def divided(cpu, nearest, sign, distance, sa, eb, sb):
         rest = rest >> 1
     exponent = eb + (distance - steps)
     if distance < 64:
-        if nearest:
+        if nearest != 0:
             wide = u128(sb) << u128(distance < 0)
             if rest * 2 > wide or (rest * 2 == wide and quotient & 1 != 0):
                 rest, sign, quotient = wide - rest, sign ^ 1, quotient + 1

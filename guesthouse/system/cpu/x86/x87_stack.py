@@ -55,18 +55,18 @@ def begin(cpu) -> None:
     cpu.x87.up = u64(0)
 
 
-def ended(cpu):
-    """After arithmetic: gather the flags; whether the result may be written."""
+@function
+def ended(cpu) -> bool:
+    """After arithmetic: gather the flags; whether the result may be written. If not, nothing was computed, and the flags
+    that computing found do not count."""
     found = cpu.x87.flags
+    done = found & cpu.x87.unmasked & STOPS == 0
+    if not done:
+        found = found & (STOPS | STACK_FAULT)
+        if found & STACK_FAULT == 0:
+            cpu.x87.up = u64(0)
     cpu.x87.flags = cpu.before | found
-    return found & cpu.x87.unmasked & STOPS == 0
-
-
-def ended_store(cpu):
-    """As ended(), for a result that goes to memory: there overflow and underflow stop it too (SDM 1, 8.5.4)."""
-    found = cpu.x87.flags
-    cpu.x87.flags = cpu.before | found
-    return found & cpu.x87.unmasked & (STOPS | X87.overflow | X87.underflow) == 0
+    return done
 
 
 def underflow(cpu) -> None:
