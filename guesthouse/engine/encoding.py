@@ -1,8 +1,7 @@
 """Encodings of fixed-width instructions, written as manuals print them, and what follows from them.
 
-From `imm[11:0] rs1 000 rd 0010011` come mask and match, the encoder, the disassembler, and a decision tree in constant
-tables that one typed decoder walks for every guest of this kind. Widths up to 32 bits; shorter instructions of the same
-guest lie in the low bits.
+From `imm[11:0] rs1 000 rd 0010011` come mask and match, the encoder and the disassembler; decoding.py makes the decoder.
+Widths up to 32 bits; shorter instructions of the same guest lie in the low bits.
 """
 
 import inspect
@@ -11,13 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from guesthouse.bits import u8, u16, u32, u64
-from guesthouse.engine.op import FALLS, Handler, Op, Record
+from guesthouse.engine.op import FALLS, Handler, Op
 from guesthouse.errors import DefinitionError
-from guesthouse.typed import Table, Value, store
-
-LEAF = 1 << 31
-CHAIN = 4  # so few instructions are told apart by trying them one after the other
 
 
 @dataclass(frozen=True)
@@ -84,22 +78,29 @@ def parse(text: str, width: int, sizes: Mapping[str, int]) -> Pattern:
     for part in text.split():
         bare, _, zero = part.partition("!=")
         if re.fullmatch("[01]+", bare):
-            at -= len(bare)
+            at = below(at, len(bare), text)
             mask |= ((1 << len(bare)) - 1) << at
             match |= int(bare, 2) << at
             continue
         name, pieces = pieces_of(bare, sizes, text)
         for size, to in pieces:
-            at -= size
+            at = below(at, size, text)
             fields.setdefault(name, []).append(Piece(at, size, to))
         if zero:
             filled = -1
             demanded = name
     if at != 0:
-        raise DefinitionError(f"{text!r} describes {width - at} bits, not {width}")
+        raise DefinitionError(f"{text!r} leaves {at} of {width} bits undescribed")
     if filled:
         filled = sum(((1 << p.width) - 1) << p.low for p in fields[demanded])
     return Pattern(text, width, mask, match, filled, {name: tuple(made) for name, made in fields.items()})
+
+
+def below(at: int, size: int, text: str) -> int:
+    """Where the next piece begins."""
+    if size <= 0 or size > at:
+        raise DefinitionError(f"{text!r} describes more bits than there are")
+    return at - size
 
 
 def pieces_of(part: str, sizes: Mapping[str, int], text: str) -> tuple[str, list[tuple[int, int]]]:
@@ -279,173 +280,3 @@ def instructions_in(modules: Iterable[Any]) -> tuple[Instruction, ...]:
                 found += one.instructions if isinstance(one, Definition) else \
                     [one] if isinstance(one, Instruction) else []
     return tuple(dict.fromkeys(found))
-
-
-class Tree:
-    """Grows the decision tree: inner nodes cut a run of bits that all their instructions fix."""
-
-    def __init__(self, patterns: list[Pattern]) -> None:
-        """`patterns[0]` is the one that fits always."""
-        self.patterns = patterns
-        self.nodes: list[int] = []
-        self.chains: list[int] = []
-        self.root = self.grow(list(range(1, len(patterns))), 0)
-
-    def grow(self, numbers: list[int], tested: int) -> int:
-        run = self.run(numbers, tested) if len(numbers) > CHAIN else 0
-        if run == 0:
-            return self.chain(numbers)
-        low = (run & -run).bit_length() - 1
-        size = run.bit_length() - low
-        at = len(self.nodes)
-        self.nodes += [low | ((1 << size) - 1) << 8] + [0] * (1 << size)
-        children: dict[tuple[int, ...], int] = {}
-        for way in range(1 << size):
-            left = tuple(n for n in numbers if not (self.patterns[n].match ^ way << low) & self.patterns[n].mask & run)
-            if left not in children:
-                children[left] = self.grow(list(left), tested | run)
-            self.nodes[at + 1 + way] = children[left]
-        return at
-
-    def run(self, numbers: list[int], tested: int) -> int:
-        """Up to 7 neighbouring bits that as many as possible of the instructions fix; 0 if no bit helps."""
-        fixed = [sum(self.patterns[n].mask >> bit & 1 for n in numbers) for bit in range(32)]
-        fixed = [0 if tested >> bit & 1 else count for bit, count in enumerate(fixed)]
-        most = max(fixed)
-        if most < 2:
-            return 0
-        low, run = fixed.index(most), 0
-        for bit in range(low, min(low + 7, 32)):
-            if fixed[bit] != most:
-                break
-            run |= 1 << bit
-        return run
-
-    def chain(self, numbers: list[int]) -> int:
-        """A leaf: the most specific first, and what fits always last."""
-        at = len(self.chains)
-        self.chains += sorted(numbers, key=lambda n: -self.patterns[n].mask.bit_count()) + [0]
-        return LEAF | at
-
-
-def refuse_ambiguity(instructions: Iterable[Instruction]) -> None:
-    """Of two encodings that some word fits, one must be a special case of the other."""
-    ordered = list(instructions)
-    for n, one in enumerate(ordered):
-        for other in ordered[:n]:
-            a, b = one.pattern, other.pattern
-            both = a.mask & b.mask
-            if a.match & both == b.match & both and (a.mask == b.mask or both not in (a.mask, b.mask)):
-                raise DefinitionError(f"{one.name} {a.text!r} and {other.name} {b.text!r} can be the same word")
-
-
-@dataclass(frozen=True, eq=False)
-class Decoder(Value):
-    """The tree and the operands of all instructions of a guest, as tables; number 0 is the undefined instruction."""
-
-    instructions: tuple[Instruction, ...]
-    root: int
-    nodes: Table
-    chains: Table
-    masks: Table
-    matches: Table
-    filled: Table
-    handlers: Table
-    lengths: Table
-    rows: Table  # first operand of each instruction
-    constants: Table  # of each operand: its value if no bits say it, or what a primed register counts from
-    signs: Table  # its sign bit, or 0
-    dustbins: Table  # what stands for 0
-    relative: Table
-    places: Table  # offset in the record
-    sizes: Table
-    parts: Table  # first piece of each operand
-    shifts: Table
-    cuts: Table  # mask of the piece, shifted down
-    lifts: Table
-
-    def find(self, word: u64) -> u64:
-        """The number of the instruction that this word is."""
-        at = u64(self.root)
-        while at < LEAF:
-            test = u64(self.nodes[at])
-            at = u64(self.nodes[at + 1 + ((word >> (test & 0xFF)) & (test >> 8))])
-        at = at - LEAF
-        number = u64(self.chains[at])
-        while not self.fits(number, word):
-            at += 1
-            number = u64(self.chains[at])
-        return number
-
-    def fits(self, number: u64, word: u64) -> bool:
-        filled = u64(self.filled[number])
-        return (word & u64(self.masks[number])) == u64(self.matches[number]) and (
-            filled == 0 or (word & filled) != 0)
-
-    def write(self, number: u64, word: u64, pc: u64, record: u64) -> None:
-        """Put handler, length and operands of an instruction into the record at this host address."""
-        store(u64, record + Record.offset("handler"), u64(self.handlers[number]))
-        store(u8, record + Record.offset("length"), self.lengths[number])
-        operand, end = u64(self.rows[number]), u64(self.rows[number + 1])
-        while operand < end:
-            value = self.value(operand, word)
-            if self.relative[operand] != 0:
-                value = value + pc
-            if value == 0:
-                value = u64(self.dustbins[operand])
-            place = record + u64(self.places[operand])
-            if self.sizes[operand] == 1:
-                store(u8, place, u8(value))
-            else:
-                store(u64, place, value)
-            operand += 1
-
-    def value(self, operand: u64, word: u64) -> u64:
-        value = u64(self.constants[operand])
-        part, end = u64(self.parts[operand]), u64(self.parts[operand + 1])
-        while part < end:
-            value = value | ((word >> u64(self.shifts[part])) & u64(self.cuts[part])) << u64(self.lifts[part])
-            part += 1
-        sign = u64(self.signs[operand])
-        return (value ^ sign) - sign
-
-    def disassemble(self, word: int, address: int | None = None) -> str | None:
-        """Assembly text, or None for what is not an instruction."""
-        number = int(self.find(u64(word)))
-        return self.instructions[number - 1].show(word, address) if number else None
-
-
-def decoder(instructions: tuple[Instruction, ...], record: type[Record], number_of: Callable[[Handler], int],
-            undefined: int, shortest: int) -> Decoder:
-    """The tables for these instructions; `undefined` is the handler, and `shortest` the length, of all other words."""
-    refuse_ambiguity(instructions)
-    tree = Tree([Pattern("", 8 * shortest, 0, 0, 0, {}), *(i.pattern for i in instructions)])
-    rows, parts = [0, 0], [0]
-    operands: list[tuple[Instruction, Operand]] = []
-    pieces: list[Piece] = []
-    for instruction in instructions:
-        for operand in instruction.operands:
-            operands.append((instruction, operand))
-            pieces += instruction.pattern.fields[operand.source] if isinstance(operand.source, str) else ()
-            parts.append(len(pieces))
-        rows.append(len(operands))
-    kinds = [operand.kind for _, operand in operands]
-    return Decoder(
-        instructions, tree.root, Table(u32, tree.nodes), Table(u16, tree.chains),
-        Table(u32, [p.mask for p in tree.patterns]), Table(u32, [p.match for p in tree.patterns]),
-        Table(u32, [p.filled for p in tree.patterns]),
-        Table(u16, [undefined, *(number_of(i.handler) for i in instructions)]),
-        Table(u8, [p.width // 8 for p in tree.patterns]), Table(u16, rows),
-        Table(u64, [o.bias for _, o in operands]), Table(u64, [sign_of(i, o) for i, o in operands]),
-        Table(u8, [o.kind.dustbin if o.name in o.kind.targets else 0 for _, o in operands]),
-        Table(u8, [kind.relative for kind in kinds]), Table(u8, [record.offset(o.place) for _, o in operands]),
-        Table(u8, [kind.type.size for kind in kinds]), Table(u16, parts),
-        Table(u8, [p.low for p in pieces]), Table(u32, [(1 << p.width) - 1 for p in pieces]),
-        Table(u8, [p.to for p in pieces]))
-
-
-def sign_of(instruction: Instruction, operand: Operand) -> int:
-    """The sign bit of an operand, or 0."""
-    if not operand.signed or isinstance(operand.source, int):
-        return 0
-    return 1 << instruction.pattern.reach(operand.source)[1] - 1

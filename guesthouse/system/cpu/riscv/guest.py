@@ -3,7 +3,8 @@
 from types import ModuleType
 
 from guesthouse.bits import u8, u16, u64
-from guesthouse.engine.encoding import Instruction, decoder, instructions_in
+from guesthouse.engine.decoding import decoder
+from guesthouse.engine.encoding import Instruction, instructions_in
 from guesthouse.engine.op import Guest, Handler, Op
 from guesthouse.engine.processor import Processor
 from guesthouse.system.cpu.riscv import (
