@@ -67,6 +67,7 @@ class Hart(Csrs):
         self.x[10], self.x[11] = u64(hartid), u64(argument)
         self.medeleg, self.mideleg = u64(MEDELEG), u64(SUPERVISOR_INTERRUPTS)
         self.mcounteren, self.menvcfg = u64(0xFFFF_FFFF), u64(STCE | ENVCFG)
+        self.scounteren = u64(0xFFFF_FFFF)  # user programs read the time: the kernel leaves this as it finds it
         self.pmpcfg[0], self.pmpaddr[0] = u8(PMP_NAPOT | PMP_R | PMP_W | PMP_X), u64(ALL_ONES >> 10)
         self.protect_ranges()
         self.settle()
