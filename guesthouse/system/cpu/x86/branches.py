@@ -1,7 +1,6 @@
 """Control transfer within the code segment (SDM 1, 5.1.7), software interrupts, and the undefined instructions.
 
-When a body begins, cpu.pc is the address of the next instruction. Targets that are not canonical fault when they are
-fetched, not here.
+When a body begins, cpu.pc is the address of the next instruction. Not modelled: the limit of the code segment.
 """
 
 from guesthouse.bits import signed, u64
@@ -82,23 +81,25 @@ def call(cpu, target, kind) -> None:
 def call_(cpu, target) -> None:
     """SDM 2A, CALL, near, indirect."""
     T = target.type
-    offset = target.get()
+    address = cpu.target(T, target.get())
     cpu.push(T, next_offset(cpu, T))
-    cpu.jump(T, offset)
+    cpu.pc = address
 
 
 @op("C3", Size, force64=True, ends=BRANCHES)
 def ret(cpu, kind) -> None:
     """SDM 2B, RET, near."""
-    cpu.jump(kind, cpu.pop(kind))
+    address = cpu.target(kind, cpu.load(kind, cpu.at_stack(u64(0))))
+    cpu.set_rsp(cpu.r[RSP] + kind.size)
+    cpu.pc = address
 
 
 @op("C2 iw", Iw, Size, force64=True, ends=BRANCHES)
 def ret_(cpu, extra, kind) -> None:
     """SDM 2B, RET, near, which also drops arguments."""
-    offset = cpu.pop(kind)
-    cpu.set_rsp(cpu.r[RSP] + u64(extra.get()))
-    cpu.jump(kind, offset)
+    address = cpu.target(kind, cpu.load(kind, cpu.at_stack(u64(0))))
+    cpu.set_rsp(cpu.r[RSP] + (u64(extra.get()) + kind.size))
+    cpu.pc = address
 
 
 @op("CD ib", Ib, ends=LEAVES)

@@ -13,7 +13,7 @@ from guesthouse.engine.op import Handler, Op
 from guesthouse.system.cpu.x86.definitions import Definition, Encoding
 from guesthouse.system.cpu.x86.operands import (
     BY_BITS, BindAddress, BindCell, BindConstant, BindFar, BindImmediate, BindMemory, BindNumber, BindRegister, BindString,
-    BindTarget, Kind,
+    BindTarget, BindThis, Kind,
 )
 from guesthouse.system.cpu.x86.state import RDI, RSI
 
@@ -91,7 +91,7 @@ def bind(kind: Kind, n: int, condition: int, memory: bool, bits: int, address: i
         "immediate": lambda: BindImmediate(kind.type(bits), next(fields)),
         "one": lambda: BindImmediate(u8, "imm"),
         "target": lambda: BindTarget(next(fields)),
-        "this": lambda: BindTarget("imm"),
+        "this": BindThis,
         "far": lambda: BindFar(z_mask(bits)),
         "condition": lambda: BindConstant(condition),
         "size": lambda: BindConstant(kind.type(bits)),
@@ -104,7 +104,7 @@ def bind(kind: Kind, n: int, condition: int, memory: bool, bits: int, address: i
     if kind.place == "rm" and memory:
         return BindMemory(kind.type(bits, kind.memory), kind.aligned)
     if kind.file == "n":
-        return BindNumber(f"r{n}")
+        return BindNumber(f"r{n}", kind.name)
     return (BindRegister if kind.file == "r" else BindCell)(kind.type(bits), f"r{n}")
 
 

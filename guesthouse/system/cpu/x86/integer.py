@@ -19,7 +19,7 @@ def arithmetic(first: int, writes: bool = True) -> Callable[[F], F]:
     number = first >> 3
 
     def attach(run: F) -> F:
-        for encoding in (
+        for encoding in reversed((
             op(f"{first:02X} /r", Eb, Gb, lock=writes),
             op(f"{first + 1:02X} /r", Ev, Gv, lock=writes),
             op(f"{first + 2:02X} /r", Gb, Eb),
@@ -30,7 +30,7 @@ def arithmetic(first: int, writes: bool = True) -> Callable[[F], F]:
             op(f"81 /{number} iz", Ev, Iz, lock=writes),
             op(f"82 /{number} ib", Eb, Ib, lock=writes, modes=LEGACY),
             op(f"83 /{number} ib", Ev, sIb, lock=writes),
-        ):
+        )):
             encoding(run)
         return run
 

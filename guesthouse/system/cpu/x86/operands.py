@@ -154,6 +154,7 @@ class BindCell:
 @dataclass(frozen=True)
 class BindNumber:
     slot: str
+    names: str = ""  # what the numbers count, for the disassembler: Sw, Cr, Dr, STi
 
     def __call__(self, cpu, record):
         return u64(getattr(record, self.slot))
@@ -207,6 +208,14 @@ class BindFar:
 
     def __call__(self, cpu, record):
         return Far(record.imm & self.mask, record.disp)
+
+
+@dataclass(frozen=True)
+class BindThis:
+    """The address of the instruction."""
+
+    def __call__(self, cpu, record):
+        return record.imm
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ def shift(number: int) -> Callable[[F], F]:
     """The six encodings of a shift: by an immediate, by one, by CL."""
 
     def attach(run: F) -> F:
-        for encoding in (
+        for encoding in reversed((
             op(f"C0 /{number} ib", Eb, Ib), op(f"C1 /{number} ib", Ev, Ib), op(f"D0 /{number}", Eb, One),
             op(f"D1 /{number}", Ev, One), op(f"D2 /{number}", Eb, CL), op(f"D3 /{number}", Ev, CL),
-        ):
+        )):
             encoding(run)
         return run
 

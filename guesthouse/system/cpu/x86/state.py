@@ -4,7 +4,7 @@ SystemState (system_state.py) adds control registers and tables, FloatState (flo
 X86 (guest.py) makes it whole.
 """
 
-from guesthouse.bits import likely, u8, u16, u32, u64
+from guesthouse.bits import i64, likely, u8, u16, u32, u64, unlikely
 from guesthouse.engine.cpu import FAULT
 from guesthouse.system.cpu.x86.flags import Flags
 from guesthouse.typed import Abandon, Array, Struct, function
@@ -63,12 +63,18 @@ class General(Flags):
         else:
             self.poke(kind, General.offset("r") + 8 * n, value)
 
-    def jump(self, kind: type, offset) -> None:
-        """Go to an offset in the code segment. `pc` is a linear address; the segment's base is 0 in 64-bit code."""
+    def target(self, kind: type, offset):
+        """The linear address of an offset in the code segment, whose base is 0 in 64-bit code; #GP(0) if not canonical.
+        A branch asks before it changes anything."""
         if kind.size == 8:
-            self.pc = offset
-        else:
-            self.pc = self.segments[CS].base + u64(offset) & 0xFFFF_FFFF
+            if unlikely(u64(i64(offset << 16) >> 16) != offset):
+                self.raise_fault(VECTOR_GP)
+            return offset
+        return self.segments[CS].base + u64(offset) & 0xFFFF_FFFF
+
+    def jump(self, kind: type, offset) -> None:
+        """Go to an offset in the code segment. `pc` is a linear address."""
+        self.pc = self.target(kind, offset)
 
     @function
     def linear(self, segment: u64, offset: u64) -> u64:
