@@ -21,7 +21,7 @@ from guesthouse.system.cpu.x86.guest import assembled
 from guesthouse.system.cpu.x86.msr import ModelSpecific
 from guesthouse.system.cpu.x86.operands import Decoded
 from guesthouse.system.memory import Memory
-from guesthouse.typed import Pointer, fill
+from guesthouse.typed import fill
 
 MODULES = (
     branches, cpuid, far, hints, integer, moves, msr, ports, random, segments, shifts, stack, syscall, system,

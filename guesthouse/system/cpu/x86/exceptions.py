@@ -188,7 +188,7 @@ class Exceptions(Segmentation):
     @function
     def push_frame(self, code: u64, coded: bool, flags: u64, level: u64, stack: u64) -> None:
         """The handler's frame, written with the handler's rights."""
-        was = self.cpl
+        was, done = self.cpl, True
         self.act_at_level(u8(level))
         try:
             self.store(u64, stack - 8, u64(self.segments[SS].selector))
@@ -199,14 +199,19 @@ class Exceptions(Segmentation):
             if coded:
                 self.store(u64, stack - 48, code)
         except Abandon:
-            self.act_at_level(was)
-            raise Abandon
-        self.act_at_level(was)
+            done = False
+        self.return_to_level(was, done)
 
     def act_at_level(self, level: u8) -> None:
         """Make the accesses that follow those of a privilege level."""
         self.cpl = level
         self.settle_privilege()
+
+    def return_to_level(self, level: u8, done: bool) -> None:
+        """The opposite, and on with the fault if there was one."""
+        self.act_at_level(level)
+        if not done:
+            raise Abandon
 
     @function
     def enter_protected(self, vector: u64, code: u64, kind: u64) -> None:
@@ -236,16 +241,15 @@ class Exceptions(Segmentation):
         self.check_stack(selector, found, level, u64(VECTOR_TS))
         found = self.set_type_bit(selector, found, u64(ACCESSED))
         was, old_selector, old_pointer = self.cpl, self.segments[SS].selector, self.r[RSP]
-        base = base_of(found)
+        base, done = base_of(found), True
         self.act_at_level(u8(level))
         try:
             self.store(u32, base + (pointer - 4 & 0xFFFF_FFFF) & 0xFFFF_FFFF, u32(old_selector))
             self.store(u32, base + (pointer - 8 & 0xFFFF_FFFF) & 0xFFFF_FFFF, u32(old_pointer))
             self.push_narrow(base, pointer - 8, flags, code, coded)
         except Abandon:
-            self.act_at_level(was)
-            raise Abandon
-        self.act_at_level(was)
+            done = False
+        self.return_to_level(was, done)
         fill_segment(self.segments[SS], selector, found)
 
     @function

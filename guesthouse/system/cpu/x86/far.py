@@ -181,13 +181,14 @@ class FarTransfers(Exceptions):
     def call_inner(self, level: u64) -> None:
         """SS:RSP, CS and RIP on the stack of an inner level, in IA-32e mode."""
         stack = self.long_stack(level, u64(0))
-        was, back = self.cpl, self.instruction_pointer()
+        was, back, done = self.cpl, self.instruction_pointer(), True
         self.act_at_level(u8(level))
         try:
             self.probe(stack - 32, u64(32), u64(WRITE))
         except Abandon:
-            self.act_at_level(was)
-            raise Abandon
+            done = False
+        if not done:
+            self.return_to_level(was, done)
         self.store(u64, stack - 8, u64(self.segments[SS].selector))
         self.store(u64, stack - 16, self.r[RSP])
         self.store(u64, stack - 24, u64(self.segments[CS].selector))

@@ -17,7 +17,7 @@ from guesthouse.system.cpu.x86.system_state import (
 from guesthouse.typed import function
 
 TSC, TSC_ADJUST, SPEC_CTRL, MICROCODE = 0x10, 0x3B, 0x48, 0x8B
-MTRR_CAP, MISC_ENABLE, MTRR_VARIABLE = 0xFE, 0x1A0, 0x200
+MTRR_CAP, MCG_CAP, MCG_STATUS, MISC_ENABLE, MTRR_VARIABLE = 0xFE, 0x179, 0x17A, 0x1A0, 0x200
 SYSENTER_CS, SYSENTER_ESP, SYSENTER_EIP = 0x174, 0x175, 0x176
 MTRR_FIXED_64K, MTRR_FIXED_16K, MTRR_FIXED_4K, PAT, MTRR_DEF_TYPE = 0x250, 0x258, 0x268, 0x277, 0x2FF
 EFER, STAR, LSTAR, CSTAR, FMASK = 0xC000_0080, 0xC000_0081, 0xC000_0082, 0xC000_0083, 0xC000_0084
@@ -72,6 +72,8 @@ class ModelSpecific(Control):
             return u64(MICROCODE_REVISION)
         if n == MISC_ENABLE:
             return self.misc_enable
+        if n == MCG_CAP or n == MCG_STATUS:
+            return u64(0)  # there is a machine-check architecture, with no banks (SDM 3B, 15.3.1)
         if n == SYSENTER_CS:
             return self.sysenter_cs
         if n == SYSENTER_ESP:
@@ -136,6 +138,8 @@ class ModelSpecific(Control):
             pass  # software writes 0 before it reads the revision
         elif n == MISC_ENABLE:
             self.misc_enable = value
+        elif n == MCG_STATUS:
+            self.fitting(value, u64(0))
         elif n == SYSENTER_CS:
             self.sysenter_cs = value & 0xFFFF
         elif n == SYSENTER_ESP:

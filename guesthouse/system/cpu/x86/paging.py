@@ -181,31 +181,33 @@ class Paging(SystemState):
     @function
     def system_load(self, kind: type, va: u64) -> u64:
         """A value of `kind`, zero-extended, from a system table."""
-        value = u64(0)
+        value, done = u64(0), True
         self.act_as_processor()
         try:
             value = u64(self.load(kind, va))
         except Abandon:
-            self.act_as_program()
-            raise Abandon
-        self.act_as_program()
+            done = False
+        self.act_as_program(done)
         return value
 
     @function
     def system_store(self, kind: type, va: u64, value: u64) -> None:
         """Store the low part of a value, `kind`, in a system table."""
+        done = True
         self.act_as_processor()
         try:
             self.store(kind, va, kind(value))
         except Abandon:
-            self.act_as_program()
-            raise Abandon
-        self.act_as_program()
+            done = False
+        self.act_as_program(done)
 
     def act_as_processor(self) -> None:
         self.implicit = u64(1)
         self.aim(u64(IMPLICIT_SET))
 
-    def act_as_program(self) -> None:
+    def act_as_program(self, done: bool) -> None:
+        """Back to the program's rights, and on with the fault if there was one."""
         self.implicit = u64(0)
         self.aim(self.translations)
+        if not done:
+            raise Abandon

@@ -7,7 +7,7 @@ from guesthouse.bits import select, u8, u16, u32, u64
 from guesthouse.engine.op import LEAVES
 from guesthouse.system.cpu.x86.definitions import LEGACY, op
 from guesthouse.system.cpu.x86.flags import ZF
-from guesthouse.system.cpu.x86.operands import Ev, Ew, Gv, Gw, M, RvMw, Size, Sw
+from guesthouse.system.cpu.x86.operands import Ew, Gv, Gw, M, RvMw, Size, Sw
 from guesthouse.system.cpu.x86.paging import Paging, canonical
 from guesthouse.system.cpu.x86.state import (
     CS, DS, ES, FS, GS, SS, VECTOR_GP, VECTOR_NP, VECTOR_SS, VECTOR_UD,

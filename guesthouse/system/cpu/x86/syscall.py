@@ -3,7 +3,7 @@
 As Intel's processors do it: SYSCALL and SYSRET exist only in 64-bit mode.
 """
 
-from guesthouse.bits import select, u8, u16, u32, u64
+from guesthouse.bits import u8, u16, u32, u64
 from guesthouse.engine.op import LEAVES
 from guesthouse.system.cpu.x86.definitions import LONG, op
 from guesthouse.system.cpu.x86.flags import AC, ID, IF, IOPL, NT, RF, STATUS, TF, DF, VIF, VIP, VM

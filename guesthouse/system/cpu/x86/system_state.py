@@ -4,8 +4,8 @@ Also here: which translations and which decoded code are in force, a function of
 Not modelled: debug breakpoints (the registers are there), machine checks, performance counters.
 """
 
-from guesthouse.bits import select, u8, u16, u32, u64
-from guesthouse.engine.cpu import STEP, TLB_SETS, TLB_SIZE, TlbEntry
+from guesthouse.bits import select, u8, u32, u64
+from guesthouse.engine.cpu import STEP, TLB_SIZE, TlbEntry
 from guesthouse.system.cpu.x86.flags import AC, TF
 from guesthouse.system.cpu.x86.state import CS, SS, VECTOR_GP, General, Segment
 from guesthouse.typed import Array, Pointer, Struct, fill, function
