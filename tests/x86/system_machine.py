@@ -1,4 +1,5 @@
-"""A processor with a little memory for the tests of system instructions: long mode, identity-mapped, tables in place.
+"""A processor with a little memory for the tests of system instructions: long mode, identity-mapped, tables
+in place.
 
 Physical memory: 1000h GDT, 2000h IDT, 3000h TSS, 4000h page tables, 10000h code, 20000h stacks; 1 MiB in all.
 """
@@ -43,7 +44,9 @@ def system_descriptor(base: int, limit: int, kind: int) -> tuple[int, int]:
     return low, base >> 32
 
 
-def gate(target: int, selector: int = KERNEL_CODE, kind: int = 14, dpl: int = 0, ist: int = 0, present: int = 1) -> bytes:
+def gate(
+    target: int, selector: int = KERNEL_CODE, kind: int = 14, dpl: int = 0, ist: int = 0, present: int = 1,
+) -> bytes:
     """A 16-byte gate."""
     low = target & 0xFFFF | selector << 16 | ist << 32 | (present << 7 | dpl << 5 | kind) << 40
     return struct.pack("<QQ", low | (target >> 16 & 0xFFFF) << 48, target >> 32)

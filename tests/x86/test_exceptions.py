@@ -140,7 +140,9 @@ def test_iret_goes_to_compatibility_mode(m: Machine) -> None:
     assert (int(m.cpu.code_bits), int(m.cpu.cpl), int(m.cpu.r[4])) == (32, 3, 0x12345)
 
 
-@pytest.mark.parametrize("selector, vector, code", [(0, 13, 0), (0x18, 13, 0x18), (0x53, 13, 0x50), (0x103, 13, 0x100)])
+@pytest.mark.parametrize("selector, vector, code", [
+    (0, 13, 0), (0x18, 13, 0x18), (0x53, 13, 0x50), (0x103, 13, 0x100),
+])
 def test_iret_checks_the_code_segment(m: Machine, selector: int, vector: int, code: int) -> None:
     m.cpu.r[4] = u64(STACK)
     for n, value in enumerate((CODE, selector, 2, STACK, KERNEL_DATA)):

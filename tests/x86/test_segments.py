@@ -41,7 +41,8 @@ def test_a_segment_register_takes_what_its_descriptor_says(m: Machine) -> None:
 
 
 @pytest.mark.parametrize("selector, vector, code", [
-    (0x100, 13, 0x100), (0x104, 13, 0x104), (TSS_SELECTOR, 13, TSS_SELECTOR), (FREE + 1, 13, FREE), (FREE + 8, 11, FREE + 8),
+    (0x100, 13, 0x100), (0x104, 13, 0x104), (TSS_SELECTOR, 13, TSS_SELECTOR), (FREE + 1, 13, FREE),
+    (FREE + 8, 11, FREE + 8),
 ])
 def test_data_segments_are_checked(m: Machine, selector: int, vector: int, code: int) -> None:
     m.put(GDT + FREE, descriptor(0x92))
@@ -152,7 +153,9 @@ def test_a_far_jump_enters_compatibility_mode_and_one_comes_back(m: Machine) -> 
     assert int(m.cpu.code_bits) == 64 and int(m.cpu.pc) == CODE + 0x200
 
 
-@pytest.mark.parametrize("selector, vector, code", [(0, 13, 0), (KERNEL_DATA, 13, KERNEL_DATA), (USER_CODE, 13, USER_CODE)])
+@pytest.mark.parametrize("selector, vector, code", [
+    (0, 13, 0), (KERNEL_DATA, 13, KERNEL_DATA), (USER_CODE, 13, USER_CODE),
+])
 def test_far_jumps_are_checked(m: Machine, selector: int, vector: int, code: int) -> None:
     far_pointer(m, selector, CODE)
     m.run("48ff2b")

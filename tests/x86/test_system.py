@@ -167,7 +167,9 @@ def test_debug_registers(m: Machine) -> None:
     assert m.vector == 1 and int(m.cpu.dr[6]) >> 13 & 1
 
 
-@pytest.mark.parametrize("code", ["f4", "0f06", "0f0138", "0f09", "0f22d8", "0f20d8", "0f21c0", "0f30", "0f32", "0f01f0"])
+@pytest.mark.parametrize("code", [
+    "f4", "0f06", "0f0138", "0f09", "0f22d8", "0f20d8", "0f21c0", "0f30", "0f32", "0f01f0",
+])
 def test_what_only_the_kernel_may_do(m: Machine, code: str) -> None:
     m.cpu.r[0] = u64(STACK)
     m.user()
@@ -279,7 +281,8 @@ def test_cpuid_follows_osxsave_and_knows_its_number(m: Machine) -> None:
     assert cpuid(m, 1)[1] >> 24 == 2 and not cpuid(m, 1)[2] >> 27 & 1
     m.cpu.cr4 = m.cpu.cr4 | 1 << 18
     assert cpuid(m, 1)[2] >> 27 & 1 and cpuid(m, 1)[3] >> 28 & 1
-    assert cpuid(m, 0xB, 1) == (2, 4, 0x201, 2) and cpuid(m, 0xB) == (0, 1, 0x100, 2) and cpuid(m, 0xB, 2) == (0, 0, 2, 2)
+    assert cpuid(m, 0xB, 1) == (2, 4, 0x201, 2)
+    assert cpuid(m, 0xB) == (0, 1, 0x100, 2) and cpuid(m, 0xB, 2) == (0, 0, 2, 2)
 
 
 def test_the_brand_is_spelled_in_three_leaves(m: Machine) -> None:

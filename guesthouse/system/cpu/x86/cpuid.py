@@ -1,9 +1,10 @@
 """What the processor says it is: CPUID (SDM 2A, CPUID, tables 3-8 to 3-20).
 
-Features are those that are there. Family 6, model 1Ch is Intel's first Atom, an in-order processor without speculation:
-the one whose kind this engine is of, so that systems see no reason for measures against speculation. Leaves 15h and 16h
-tell the frequency of the TSC, 1 GHz, so that nobody has to measure it. Caches (leaf 4) are those of no processor: programs
-choose block sizes by them. A leaf that does not exist reads as zeros.
+Features are those that are there. Family 6, model 1Ch is Intel's first Atom, an in-order processor without
+speculation: the one whose kind this engine is of, so that systems see no reason for measures against
+speculation. Leaves 15h and 16h tell the frequency of the TSC, 1 GHz, so that nobody has to measure it. Caches
+(leaf 4) are those of no processor: programs choose block sizes by them. A leaf that does not exist reads as
+zeros.
 """
 
 from guesthouse.bits import select, u32, u64
@@ -27,8 +28,8 @@ def bits(names: dict[str, int], wanted: str) -> int:
 
 ONE_C = dict(sse3=0, pclmulqdq=1, ssse3=9, cx16=13, pcid=17, sse41=19, sse42=20, x2apic=21, movbe=22, popcnt=23,
              tsc_deadline=24, aes=25, xsave=26, osxsave=27, rdrand=30, hypervisor=31)
-ONE_D = dict(fpu=0, de=2, pse=3, tsc=4, msr=5, pae=6, mce=7, cx8=8, apic=9, sep=11, mtrr=12, pge=13, mca=14, cmov=15, pat=16, pse36=17,
-             clflush=19, mmx=23, fxsr=24, sse=25, sse2=26, htt=28)
+ONE_D = dict(fpu=0, de=2, pse=3, tsc=4, msr=5, pae=6, mce=7, cx8=8, apic=9, sep=11, mtrr=12, pge=13, mca=14,
+             cmov=15, pat=16, pse36=17, clflush=19, mmx=23, fxsr=24, sse=25, sse2=26, htt=28)
 SEVEN_B = dict(fsgsbase=0, tsc_adjust=1, bmi1=3, smep=7, bmi2=8, erms=9, invpcid=10, rdseed=18, adx=19, smap=20,
                clflushopt=23, sha=29)
 SEVEN_C, SEVEN_D = dict(umip=2, rdpid=22), dict(fsrm=4)
@@ -36,7 +37,8 @@ EXTENDED_C, EXTENDED_D = dict(lahf=0, lzcnt=5, prefetchw=8), dict(syscall=11, nx
 
 FEATURES_C = bits(ONE_C, "sse3 pclmulqdq ssse3 cx16 pcid sse41 sse42 x2apic movbe popcnt tsc_deadline aes xsave rdrand "
                          "hypervisor")
-FEATURES_D = bits(ONE_D, "fpu de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr sse sse2")
+FEATURES_D = bits(ONE_D, "fpu de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr sse "
+                         "sse2")
 
 
 def words(text: str) -> tuple[int, int, int]:
@@ -71,7 +73,8 @@ LEAVES: dict[tuple[int, int], tuple[int, int, int, int]] = {
     (HYPERVISOR, 0): (TIMING, *HOST),
     (TIMING, 0): (MHZ * 1000, MHZ * 1000, 0, 0),  # TSC and local APIC timer in kHz
     (0x8000_0000, 0): (HIGHEST_EXTENDED, 0, 0, 0),
-    (0x8000_0001, 0): (0, 0, bits(EXTENDED_C, "lahf lzcnt prefetchw"), bits(EXTENDED_D, "syscall nx page1gb rdtscp lm")),
+    (0x8000_0001, 0): (0, 0, bits(EXTENDED_C, "lahf lzcnt prefetchw"),
+                       bits(EXTENDED_D, "syscall nx page1gb rdtscp lm")),
     (0x8000_0006, 0): (0, 0, 1024 << 16 | 8 << 12 | 64, 0),
     (0x8000_0007, 0): (0, 0, 0, 1 << 8),  # the TSC is invariant
     (0x8000_0008, 0): (PHYSICAL_BITS | 48 << 8, 0, 0, 0),
@@ -83,7 +86,8 @@ HIGH = Table(u64, [c | d << 32 for _, _, c, d in LEAVES.values()])
 
 @function
 def tell(cpu, a: u64, b: u64, c: u64, d: u64) -> None:
-    cpu.r[RAX], cpu.r[RBX], cpu.r[RCX], cpu.r[RDX] = a & 0xFFFF_FFFF, b & 0xFFFF_FFFF, c & 0xFFFF_FFFF, d & 0xFFFF_FFFF
+    cpu.r[RAX], cpu.r[RBX] = a & 0xFFFF_FFFF, b & 0xFFFF_FFFF
+    cpu.r[RCX], cpu.r[RDX] = c & 0xFFFF_FFFF, d & 0xFFFF_FFFF
 
 
 @function

@@ -1,4 +1,5 @@
-"""A processor as it is when nothing has run on it yet: after RESET# (SDM 3A, table 9-1), with what a board gives it.
+"""A processor as it is when nothing has run on it yet: after RESET# (SDM 3A, table 9-1), with what a board
+gives it.
 
 Boards then enter a program as a boot protocol wants it, or leave it to the code at the reset vector.
 """

@@ -1,8 +1,8 @@
 """Interrupts and exceptions: through the gates of the IDT into the handler (SDM 3A, 6).
 
-Also what happens between instructions: the interrupt line, NMI, the shadow of STI and MOV SS, single-stepping.
-Not modelled: task gates and 16-bit gates (they give #GP, as gates of a wrong type do), virtual-8086 mode, breakpoints
-of the debug registers. RF is never kept: it would only matter to those breakpoints.
+Also what happens between instructions: the interrupt line, NMI, the shadow of STI and MOV SS, single-
+stepping. Not modelled: task gates and 16-bit gates (they give #GP, as gates of a wrong type do), virtual-8086
+mode, breakpoints of the debug registers. RF is never kept: it would only matter to those breakpoints.
 """
 
 from guesthouse.bits import select, u8, u16, u32, u64, unlikely

@@ -1,7 +1,8 @@
-"""Far transfers of control: JMP, CALL, RET between segments and through call gates, and IRET (SDM 3A, 5.8; 2A, 2B).
+"""Far transfers of control: JMP, CALL, RET between segments and through call gates, and IRET (SDM 3A, 5.8;
+2A, 2B).
 
-Not modelled: task switches, 16-bit call gates, a 32-bit call gate to an inner level, the return to virtual-8086 mode
-(all give #GP, as a descriptor of a wrong type does).
+Not modelled: task switches, 16-bit call gates, a 32-bit call gate to an inner level, the return to
+virtual-8086 mode (all give #GP, as a descriptor of a wrong type does).
 """
 
 from guesthouse.bits import select, u8, u16, u32, u64
@@ -32,7 +33,7 @@ class FarTransfers(Exceptions):
 
     @function
     def check_code(self, selector: u64, found: u64, level: u64) -> None:
-        """Fault unless this segment may run at this level: of exactly that DPL, or conforming and not less privileged."""
+        """Fault unless this segment may run at this level: of that DPL, or conforming and not less privileged."""
         access = access_of(found)
         fits = is_code(access)
         if access & CONFORMING != 0:
@@ -221,7 +222,7 @@ class FarTransfers(Exceptions):
 
     @function
     def return_stack(self, selector: u64, level: u64, code: u64) -> u64:
-        """The descriptor for SS of the level returned to, checked; 0 for the null selector that 64-bit code may have."""
+        """The descriptor for SS of the level returned to, checked; 0 for the null selector of 64-bit code."""
         if selector & 0xFFFC == 0:
             if access_of(code) & LONG == 0 or not self.long_mode() or level == 3 or selector & 3 != level:
                 self.raise_fault(VECTOR_GP)
@@ -264,7 +265,8 @@ class FarTransfers(Exceptions):
             self.set_rsp(self.r[RSP] + size * 2 + drop)
             self.take_code(selector, code, selector & 3, offset)
             return
-        pointer, stack_selector = self.parameters_above(size, drop, u64(2)), self.parameters_above(size, drop, u64(3))
+        pointer = self.parameters_above(size, drop, u64(2))
+        stack_selector = self.parameters_above(size, drop, u64(3))
         stack = self.return_stack(stack_selector & 0xFFFF, selector & 3, code)
         self.return_outwards(code, stack, selector | (stack_selector & 0xFFFF) << 16, offset, pointer + drop)
 

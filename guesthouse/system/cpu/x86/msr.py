@@ -1,7 +1,7 @@
 """Model-specific registers: RDMSR and WRMSR (SDM 2B; numbers and names from SDM 4).
 
-What belongs to the processor is in its state; any other number, the local APIC's among them, is put to the board, which
-may refuse it: then the instruction gives #GP(0).
+What belongs to the processor is in its state; any other number, the local APIC's among them, is put to the
+board, which may refuse it: then the instruction gives #GP(0).
 """
 
 from guesthouse.bits import select, u32, u64

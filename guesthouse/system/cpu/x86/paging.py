@@ -1,7 +1,8 @@
 """From linear to physical addresses: the page walk, and who may do what to a page (SDM 3A, 4.3 to 4.10).
 
-4-level, PAE and 32-bit paging, with large and global pages, NX, SMEP, SMAP. A global page or a PCID is no reason to keep
-a translation: more may be forgotten than the book asks for. Not modelled: 5-level paging, protection keys, memory types.
+4-level, PAE and 32-bit paging, with large and global pages, NX, SMEP, SMAP. A global page or a PCID is no
+reason to keep a translation: more may be forgotten than the book asks for. Not modelled: 5-level paging,
+protection keys, memory types.
 """
 
 from guesthouse.bits import i64, likely, select, u32, u64

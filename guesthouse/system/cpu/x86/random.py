@@ -1,7 +1,7 @@
 """RDRAND and RDSEED (SDM 2B): numbers from a generator in the processor's state, xoshiro256**.
 
-The board seeds it, with the host's entropy or, for a run that must be repeatable, with a number. Not a cryptographic
-generator: systems mix what it gives with other sources. It never runs dry: CF is always set.
+The board seeds it, with the host's entropy or, for a run that must be repeatable, with a number. Not a
+cryptographic generator: systems mix what it gives with other sources. It never runs dry: CF is always set.
 """
 
 from guesthouse.bits import rotl, u64

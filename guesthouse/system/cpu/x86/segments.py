@@ -1,4 +1,5 @@
-"""Descriptors and segment registers: loading them with all checks, and asking about them (SDM 3A, 3.4 and 5; 2A to 2C).
+"""Descriptors and segment registers: loading them with all checks, and asking about them (SDM 3A, 3.4 and 5;
+2A to 2C).
 
 Not modelled: limit and type checks when a data segment is used outside 64-bit mode; virtual-8086 mode.
 """

@@ -1,4 +1,5 @@
-"""Fast ways into the system and back: SYSCALL, SYSRET, SYSENTER, SYSEXIT, SWAPGS (SDM 2B, 3A 5.8.7 and 5.8.8).
+"""Fast ways into the system and back: SYSCALL, SYSRET, SYSENTER, SYSEXIT, SWAPGS (SDM 2B, 3A 5.8.7 and
+5.8.8).
 
 As Intel's processors do it: SYSCALL and SYSRET exist only in 64-bit mode.
 """

@@ -1,7 +1,8 @@
-"""Instructions of system software: control and debug registers, interrupts on and off, translations, time (SDM 2, 3A 2.8).
+"""Instructions of system software: control and debug registers, interrupts on and off, translations, time
+(SDM 2, 3A 2.8).
 
-Not modelled: debug breakpoints, performance counters, VME and PVI (CPUID does not have them), MONITOR and MWAIT, VMX, SMM
-(all of these give #UD).
+Not modelled: debug breakpoints, performance counters, VME and PVI (CPUID does not have them), MONITOR and
+MWAIT, VMX, SMM (all of these give #UD).
 """
 
 from guesthouse.bits import select, u32, u64

@@ -1,7 +1,9 @@
-"""The system part of an x86 processor's state: control, debug and model-specific registers, tables (SDM 3A, 2.1).
+"""The system part of an x86 processor's state: control, debug and model-specific registers, tables (SDM 3A,
+2.1).
 
-Also here: which translations and which decoded code are in force, a function of CPL, RFLAGS.AC and the control registers.
-Not modelled: debug breakpoints (the registers are there), machine checks, performance counters.
+Also here: which translations and which decoded code are in force, a function of CPL, RFLAGS.AC and the
+control registers. Not modelled: debug breakpoints (the registers are there), machine checks, performance
+counters.
 """
 
 from guesthouse.bits import select, u8, u32, u64
