@@ -1,0 +1,87 @@
+"""x87 against the host's processor: results to the bit, status word, tags, exceptions masked and not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from guesthouse.system.cpu.x86 import x87_arithmetic, x87_compare, x87_control, x87_moves, x87_remainder
+from guesthouse.system.cpu.x86.state import VECTOR_MF
+from tests.x86.floats import HEAD, WAYS, FloatOurs, cases, machine, unexplained
+from tests.x86.host import WINDOW, Host, Situation, supported
+
+ARITHMETIC = (x87_arithmetic, x87_compare, x87_moves, x87_remainder)
+# Environments hold the pointers to the last instruction, which we do not track; loading random ones means nothing.
+WITHOUT = ("fldenv", "fnstenv", "fnsave", "frstor", "fldcw")
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[Host]:
+    if supported():
+        pytest.skip(supported())
+    made = Host()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module", params=WAYS)
+def ours(request: pytest.FixtureRequest) -> FloatOurs:
+    return machine(request.param)
+
+
+def test_arithmetic_moves_and_comparisons_are_as_on_the_host(host: Host, ours: FloatOurs) -> None:
+    assert unexplained(host, ours, cases(ARITHMETIC, 16, seed=1, masked=True)) == []
+
+
+def test_exceptions_that_are_not_masked_are_as_on_the_host(host: Host, ours: FloatOurs) -> None:
+    assert unexplained(host, ours, cases(ARITHMETIC, 16, seed=2, masked=False)) == []
+
+
+def test_control_instructions_are_as_on_the_host(host: Host, ours: FloatOurs) -> None:
+    assert unexplained(host, ours, cases((x87_control,), 16, seed=3, masked=True, without=WITHOUT)) == []
+
+
+def image(control: int = 0x37F, status: int = 0, tags: int = 0, *stack: int) -> bytes:
+    """An FXSAVE image with these registers."""
+    head = HEAD.pack(control, status, tags, 0, 0, 0, 0x1F80, 0)
+    return (head + b"".join(r.to_bytes(16, "little") for r in stack)).ljust(512, b"\0")
+
+
+def run(ours: FloatOurs, code: str, fx: bytes, window: bytes = bytes(256)) -> Situation:
+    return ours.run(bytes.fromhex(code), Situation([WINDOW] * 16, 0x202, window, fx))
+
+
+def test_a_pending_exception_is_raised_by_the_next_instruction_that_waits(ours: FloatOurs) -> None:
+    pending = image(0x37E, 1, 0xFF)
+    assert run(ours, "D9 E8", pending).trap == VECTOR_MF
+    assert run(ours, "9B", pending).trap == VECTOR_MF
+    assert run(ours, "0F 6F C1", pending).trap == VECTOR_MF
+    assert run(ours, "DF E0", pending).trap == -1
+    assert run(ours, "DB E2", pending).trap == -1
+
+
+ONE, TWO = 0x3FFF << 64 | 1 << 63, 0x4000 << 64 | 1 << 63
+
+
+@pytest.mark.parametrize("prefix", ["", "66"])
+def test_an_environment_comes_back_as_it_was_stored(ours: FloatOurs, prefix: str) -> None:
+    before = image(0xB7F, 3 << 11 | 0x4121, 0b0101_1010, ONE, 0, TWO)
+    stored = run(ours, prefix + "D9 30", before)
+    loaded = run(ours, prefix + "D9 20", image(), stored.window)
+    assert loaded.fx[:5] == before[:5]
+    assert stored.fx[0] & 63 == 63
+
+
+@pytest.mark.parametrize("prefix", ["", "66"])
+def test_a_state_comes_back_as_it_was_saved_and_is_initial_after_that(ours: FloatOurs, prefix: str) -> None:
+    before = image(0xB7F, 3 << 11 | 0x4121, 0b0101_1010, ONE, 0, TWO, *range(1, 6))
+    saved = run(ours, prefix + "DD 30", before)
+    assert saved.fx[:5] == image()[:5]
+    loaded = run(ours, prefix + "DD 20", image(), saved.window)
+    assert loaded.fx[:5] == before[:5] and loaded.fx[32:160] == before[32:160]
+
+
+def test_the_full_tag_word_tells_valid_zero_special_and_empty(ours: FloatOurs) -> None:
+    stored = run(ours, "D9 30", image(0x37F, 0, 0b0000_1111, ONE, 0, 0x7FFF << 64 | 1 << 63, 1))
+    assert int.from_bytes(stored.window[8:10], "little") == 0b11111111_10_10_01_00
