@@ -213,11 +213,11 @@ def packed(lower: "Lower", kind: Any, parts: Any) -> Scalar:
 
 
 def load(lower: "Lower", kind: Any, address: Any) -> Any:
-    return lower.read(kind_of(kind), lower.place_at(lower.lift(address, U64).text), GUEST)
+    return lower.read(kind_of(kind), lower.place_at(lower.lift(address, U64).text), GUEST, align=1)
 
 
 def store(lower: "Lower", kind: Any, address: Any, value: Any) -> None:
-    lower.write(kind_of(kind), lower.place_at(lower.lift(address, U64).text), value, GUEST)
+    lower.write(kind_of(kind), lower.place_at(lower.lift(address, U64).text), value, GUEST, align=1)
 
 
 def fill(lower: "Lower", address: Any, byte: Any, count: Any) -> None:
@@ -254,15 +254,11 @@ def _within(lower: "Lower", base: Any, offset: Any) -> Ref:
 
 
 def peek(lower: "Lower", base: Any, kind: Any, offset: Any) -> Any:
-    kind = kind_of(kind)
-    kind.align = 1
-    return lower.read(kind, _within(lower, base, offset), HOUSE)
+    return lower.read(kind_of(kind), _within(lower, base, offset), HOUSE, align=1)
 
 
 def poke(lower: "Lower", base: Any, kind: Any, offset: Any, value: Any) -> None:
-    kind = kind_of(kind)
-    kind.align = 1
-    lower.write(kind, _within(lower, base, offset), value, HOUSE)
+    lower.write(kind_of(kind), _within(lower, base, offset), value, HOUSE, align=1)
 
 
 def type_of(lower: "Lower", value: Any) -> Any:

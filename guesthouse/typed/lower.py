@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from guesthouse.bits import Float, Int, mismatch
 from guesthouse.errors import DefinitionError
 from guesthouse.typed import intrinsics
-from guesthouse.typed.emit import GUEST, HOUSE, RARELY, Compiled, Emitter, Unit
+from guesthouse.typed.emit import HOUSE, RARELY, Compiled, Emitter, Unit
 from guesthouse.typed.function import static
 from guesthouse.typed.source import Source, closure, source_of
 from guesthouse.typed.struct import (
@@ -196,13 +196,13 @@ class Lower:
             return str(ref.base)
         return self.e.op(f"getelementptr inbounds i8, ptr {ref.base}, i64 {ref.offset}")
 
-    def read(self, kind: Kind, place: Any, tag: str = HOUSE) -> Any:
+    def read(self, kind: Kind, place: Any, tag: str = HOUSE, align: int = 0) -> Any:
         """The value in memory at `place` (a Ref or ArrayRef that gives base and offset)."""
         if isinstance(kind, StructKind):
             return Ref(kind.type, place.base, place.offset)
         if isinstance(kind, ArrayKind):
             return ArrayRef(kind.spec, place.base, place.offset)
-        pointer, align = self.pointer(place), 1 if tag == GUEST else kind.align
+        pointer, align = self.pointer(place), align or kind.align
         if isinstance(kind, PointerKind):
             return PointerTo(kind.spec, self.e.op(f"load i64, ptr {pointer}, align 8{tag}"))
         if isinstance(kind, BoolKind):
@@ -211,8 +211,8 @@ class Lower:
         assert isinstance(kind, ScalarKind)
         return Scalar(kind.type, self.e.op(f"load {llvm_type(kind.type)}, ptr {pointer}, align {align}{tag}"))
 
-    def write(self, kind: Kind, place: Any, value: Any, tag: str = HOUSE) -> None:
-        align = 1 if tag == GUEST else kind.align
+    def write(self, kind: Kind, place: Any, value: Any, tag: str = HOUSE, align: int = 0) -> None:
+        align = align or kind.align
         if isinstance(kind, ScalarKind):
             text = self.lift(value, kind.type).text
             self.e.do(f"store {llvm_type(kind.type)} {text}, ptr {self.pointer(place)}, align {align}{tag}")

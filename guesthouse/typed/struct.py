@@ -5,9 +5,10 @@ Bounds: an `Array` refuses an index outside it (`OutOfRange`); a `Pointer` is ra
 """
 
 import ctypes
+import functools
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
-from guesthouse.bits import Float, Int, u8, u64
+from guesthouse.bits import Float, Int, i8, i16, i32, i64, u8, u16, u32, u64
 from guesthouse.errors import DefinitionError
 
 T = TypeVar("T")
@@ -29,6 +30,12 @@ class Value:
 
     Fields may be types, Python constants, or typed values. Methods are always inlined.
     """
+
+
+C_TYPES: dict[type, Any] = {
+    u8: ctypes.c_uint8, u16: ctypes.c_uint16, u32: ctypes.c_uint32, u64: ctypes.c_uint64,
+    i8: ctypes.c_int8, i16: ctypes.c_int16, i32: ctypes.c_int32, i64: ctypes.c_int64,
+}
 
 
 class Kind:
@@ -104,6 +111,7 @@ class PointerKind(Kind):
         ctypes.memmove(address, int(value.address).to_bytes(8, "little"), 8)
 
 
+@functools.lru_cache(maxsize=None)
 def kind_of(annotation: Any) -> Kind:
     """How a field annotated so lies in memory; DefinitionError if it cannot."""
     if isinstance(annotation, ArrayType):
@@ -120,16 +128,27 @@ def kind_of(annotation: Any) -> Kind:
 
 
 class Field:
-    """One field of a struct: where it lies and of what kind it is."""
+    """One field of a struct: where it lies and of what kind it is. Ordinary integers have a short way: boards read and
+    write them at every exit."""
 
     def __init__(self, name: str, annotation: Any, offset: int, kind: Kind) -> None:
         self.name, self.annotation, self.offset, self.kind = name, annotation, offset, kind
+        self.raw = C_TYPES.get(annotation) if isinstance(kind, ScalarKind) else None
 
     def __get__(self, struct: "Struct | None", owner: type) -> Any:
-        return self if struct is None else self.kind.read(struct.where + self.offset)
+        if struct is None:
+            return self
+        if self.raw is None:
+            return self.kind.read(struct.where + self.offset)
+        made = self.annotation.__new__(self.annotation)
+        made.v = self.raw.from_address(struct.where + self.offset).value
+        return made
 
     def __set__(self, struct: "Struct", value: Any) -> None:
-        self.kind.write(struct.where + self.offset, value)
+        if self.raw is None or type(value) is not self.annotation:
+            self.kind.write(struct.where + self.offset, value)
+        else:
+            self.raw.from_address(struct.where + self.offset).value = value.v
 
 
 class Struct:
