@@ -32,8 +32,9 @@ class FarTransfers(Exceptions):
     """The checks and the commits that far transfers share."""
 
     @function
-    def check_code(self, selector: u64, found: u64, level: u64) -> None:
-        """Fault unless this segment may run at this level: of that DPL, or conforming and not less privileged."""
+    def checked_code(self, selector: u64, found: u64, level: u64) -> u64:
+        """The descriptor, marked as accessed; a fault unless this segment may run at this level: of that DPL, or
+        conforming and not less privileged."""
         access = access_of(found)
         fits = is_code(access)
         if access & CONFORMING != 0:
@@ -44,6 +45,7 @@ class FarTransfers(Exceptions):
             self.selector_fault(u64(VECTOR_GP), selector)
         if access & PRESENT == 0:
             self.selector_fault(u64(VECTOR_NP), selector)
+        return self.set_type_bit(selector, found, u64(ACCESSED))
 
     @function
     def check_target(self, found: u64, offset: u64) -> None:
@@ -57,7 +59,6 @@ class FarTransfers(Exceptions):
     @function
     def take_code(self, selector: u64, found: u64, level: u64, offset: u64) -> None:
         """Commit: CS with this RPL, CPL, and the instruction pointer."""
-        found = self.set_type_bit(selector, found, u64(ACCESSED))
         self.fill_code(selector & 0xFFFC | level, found, offset)
         self.settle_mode()
 
@@ -77,7 +78,7 @@ class FarTransfers(Exceptions):
             found = self.gate_segment(selector)
         elif access_of(found) & CONFORMING == 0 and selector & 3 > u64(self.cpl):
             self.selector_fault(u64(VECTOR_GP), selector)
-        self.check_code(selector, found, u64(self.cpl))
+        found = self.checked_code(selector, found, u64(self.cpl))
         self.check_target(found, offset)
         self.take_code(selector, found, u64(self.cpl), offset)
 
@@ -103,7 +104,7 @@ class FarTransfers(Exceptions):
             return
         if access_of(found) & CONFORMING == 0 and selector & 3 > u64(self.cpl):
             self.selector_fault(u64(VECTOR_GP), selector)
-        self.check_code(selector, found, u64(self.cpl))
+        found = self.checked_code(selector, found, u64(self.cpl))
         self.check_target(found, offset)
         self.push_return(size)
         self.take_code(selector, found, u64(self.cpl), offset)
@@ -159,7 +160,7 @@ class FarTransfers(Exceptions):
             self.selector_fault(u64(VECTOR_GP), selector)
         if access & PRESENT == 0:
             self.selector_fault(u64(VECTOR_NP), selector)
-        return found
+        return self.set_type_bit(selector, found, u64(ACCESSED))
 
     @function
     def call_gate(self, selector: u64, gate: u64) -> None:
@@ -217,8 +218,7 @@ class FarTransfers(Exceptions):
         found = self.descriptor(selector, u64(VECTOR_GP))
         if selector & 3 < u64(self.cpl):
             self.selector_fault(u64(VECTOR_GP), selector)
-        self.check_code(selector, found, selector & 3)
-        return found
+        return self.checked_code(selector, found, selector & 3)
 
     @function
     def return_stack(self, selector: u64, level: u64, code: u64) -> u64:
