@@ -164,3 +164,23 @@ def test_a_run_ends_at_its_limit_while_a_guest_idles_with_timers(pc):
 def test_what_is_no_kernel_is_refused_with_the_place(pc):
     with pytest.raises(ImageError, match="0x1fe"):
         pc().load_linux(bytes(4096))
+
+
+def test_a_report_shows_registers_page_walk_and_disassembly():
+    from guesthouse.engine.soft import SoftVcpu
+    from guesthouse.system.boards import x86
+    from guesthouse.system.cpu.x86.guest import X86_GUEST
+    from guesthouse.system.firmware.linux_x86 import PAGE_TABLES, X86Entry, write_gdt, write_page_tables
+
+    b = PcBoard(16 * MIB, VirtualClock(), lambda memory: SoftVcpu(X86_GUEST))
+    write_gdt(b.memory)
+    write_page_tables(b.memory)
+    b.memory.write(MIB, b"\x48\x01\xd8\xf4")  # add rax, rbx; hlt
+    x86.enter(b.state, X86Entry(MIB, True, {"rax": 2, "rbx": 3}, page_table=PAGE_TABLES))
+    outcome = b.run()
+    b.state.pc = u64(MIB)
+    report = b.report(outcome.reason)
+    assert outcome.reason == "halted for good, with interrupts off"
+    for part in ("rax 0000000000000005", "PML4E at 000000030000", "add rax, rbx", "hlt", "Halted"):
+        assert part in report
+    b.close()

@@ -242,7 +242,7 @@ class PcBoard(Board):
             self.die(f"kernel panic: {self.watch.text}")
 
     def describe_state(self) -> list[str]:
-        return x86.describe(self.state, self.memory, getattr(self.vcpu, "guest", None))
+        return x86.describe(self.state, self.memory)
 
     # what the outside may do
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
 from guesthouse.bits import u8, u16, u32, u64
-from guesthouse.engine.op import Guest
 from guesthouse.system.boards.report import guarded, rows
 from guesthouse.system.firmware.linux_x86 import X86Entry
 from guesthouse.system.memory import PAGE, Memory
-from guesthouse.typed import Pointer
 
 IF = 0x200
 SHOWN, LONGEST = 8, 15
@@ -48,13 +46,13 @@ def set_segment(segment: Any, selector: int, limit: int, access: int) -> None:
     segment.access, segment.selector = u16(access), u16(selector)
 
 
-def describe(state: Any, memory: Memory, guest: Guest | None = None) -> list[str]:
+def describe(state: Any, memory: Memory) -> list[str]:
     """Everything that helps to see why it died."""
     lines = guarded(lambda: registers(state))
     lines += ["", "page walk of rip:"] + guarded(lambda: walk(state, memory, int(state.pc)))
     if int(state.cr2) != int(state.pc):
         lines += ["page walk of cr2:"] + guarded(lambda: walk(state, memory, int(state.cr2)))
-    return lines + ["", "code at rip:"] + guarded(lambda: code(state, memory, guest))
+    return lines + ["", "code at rip:"] + guarded(lambda: code(state, memory))
 
 
 def registers(state: Any) -> list[str]:
@@ -114,29 +112,16 @@ def translate(state: Any, memory: Memory, address: int) -> int | None:
     return None
 
 
-def code(state: Any, memory: Memory, guest: Guest | None) -> Iterator[str]:
-    """The instructions at rip as far as their page goes; without a decoder, bytes."""
+def code(state: Any, memory: Memory) -> Iterator[str]:
+    """The instructions at rip, as far as their page goes."""
+    from guesthouse.system.cpu.x86.disassemble import Disassembler  # a processor that never dies needs none
+
     pc = int(state.pc) + int(state.segments[1].base) * (int(state.code_bits) != 64)
     at = translate(state, memory, pc)
     if at is None or not memory.contains(at, 1):
         yield "  not mapped"
         return
     found = memory.read(at, min(SHOWN * LONGEST, PAGE - at % PAGE))
-    for _ in range(SHOWN if guest else 0):
-        name, length = decoded(guest, state, pc, found)
-        if length > len(found):
-            break
-        yield f"  {pc:016x}  {found[:length].hex(' '):<45} {name}"
-        pc, found = pc + length, found[length:]
-    yield f"  {pc:016x}  {found[:16].hex(' ')} …"
-
-
-def decoded(guest: Any, state: Any, pc: int, found: bytes) -> tuple[str, int]:
-    """The name of the handler that the first instruction in `found` means, and its length."""
-    records = (ctypes.c_uint8 * (2 * guest.record.size + 16))()
-    window = (ctypes.c_uint8 * 32)(*found[:16])
-    first = ctypes.addressof(records) + 15 & ~15
-    pointer: Any = Pointer[guest.record]
-    count = int(state.decode(u64(pc), u64(ctypes.addressof(window)), pointer(u64(first))))
-    last = guest.record.at(first + (count - 1) * guest.record.size)
-    return guest.handlers[int(last.handler)].name, int(last.length)
+    lines = Disassembler(int(state.code_bits)).lines(found, pc)
+    for address, octets, text in itertools.islice(lines, SHOWN):
+        yield f"  {address:016x}  {octets.hex(' '):<45} {text}"
