@@ -223,7 +223,7 @@ class Cpu(Struct):
             if block != 0:
                 self.invalidations += 1
                 self.code[page] = u64(0)
-                self.retire(block)
+                self.retire(block, host)
 
     # Address spaces.
 
@@ -241,7 +241,7 @@ class Cpu(Struct):
         for n in range(TLB_SETS):
             entry = self.tlbs[(va >> PAGE_BITS & (TLB_SIZE - 1)) + n * TLB_SIZE]
             entry.read, entry.write, entry.execute = ~u64(0), ~u64(0), ~u64(0)
-        self.context += u64(1 << 16)
+        self.forget_jumps(va)
 
     def use(self, tlb_set: u64, mode: u64) -> None:
         """Switch to another set of translations (0 to 3: who may access what) and another mode (16 bits: whatever

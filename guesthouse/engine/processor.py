@@ -3,7 +3,8 @@
 A block is a run of records that ends with a branch, at the end of its page, or after BLOCK_LIMIT instructions. It is found
 by (pc, host address, mode) in a hash table, and before that in a small direct-mapped cache by (pc, context). Its
 instructions are subtracted from the budget when it is entered, so that handlers need not count. An instruction that lies
-in two pages, or for which the budget does not allow its block, is decoded anew into `scratch` and run alone.
+in two pages is a block of its own, and known to both pages. One for which the budget does not allow its block is decoded
+anew into `scratch` and run alone.
 """
 
 from guesthouse.bits import u8, u16, u64, unlikely
@@ -12,7 +13,9 @@ from guesthouse.engine.op import FALLS, Record
 from guesthouse.typed import Abandon, Array, Pointer, Struct, copy, fill, function, static
 
 BLOCK_LIMIT = 64
-BUCKETS, JUMPS = 16384, 4096
+BUCKETS = 16384
+JUMP_PAGES, JUMPS_A_PAGE = 64, 128  # the jump cache: so many pages, so many places in each
+JUMPS = JUMP_PAGES * JUMPS_A_PAGE
 LOOKUP, LEFT, ABANDONED = range(3)  # why machine code came back to run()
 
 
@@ -26,7 +29,8 @@ class Block(Struct):
     records: u64
     in_bucket: u64  # the next block of the same bucket
     in_page: u64  # the next block of the same page
-    spare: u64
+    second: u64  # where its only instruction goes on in another page, or 0
+    in_second: u64  # the next block of that page
 
 
 class Jump(Struct):
@@ -49,6 +53,7 @@ class Processor(Cpu):
     ends: Pointer[u8]  # FALLS, BRANCHES or LEAVES for each handler number
     resync: u64  # handler that looks its own instruction up again: put into the records of forgotten blocks
     advance: u64  # handler that goes on after the last instruction of a block
+    crossing: u64  # decode_run: host address of the second page of an instruction, or 0
     window: Array[u8, 32]
     scratch: Array[u64, 64]
     buckets: Array[u64, BUCKETS]
@@ -105,8 +110,8 @@ class Processor(Cpu):
         self.lookups += 1
         pc = self.pc
         host = self.fetch(pc)
-        block = self.known(pc, host)
         stepping = self.context & STEP != 0
+        block = self.known(pc, host)
         if block == 0 and allowed != 0 and not stepping:
             block = self.build(guest, pc, host)
         self.start = pc
@@ -127,50 +132,60 @@ class Processor(Cpu):
         while block != 0:
             header = Pointer[Block](block)[0]
             if header.pc == pc and header.host == host and header.mode == self.context & 0xFFFF:
-                return block
+                if header.second == 0 or self.fetch(pc + PAGE & ~u64(PAGE - 1)) == header.second:
+                    return block
             block = header.in_bucket
         return u64(0)
 
     @function
     def build(self, guest: static, pc: u64, host: u64) -> u64:
-        """Decode a block and make it known; 0 if the first instruction goes on in the next page."""
+        """Decode a block and make it known."""
         self.builds += 1
         if self.room_end - self.room < Block.size + guest.record.size * (2 * BLOCK_LIMIT + 1):
             self.forget_all()
         block = self.room
         header = Pointer[Block](block)[0]
         records = self.decode_run(guest, pc, host, block + Block.size, u64(BLOCK_LIMIT))
-        if records == 0:
-            return u64(0)
         bucket = bucket_index(pc, host)
         header.pc, header.host, header.mode = pc, host, self.context & 0xFFFF
-        header.records, header.in_bucket, header.in_page = records, self.buckets[bucket], u64(0)
+        header.records, header.in_bucket, header.second = records, self.buckets[bucket], self.crossing
         header.count = u64(Pointer[guest.record](block + Block.size)[0].left)
         self.buckets[bucket] = block
         self.room = block + (Block.size + records * guest.record.size + 63 & ~u64(63))
-        page = self.page_of(host)
-        if page < self.ram_pages:
-            if self.code[page] == 0:
-                self.protect(host & ~u64(PAGE - 1))
-            header.in_page = self.code[page]
-            self.code[page] = block
+        header.in_page = self.enlist(block, host)
+        if self.crossing != 0:
+            header.in_second = self.enlist(block, self.crossing)
         return block
 
     @function
+    def enlist(self, block: u64, host: u64) -> u64:
+        """Make a block the newest of the RAM page at this host address; returns the one before it."""
+        page, before = self.page_of(host), u64(0)
+        if page < self.ram_pages:
+            before = self.code[page]
+            if before == 0:
+                self.protect(host & ~u64(PAGE - 1))
+            self.code[page] = block
+        return before
+
+    @function
     def decode_run(self, guest: static, pc: u64, host: u64, to: u64, limit: u64) -> u64:
-        """Decode from pc into records at `to`; returns how many. With limit 1 the instruction may lie in two pages,
-        else an instruction that does ends the block before it, and 0 is returned if it is the first."""
+        """Decode from pc into records at `to`; returns how many. An instruction in two pages stands alone."""
         at, count, records = u64(0), u64(0), u64(0)
-        ends = u8(FALLS)
-        while ends == FALLS and count < limit and (count == 0 or (pc + at) & (PAGE - 1) != 0):
+        self.crossing = u64(0)
+        ends, page_end = u8(FALLS), (pc | (PAGE - 1)) + 1
+        while ends == FALLS and count < limit and (count == 0 or pc + at < page_end):
             here = Pointer[guest.record](to + records * guest.record.size)
             in_page = PAGE - ((pc + at) & (PAGE - 1))
             made = self.decode(pc + at, self.bytes_at(host + at, in_page), here)
             if u64(here[0].length) > in_page:
-                if limit != 1:
+                if count != 0:
                     break
-                copy(self.window.address + in_page, self.fetch(pc + in_page), 16 - in_page)
+                second = self.fetch(pc + in_page)
+                copy(self.window.address + in_page, second, 16 - in_page)
                 made = self.decode(pc, self.window.address, here)
+                if u64(here[0].length) > in_page:
+                    self.crossing = second
             at += u64(here[0].length)
             n = u64(0)
             while n < made:
@@ -211,8 +226,9 @@ class Processor(Cpu):
             n += 1
 
     @function
-    def retire(self, block: u64) -> None:
-        """Every block in this chain ends before its next instruction, and is found no more."""
+    def retire(self, block: u64, host: u64) -> None:
+        """Every block in this chain, that of the page at this host address, ends before its next instruction, and is
+        found no more."""
         while block != 0:
             header = Pointer[Block](block)[0]
             self.unlink(block, bucket_index(header.pc, header.host), header.in_bucket)
@@ -220,7 +236,10 @@ class Processor(Cpu):
             while n < header.records:
                 Pointer[Record](block + Block.size + n * self.record_size)[0].handler = self.resync
                 n += 1
-            block = header.in_page
+            if header.host >> PAGE_BITS == host >> PAGE_BITS:
+                block = header.in_page
+            else:
+                block = header.in_second
 
     def unlink(self, block: u64, bucket: u64, following: u64) -> None:
         if self.buckets[bucket] == block:
@@ -242,6 +261,14 @@ class Processor(Cpu):
         fill(self.jumps.address, u8(0xFF), u64(JUMPS * Jump.size))
         fill(self.code.address, u8(0), self.ram_pages * 8)
 
+    @function
+    def forget_jumps(self, va: u64) -> None:
+        """The translation of the page at va may have changed: branches into it must look again. Blocks that begin in
+        the page before may go on in this one."""
+        for page in (va & ~u64(PAGE - 1), (va & ~u64(PAGE - 1)) - PAGE):
+            jump = self.jumps[jump_index(page) & ~u64(JUMPS_A_PAGE - 1)]
+            fill(jump.address, u8(0xFF), u64(JUMPS_A_PAGE * Jump.size))
+
     def next_block(self, left: u64):
         """What a branch does: the first record at pc and the budget after its block, or 0 where it must be looked up."""
         pc = self.pc
@@ -258,7 +285,9 @@ def enter(cpu: Cpu, record: u64, left: u64) -> u64:
 
 
 def jump_index(pc: u64) -> u64:
-    return (pc ^ pc >> PAGE_BITS) & (JUMPS - 1)
+    """Places of one page lie together, so that those of a page can be forgotten."""
+    page = pc >> PAGE_BITS
+    return (page ^ page >> 6) % JUMP_PAGES * JUMPS_A_PAGE + (pc ^ pc >> 7) % JUMPS_A_PAGE
 
 
 def bucket_index(pc: u64, host: u64) -> u64:

@@ -1,5 +1,6 @@
 """A virtual processor on our own engine: the Vcpu contract over the plain way and the threaded way."""
 
+import ctypes
 import mmap
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from guesthouse.bits import u8, u64
 from guesthouse.engine import cpu as reasons
 from guesthouse.engine.build import Engine
-from guesthouse.engine.cpu import REPLIES, TLB_SETS, TLB_SIZE, TlbEntry
+from guesthouse.engine.cpu import REPLIES, TLB_SETS, TLB_SIZE, Cpu, TlbEntry
 from guesthouse.engine.op import Guest
 from guesthouse.engine.plain import Plain
 from guesthouse.engine.threaded import call
@@ -21,6 +22,8 @@ from guesthouse.typed import Pointer, fill
 ROOM = 64 << 20  # address space for decoded blocks; only what is used becomes memory
 SLICE = 1 << 21  # instructions between two looks at whether someone wants us to stop
 ALL_ONES = (1 << 64) - 1
+EXIT, LEFT, BUDGET, TICKS, KNOWN, REPLY, ADDRESS = (
+    Cpu.offset(name) // 8 for name in ("exit", "left", "budget", "ticks", "replies_known", "replies", "exit_address"))
 COUNTERS = ("faults", "fills", "flushes", "invalidations", "builds", "lookups")
 
 
@@ -36,6 +39,8 @@ class SoftVcpu:
         self._stopping = False
         self._executed = 0
         self._pending = 0
+        # The engine's fields as plain numbers: at every exit a dozen are read and written.
+        self._words = (ctypes.c_uint64 * (guest.state.offset("ram") // 8)).from_address(self.state.where)
         fill(self.state.tlbs.address, u8(0xFF), u64(TLB_SIZE * TLB_SETS * TlbEntry.size))
         self.state.use(u64(0), u64(0))
         if engine is None:
@@ -45,8 +50,6 @@ class SoftVcpu:
 
     def _attach(self, engine: Engine) -> None:
         """Hand the compiled code its tables and its room."""
-        import ctypes
-
         state = self.state
         self._room = mmap.mmap(-1, ROOM)
         anchor = (ctypes.c_uint8 * ROOM).from_buffer(self._room)
@@ -59,8 +62,10 @@ class SoftVcpu:
         state.resync, state.advance = u64(engine.resync), u64(engine.advance)
         where, run = state.where, engine.run
 
+        words = self._words
+
         def compiled(budget: int) -> None:
-            state.budget = state.left = u64(budget)
+            words[BUDGET] = words[LEFT] = budget
             run(where)
 
         self._run = compiled
@@ -73,7 +78,7 @@ class SoftVcpu:
     @property
     def unfinished(self) -> bool:
         """An instruction waits for its device; nothing may be injected before the next run has finished it."""
-        return int(self.state.replies_known) != 0
+        return self._words[KNOWN] != 0
 
     def stop(self) -> None:
         """From any thread: make the run under way, or the next, return Stopped soon."""
@@ -81,19 +86,19 @@ class SoftVcpu:
 
     def run(self, budget: int = 1 << 30) -> Exit:
         """Execute up to `budget` instructions and say why it ended; sooner or later Stopped after stop()."""
-        state = self.state
+        words = self._words
         while True:
             if self._stopping:
                 self._stopping = False
                 return Stopped()
             part = min(budget, SLICE)
-            state.exit = u64(reasons.NONE)
+            words[EXIT] = reasons.NONE
             self._run(part)
-            executed = part - int(state.left)
+            executed = part - words[LEFT]
             self._executed += executed
             budget -= executed
-            state.ticks = state.ticks + executed
-            reason = int(state.exit)
+            words[TICKS] += executed
+            reason = words[EXIT]
             if reason != reasons.BUDGET or budget <= 0:
                 return self._exit(reason)
 
@@ -111,19 +116,17 @@ class SoftVcpu:
 
     def _answer(self, value: int) -> None:
         """Give the instruction that asked its value; it is run again with it."""
-        known = int(self.state.replies_known)
-        if self._pending:
-            known -= 1
+        known = self._words[KNOWN] - self._pending
         if known >= REPLIES:
             raise HouseBug(f"an instruction asked more than {REPLIES} devices")
-        self.state.replies[known] = u64(value)
-        self.state.replies_known = u64(known + 1)
+        self._words[REPLY + known] = value & ALL_ONES
+        self._words[KNOWN] = known + 1
         self._pending = 1
 
     def _exit(self, reason: int) -> Exit:
         """The exit as the board sees it. What asks is answered with ones first, in case the board says nothing."""
         state = self.state
-        address, size, value = int(state.exit_address), int(state.exit_size), int(state.exit_value)
+        address, size, value = self._words[ADDRESS:ADDRESS + 3]
         if reasons.MEMORY_READ <= reason <= reasons.REGISTER_WRITE:
             self._pending = 0
             self._answer(ALL_ONES)

@@ -86,6 +86,7 @@ def test_an_instruction_in_two_pages_runs_and_sees_changes_in_both(way):
     machine.state.x[8] = u64(1)
     machine.vcpu.run(20)
     assert machine.state.x[5] == 10
+    machine.vcpu.call("forget", int(machine.state.ram_start) + 0x2001)
     machine.ram[0x2001] = 2  # the immediate, in the second page
     machine.vcpu.run(2)
     assert machine.state.x[5] == 12
@@ -149,7 +150,7 @@ def test_two_machines_in_one_process_do_not_meet(way):
 def test_a_full_room_for_blocks_starts_again(compiled):
     machine = Machine(compiled, LOOP)
     machine.vcpu.run(10)
-    machine.state.room = machine.state.room_end - 8
+    machine.state.room, machine.state.x[2] = machine.state.room_end - 8, u64(0)
     machine.ram[0x2000:0x2000 + len(LOOP)] = LOOP
     machine.state.pc = u64(0x2000)
     assert machine.vcpu.run(10_000) == Halted() and machine.state.x[4] == 1275
