@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from guesthouse.bits import u64
+from guesthouse.engine.cpu import BUDGET
 from guesthouse.engine.op import LEAVES
 from guesthouse.system.cpu.riscv.causes import (
     CBCFE, CBIE, CBZE, FIOM, FS, MACHINE, MIE, MPIE, MPP, MPRV, MXR, SD, SEIP, SIE, SPIE, SPP, SSIP, STCE, STIP, SUM,
@@ -102,6 +103,12 @@ def write_satp(hart, value):
         hart.satp = value & SATP
         if changed:
             hart.forget_translations()
+
+
+def write_stimecmp(hart, value):
+    """The board ends the present run: it must not allow more instructions than there are until then."""
+    hart.stimecmp = value
+    hart.exit = u64(BUDGET)
 
 
 def read_fflags(hart):
@@ -238,7 +245,7 @@ CSRS = (
     Csr(0x142, "scause", "P10.1.8", ALL),
     Csr(0x143, "stval", "P10.1.9", ALL),
     Csr(0x144, "sip", "P10.1.3", reads=read_sip, writes=write_sip),
-    Csr(0x14D, "stimecmp", "P14", ALL, allowed=with_timer),
+    Csr(0x14D, "stimecmp", "P14", writes=write_stimecmp, allowed=with_timer),
     Csr(0x180, "satp", "P10.1.11", writes=write_satp, allowed=with_virtual_memory),
     Csr(0xF11, "mvendorid", "P3.1.2", reads=constant(0)),
     Csr(0xF12, "marchid", "P3.1.3", reads=constant(0)),

@@ -6,8 +6,11 @@ There are no caches: CBO.CLEAN, FLUSH and INVAL only check what they must check.
 from guesthouse.bits import u64
 from guesthouse.engine.cpu import HALTED, READ
 from guesthouse.engine.op import LEAVES
-from guesthouse.system.cpu.riscv.causes import CBCFE, CBIE, CBZE, MACHINE, SUPERVISOR, TSR, TVM, TW, USER
+from guesthouse.system.cpu.riscv.causes import (
+    CBCFE, CBIE, CBZE, LOAD_PAGE, MACHINE, STORE_PAGE, SUPERVISOR, TSR, TVM, TW, USER,
+)
 from guesthouse.system.cpu.riscv.formats import X, op
+from guesthouse.typed import Abandon
 
 CACHE_BLOCK = 64
 
@@ -67,8 +70,12 @@ def needs(hart, field):
 @op("000000000001 rs1 010 00000 0001111", "19.6", name="cbo.clean", field=CBCFE)
 @op("000000000010 rs1 010 00000 0001111", "19.6", name="cbo.flush", field=CBCFE)
 def cbo(hart, rs1: X, field):
+    """Leave to read is enough, but the lack of it is a store's fault (19.3.2)."""
     needs(hart, field)
-    hart.walk(hart.x[rs1], u64(READ))
+    try:
+        hart.walk(hart.x[rs1], u64(READ))
+    except Abandon:
+        hart.raise_fault(hart.fault + (STORE_PAGE - LOAD_PAGE), hart.fault_address)
 
 
 @op("000000000100 rs1 010 00000 0001111", "19.6", name="cbo.zero")
