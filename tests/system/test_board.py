@@ -192,7 +192,7 @@ def say(data):
 def test_a_kernel_that_hangs_after_its_panic_text_has_died_of_it(board):
     b = board(*say(PANIC))
     outcome = b.run(until=10**9)
-    assert outcome.reason == "kernel panic: Kernel panic - not syncing: Attempted to kill init!"
+    assert outcome.reason == "kernel panic: not syncing: Attempted to kill init!"
     assert b.clock.now() < 400_000_000
 
 

@@ -302,7 +302,7 @@ class Board:
             if not self.in_kernel():
                 self.watch.alive()
             elif self.watch.hangs(self.clock.now()):
-                self.die(f"kernel panic: {self.watch.text}")
+                self.die(str(self.watch.text))
         self.slice_over()
 
     def _flush(self) -> None:

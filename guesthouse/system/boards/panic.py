@@ -6,7 +6,7 @@ in nothing but kernel mode, without idling, for a while. A pvpanic write is proo
 
 from __future__ import annotations
 
-START, END = b"Kernel panic - not syncing", b"end Kernel panic"
+START, END = b"Kernel panic - ", b"end Kernel panic"
 HANGS = 200_000_000  # ns of guest time
 KEPT = 400  # bytes of a line that are looked at
 
@@ -24,14 +24,15 @@ class PanicWatch:
         *lines, rest = (self._line + data).split(b"\n")
         self._line = rest[-KEPT:] if b"Kernel panic" not in rest else rest[:KEPT]
         for line in lines:
-            if START in line and self.text is None:
-                self.text = line[line.index(START):].decode("utf-8", "replace").strip()
+            if END not in line and START in line and self.text is None:
+                what = line[line.index(START) + len(START):]
+                self.text = "kernel panic: " + what.decode("utf-8", "replace").strip()
             elif END in line and self.text is not None:
                 self._ended = True
 
     def told(self) -> None:
         """The guest's pvpanic driver said so; the text has been printed before."""
-        self.text = self.text or "Kernel panic (told by pvpanic)"
+        self.text = self.text or "kernel panic: told by pvpanic"
         self.certain = True
 
     def alive(self) -> None:

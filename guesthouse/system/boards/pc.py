@@ -239,7 +239,7 @@ class PcBoard(Board):
     def _pvpanic(self, offset: int, size: int, value: int) -> None:
         if value & PVPANIC_PANICKED:
             self.watch.told()
-            self.die(f"kernel panic: {self.watch.text}")
+            self.die(str(self.watch.text))
 
     def describe_state(self) -> list[str]:
         return x86.describe(self.state, self.memory)
