@@ -1,7 +1,7 @@
 """The host's own floating-point unit as an oracle: executes one x86-64 instruction on a given FXSAVE image.
 
-The instruction may use xmm0 to xmm7, the x87 stack, [rsi] (64 bytes of memory), rax and rcx. Only for x86-64 hosts, and only
-with exceptions masked: a signal would end the test run.
+The instruction may use xmm0 to xmm7, the x87 stack, [rsi] (64 bytes of memory), rax and rcx. Only for x86-64
+hosts, and only with exceptions masked: a signal would end the test run.
 """
 
 import ctypes
@@ -20,7 +20,9 @@ AFTER = bytes.fromhex("480FAE07 48894640 48894E48 9C 8F4650 0FAE0B 5B C3")
 
 @dataclass
 class Image:
-    """What an instruction finds and leaves. x87 registers in stack order, as 80-bit patterns; tags as FXSAVE has them."""
+    """What an instruction finds and leaves. x87 registers in stack order, as 80-bit patterns; tags as FXSAVE
+    has them.
+    """
 
     xmm: list[int] = field(default_factory=lambda: [0] * 8)
     mxcsr: int = 0x1F80
@@ -65,7 +67,9 @@ class HostCpu:
     def run(self, code: bytes, image: Image) -> Image:
         """The image after the instruction."""
         ctypes.memmove(self.at, image.to_bytes(), 512)
-        rest = image.memory.ljust(64, b"\0") + struct.pack("<QQQ", image.rax, image.rcx, image.flags & 0x8D5 | 0x202)
+        rest = image.memory.ljust(64, b"\0") + struct.pack(
+            "<QQQ", image.rax, image.rcx, image.flags & 0x8D5 | 0x202
+        )
         ctypes.memmove(self.at + 512, rest, len(rest))
         self.function(code)(self.at, self.at + 512, self.at + 1024)
         after = ctypes.string_at(self.at, 512)
@@ -76,5 +80,11 @@ class HostCpu:
             xmm=[int.from_bytes(after[160 + 16 * n : 176 + 16 * n], "little") for n in range(8)],
             mxcsr=struct.unpack_from("<I", after, 24)[0],
             st=[int.from_bytes(after[32 + 16 * n : 42 + 16 * n], "little") for n in range(8)],
-            fcw=fcw, fsw=fsw, tags=tags, memory=memory[:64], rax=rax, rcx=rcx, flags=flags & 0x8D5,
+            fcw=fcw,
+            fsw=fsw,
+            tags=tags,
+            memory=memory[:64],
+            rax=rax,
+            rcx=rcx,
+            flags=flags & 0x8D5,
         )

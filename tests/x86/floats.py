@@ -1,4 +1,6 @@
-"""Situations with floating-point state: random images of x87, MMX and SSE, our processor with them, what differs afterwards."""
+"""Situations with floating-point state: random images of x87, MMX and SSE, our processor with them, what
+differs afterwards.
+"""
 
 from __future__ import annotations
 
@@ -21,16 +23,60 @@ from tests.x86.host import WINDOW, Host, Situation
 from tests.x86.ours import Ours, compiled
 
 SINGLES = (
-    0, 1 << 31, 1, 0x7F80_0000, 0xFF80_0000, 0x7FC0_0000, 0x7F80_0001, 0xFFC1_2345, 0x3F80_0000, 0xBF80_0000, 0x7F7F_FFFF,
-    0x0080_0000, 0x007F_FFFF, 0x4F00_0000, 0xCF00_0000, 0x4EFF_FFFF, 0x3F00_0000, 0x3FC0_0000,
+    0,
+    1 << 31,
+    1,
+    0x7F80_0000,
+    0xFF80_0000,
+    0x7FC0_0000,
+    0x7F80_0001,
+    0xFFC1_2345,
+    0x3F80_0000,
+    0xBF80_0000,
+    0x7F7F_FFFF,
+    0x0080_0000,
+    0x007F_FFFF,
+    0x4F00_0000,
+    0xCF00_0000,
+    0x4EFF_FFFF,
+    0x3F00_0000,
+    0x3FC0_0000,
 )
 DOUBLES = (
-    0, 1 << 63, 1, 0x7FF << 52, 0xFFF << 52, 0x7FF8 << 48, (0x7FF << 52) + 1, 0xFFF8_1234_5678_9ABC, 0x3FF << 52, 0xBFF << 52,
-    0x7FEF_FFFF_FFFF_FFFF, 1 << 52, (1 << 52) - 1, 0x41DF_FFFF_FFC0_0000, 0x41E << 52, 0xC1E << 52, 0x43E << 52, 0x3FE << 52,
+    0,
+    1 << 63,
+    1,
+    0x7FF << 52,
+    0xFFF << 52,
+    0x7FF8 << 48,
+    (0x7FF << 52) + 1,
+    0xFFF8_1234_5678_9ABC,
+    0x3FF << 52,
+    0xBFF << 52,
+    0x7FEF_FFFF_FFFF_FFFF,
+    1 << 52,
+    (1 << 52) - 1,
+    0x41DF_FFFF_FFC0_0000,
+    0x41E << 52,
+    0xC1E << 52,
+    0x43E << 52,
+    0x3FE << 52,
 )
 EXTENDED = (
-    0, 1 << 79, 1, 1 << 63, 0x7FFF << 64 | 1 << 63, 0xFFFF << 64 | 1 << 63, 0x7FFF << 64 | 3 << 62, (0x7FFF << 64 | 1 << 63) + 1,
-    0x3FFF << 64 | 1 << 63, 0xBFFF << 64 | 1 << 63, 0x7FFE << 64 | (1 << 64) - 1, 0x7FFF << 64, 0x3FFF << 64, 1 << 64 | 1 << 63,
+    0,
+    1 << 79,
+    1,
+    1 << 63,
+    0x7FFF << 64 | 1 << 63,
+    0xFFFF << 64 | 1 << 63,
+    0x7FFF << 64 | 3 << 62,
+    (0x7FFF << 64 | 1 << 63) + 1,
+    0x3FFF << 64 | 1 << 63,
+    0xBFFF << 64 | 1 << 63,
+    0x7FFE << 64 | (1 << 64) - 1,
+    0x7FFF << 64,
+    0x3FFF << 64,
+    1 << 64 | 1 << 63,
 )
 HEAD = struct.Struct("<HHBxHQQII")
 WAYS = ["plain", pytest.param("threaded", marks=pytest.mark.slow)]
@@ -44,12 +90,19 @@ class Chance(random.Random):
         if kind == 0:
             return self.getrandbits(128)
         if kind == 1:
-            return sum(self.choice((self.choice(SINGLES), self.getrandbits(32))) << n for n in range(0, 128, 32))
+            return sum(
+                self.choice((self.choice(SINGLES), self.getrandbits(32))) << n for n in range(0, 128, 32)
+            )
         if kind == 2:
-            return sum(self.choice((self.choice(DOUBLES), self.getrandbits(64))) << n for n in range(0, 128, 64))
+            return sum(
+                self.choice((self.choice(DOUBLES), self.getrandbits(64))) << n for n in range(0, 128, 64)
+            )
         if kind == 3:
             return sum(self.choice((0, 1, 2, 3, 5, 0x7F, 0x80, 0xFF)) << n for n in range(0, 128, 8))
-        return sum((0x3F80_0000 + self.randrange(-1 << 26, 1 << 26) | self.getrandbits(1) << 31) << n for n in range(0, 128, 32))
+        return sum(
+            (0x3F80_0000 + self.randrange(-1 << 26, 1 << 26) | self.getrandbits(1) << 31) << n
+            for n in range(0, 128, 32)
+        )
 
     def number(self) -> int:
         """An x87 register."""
@@ -79,10 +132,14 @@ class Chance(random.Random):
         mxcsr |= self.choice((0, 0x20, 0x3F))
         head = HEAD.pack(control, status, tags, 0, 0, 0, mxcsr, 0)
         stack = b"".join(self.number().to_bytes(16, "little") for _ in range(8))
-        return (head + stack + b"".join(self.vector().to_bytes(16, "little") for _ in range(16))).ljust(512, b"\0")
+        return (head + stack + b"".join(self.vector().to_bytes(16, "little") for _ in range(16))).ljust(
+            512, b"\0"
+        )
 
 
-def cases(modules: tuple[ModuleType, ...], count: int, seed: int, masked: bool, without: tuple[str, ...] = ()) -> list[Case]:
+def cases(
+    modules: tuple[ModuleType, ...], count: int, seed: int, masked: bool, without: tuple[str, ...] = ()
+) -> list[Case]:
     """So many cases for each encoding in these modules."""
     chance, made = Chance(seed), []
     for module in modules:
@@ -101,7 +158,7 @@ def case(chance: Chance, definition: Definition, encoding: Encoding, masked: boo
         made = draft.finished()
     window = bytearray(made.before.window)
     at = draft.target - WINDOW
-    window[at:at + 16] = chance.choice((chance.vector, chance.number))().to_bytes(16, "little")
+    window[at : at + 16] = chance.choice((chance.vector, chance.number))().to_bytes(16, "little")
     image = chance.image(masked, definition.run.__module__.rsplit(".", 1)[1].startswith("x87"))
     before = Situation(made.before.registers, made.before.flags, bytes(window), image)
     return replace(made, before=before)
@@ -126,7 +183,7 @@ class FloatOurs(Ours):
         top = status >> 11 & 7
         for n in range(8):
             place = self.place("fpr") + 16 * ((top + n) & 7)
-            ctypes.memmove(place, before.fx[32 + 16 * n:42 + 16 * n] + bytes(6), 16)
+            ctypes.memmove(place, before.fx[32 + 16 * n : 42 + 16 * n] + bytes(6), 16)
         ctypes.memmove(self.place("xmm"), before.fx[160:416], 256)
 
     def place(self, name: str) -> int:
@@ -136,20 +193,27 @@ class FloatOurs(Ours):
         cpu, after = self.cpu, super().outcome(before)
         head = HEAD.pack(int(cpu.fcw), int(cpu.fsw()), int(cpu.tags), 0, 0, 0, int(cpu.mxcsr()), 0)
         fpr, top = ctypes.string_at(self.place("fpr"), 128), int(cpu.top)
-        stack = b"".join(fpr[16 * (top + n & 7):][:16] for n in range(8))
+        stack = b"".join(fpr[16 * (top + n & 7) :][:16] for n in range(8))
         return replace(after, fx=(head + stack + ctypes.string_at(self.place("xmm"), 256)).ljust(512, b"\0"))
 
 
 def float_differences(made: Case, ours: Situation, theirs: Situation) -> list[str]:
-    """What differs, the floating-point state included. The pointers to the last instruction are not tracked."""
+    """What differs, the floating-point state included. The pointers to the last instruction are not tracked.
+    """
     found = differences(made, ours, theirs)
     for name, at, size in [
-        ("control word", 0, 2), ("status word", 2, 2), ("tags", 4, 1), ("MXCSR", 24, 4),
-        *((f"ST({n})", 32 + 16 * n, 10) for n in range(8)), *((f"XMM{n}", 160 + 16 * n, 16) for n in range(16)),
+        ("control word", 0, 2),
+        ("status word", 2, 2),
+        ("tags", 4, 1),
+        ("MXCSR", 24, 4),
+        *((f"ST({n})", 32 + 16 * n, 10) for n in range(8)),
+        *((f"XMM{n}", 160 + 16 * n, 16) for n in range(16)),
     ]:
-        a, b = (int.from_bytes(s.fx[at:at + size], "little") for s in (ours, theirs))
+        a, b = (int.from_bytes(s.fx[at : at + size], "little") for s in (ours, theirs))
         if a != b:
-            found.append(f"{name}: {a:#x} not {b:#x}, before {int.from_bytes(made.before.fx[at:at + size], 'little'):#x}")
+            found.append(
+                f"{name}: {a:#x} not {b:#x}, before {int.from_bytes(made.before.fx[at : at + size], 'little'):#x}"
+            )
     return found
 
 

@@ -19,7 +19,9 @@ def ours() -> FloatOurs:
     return made
 
 
-def run(ours: FloatOurs, code: str, fx: bytes, area: bytes = b"", components: int = 3, at: int = AREA) -> tuple[Situation, bytes]:
+def run(
+    ours: FloatOurs, code: str, fx: bytes, area: bytes = b"", components: int = 3, at: int = AREA
+) -> tuple[Situation, bytes]:
     """The outcome and the area afterwards."""
     registers = [components, 0, 0, 0, 0, 0, at, 0] + [0] * 8
     before = Situation(registers, 0x202, bytes(256), fx)
@@ -32,10 +34,17 @@ def run(ours: FloatOurs, code: str, fx: bytes, area: bytes = b"", components: in
 IMAGE = Chance(1).image(True, True)
 
 
-@pytest.mark.parametrize("save, restore", [
-    ("0F AE 06", "0F AE 0E"), ("48 0F AE 06", "48 0F AE 0E"), ("0F AE 26", "0F AE 2E"), ("0F AE 36", "0F AE 2E"),
-    ("0F C7 26", "0F AE 2E"), ("48 0F C7 26", "48 0F AE 2E"),
-])
+@pytest.mark.parametrize(
+    "save, restore",
+    [
+        ("0F AE 06", "0F AE 0E"),
+        ("48 0F AE 06", "48 0F AE 0E"),
+        ("0F AE 26", "0F AE 2E"),
+        ("0F AE 36", "0F AE 2E"),
+        ("0F C7 26", "0F AE 2E"),
+        ("48 0F C7 26", "48 0F AE 2E"),
+    ],
+)
 def test_what_is_saved_comes_back(ours: FloatOurs, save: str, restore: str) -> None:
     _, area = run(ours, save, IMAGE)
     assert area[32:160] == IMAGE[32:160] and area[160:416] == IMAGE[160:416]

@@ -8,7 +8,16 @@ import pytest
 
 from guesthouse.bits import u64
 from guesthouse.system.cpu.x86 import (
-    aes, mmx, pclmul, sha, sse_convert, sse_float, sse_integer, sse_moves, sse_shuffle, sse_strings,
+    aes,
+    mmx,
+    pclmul,
+    sha,
+    sse_convert,
+    sse_float,
+    sse_integer,
+    sse_moves,
+    sse_shuffle,
+    sse_strings,
 )
 from guesthouse.system.cpu.x86.state import VECTOR_NM, VECTOR_UD
 from tests.x86.floats import WAYS, FloatOurs, cases, machine, unexplained
@@ -111,7 +120,9 @@ def test_unaligned_operands_fault_where_the_book_says_so(ours: FloatOurs) -> Non
 
 @pytest.mark.parametrize("code", ["0F 53 C1", "0F 52 C1"])
 def test_approximations_keep_their_bounds(host: Host, ours: FloatOurs, code: str) -> None:
-    """SDM 2, RCPPS and RSQRTPS: a relative error of at most 1.5 * 2**-12, so two processors are no further than twice that."""
+    """SDM 2, RCPPS and RSQRTPS: a relative error of at most 1.5 * 2**-12, so two processors are no further
+    than twice that.
+    """
     import random
     import struct
 

@@ -12,7 +12,7 @@ from tests.x86.floats import HEAD, WAYS, FloatOurs, cases, machine, unexplained
 from tests.x86.host import WINDOW, Host, Situation, supported
 
 ARITHMETIC = (x87_arithmetic, x87_compare, x87_moves, x87_remainder)
-# Environments hold the pointers to the last instruction, which we do not track; loading random ones means nothing.
+# Environments hold the pointers to the last instruction, which we do not track.
 WITHOUT = ("fldenv", "fnstenv", "fnsave", "frstor", "fldcw")
 
 

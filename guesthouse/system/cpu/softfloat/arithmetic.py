@@ -1,14 +1,29 @@
-"""Addition, subtraction, multiplication, division, square root and fused multiply-add: IEEE 754-2019 clause 5.4.1.
+"""Addition, subtraction, multiplication, division, square root and fused multiply-add: IEEE 754-2019 clause
+5.4.1.
 
-Each operation is first tried on the host where that gives the same bits and flags: the mode is nearest-even, "inexact"
-is already set, operands are normal (or zero), and so is the result, with a binade to spare against underflow. The
-environment's `host` switches that off. The integer way follows the standard's text and is always right.
+Each operation is first tried on the host where that gives the same bits and flags: the mode is nearest-even,
+"inexact" is already set, operands are normal (or zero), and so is the result, with a binade to spare against
+underflow. The environment's `host` switches that off. The integer way follows the standard's text and is
+always right.
 """
 
 from guesthouse.system.cpu.softfloat.formats import X87, Environment, Format
 from guesthouse.system.cpu.softfloat.rounding import (
-    cancelled, invalid, is_infinite, is_nan, is_zero, jammed, nan_of, nan_of_one, note_denormal, round_controlled,
-    rounded, sign_of, taken, unpacked, zero,
+    cancelled,
+    invalid,
+    is_infinite,
+    is_nan,
+    is_zero,
+    jammed,
+    nan_of,
+    nan_of_one,
+    note_denormal,
+    round_controlled,
+    rounded,
+    sign_of,
+    taken,
+    unpacked,
+    zero,
 )
 from guesthouse.typed import clz, function, i64, likely, static, u32, u64, u128
 from guesthouse.typed import sqrt as host_sqrt
@@ -221,7 +236,9 @@ def quotient_of(env: Environment, form: Format, mode: u64, a, b):
 
 
 def ratio(form: Format, a: u64, b: u64):
-    """a / b as a fraction of 2**127, both with their top bits set; below its last bit only zeros, or the last bit is 1."""
+    """a / b as a fraction of 2**127, both with their top bits set; below its last bit only zeros, or the last
+    bit is 1.
+    """
     high = long_divide(a >> 1, a << 63, b)
     rest = (a << 63) - high * b
     if not form.explicit:
@@ -232,7 +249,9 @@ def ratio(form: Format, a: u64, b: u64):
 
 @function
 def long_divide(high: u64, low: u64, by: u64) -> u64:
-    """(high, low) / by, where high < by and by has its top bit set: two steps of division by half words (Knuth, 4.3.1)."""
+    """(high, low) / by, where high < by and by has its top bit set: two steps of division by half words
+    (Knuth, 4.3.1).
+    """
     first, rest = half_divide(high, low >> 32, by)
     second, rest = half_divide(rest, low & 0xFFFF_FFFF, by)
     return first << 32 | second
@@ -277,7 +296,9 @@ def whole_root(square: u128):
 
 @function
 def digits_of_root(square: u128) -> u64:
-    """The whole part of a square root, bit by bit: each stays if the square of what there is does not get too large."""
+    """The whole part of a square root, bit by bit: each stays if the square of what there is does not get too
+    large.
+    """
     root, rest, bit = u128(0), square, u128(1 << 126)
     while bit != 0:
         if rest >= root + bit:
@@ -314,7 +335,9 @@ def fma(env: Environment, form: static, mode: u64, a: u64, b: u64, c: u64) -> u6
 
 
 def fused(env: Environment, form: Format, mode: u64, sign: u64, a, b, c):
-    """fma() of finite numbers. A product has at most 106 bits: what cancels is exact or below the rounding position."""
+    """fma() of finite numbers. A product has at most 106 bits: what cancels is exact or below the rounding
+    position.
+    """
     other = sign_of(form, c)
     ea, sa = unpacked(form, a)
     eb, sb = unpacked(form, b)

@@ -2,7 +2,15 @@
 
 from guesthouse.system.cpu.softfloat.formats import Environment, Format
 from guesthouse.system.cpu.softfloat.rounding import (
-    is_denormal, is_infinite, is_nan, is_signaling, is_zero, note_denormal, sign_of, taken, unpacked,
+    is_denormal,
+    is_infinite,
+    is_nan,
+    is_signaling,
+    is_zero,
+    note_denormal,
+    sign_of,
+    taken,
+    unpacked,
 )
 from guesthouse.typed import function, static, u64, u128
 
@@ -10,7 +18,9 @@ EQUAL, LESS, GREATER, UNORDERED = range(4)
 
 
 def compare(env: Environment, form: Format, a, b, quiet: bool):
-    """How a stands to b. A quiet comparison takes quiet NaNs as operands like others; else any NaN is invalid."""
+    """How a stands to b. A quiet comparison takes quiet NaNs as operands like others; else any NaN is
+    invalid.
+    """
     if form.explicit:
         return extended_compare(env, form, a, b, quiet)
     return plain_compare(env, form, a, b, quiet)
@@ -86,7 +96,8 @@ def lesser(env: Environment, form: static, a: u64, b: u64, flip: u64) -> u64:
 
 
 def classify(form: Format, a):
-    """RISC-V FCLASS: one bit of ten, from negative infinity up to quiet NaN (unprivileged ISA, table 20.2)."""
+    """RISC-V FCLASS: one bit of ten, from negative infinity up to quiet NaN (unprivileged ISA, table 20.2).
+    """
     negative = sign_of(form, a) != 0
     if is_nan(form, a):
         return u64(1 << 8) if is_signaling(form, a) else u64(1 << 9)

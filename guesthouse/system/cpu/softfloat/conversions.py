@@ -1,9 +1,24 @@
-"""Conversions between floating-point formats and integers, and rounding to an integral value: IEEE 754-2019, 5.4."""
+"""Conversions between floating-point formats and integers, and rounding to an integral value: IEEE 754-2019,
+5.4.
+"""
 
 from guesthouse.system.cpu.softfloat.formats import CANONICAL, LARGER, Environment, Format
 from guesthouse.system.cpu.softfloat.rounding import (
-    increments, is_infinite, is_nan, is_signaling, is_unsupported, is_zero, jammed, nan_of_one, note_denormal,
-    note_direction, rounded, sign_of, taken, unpacked, zero,
+    increments,
+    is_infinite,
+    is_nan,
+    is_signaling,
+    is_unsupported,
+    is_zero,
+    jammed,
+    nan_of_one,
+    note_denormal,
+    note_direction,
+    rounded,
+    sign_of,
+    taken,
+    unpacked,
+    zero,
 )
 from guesthouse.typed import function, i64, static, u64, u128
 
@@ -46,7 +61,9 @@ def integer_of(env: Environment, form: Format, mode: u64, a, kind: type):
 
 
 def integral(form: Format, mode: u64, sign: u64, exponent: i64, significand: u64):
-    """The integer nearest to significand / 2**63 * 2**exponent, whether it is not that, and whether it is larger."""
+    """The integer nearest to significand / 2**63 * 2**exponent, whether it is not that, and whether it is
+    larger.
+    """
     wide = jammed(u128(significand) << 64, 63 - exponent)
     whole, rest = wide >> 64, u64(wide)
     up = increments(form.rules, mode, sign, whole & 1 != 0, rest, u64(1 << 63))
@@ -61,7 +78,9 @@ def fits(kind: type, sign: u64, magnitude: u128):
 
 
 def no_integer(env: Environment, form: Format, kind: type, sign: u64):
-    """An invalid conversion: x86's "integer indefinite", or RISC-V's nearest integer (a NaN counts as positive)."""
+    """An invalid conversion: x86's "integer indefinite", or RISC-V's nearest integer (a NaN counts as
+    positive).
+    """
     env.flags |= form.rules.invalid
     note_direction(env, form, False)
     if form.rules.saturates:

@@ -1,7 +1,8 @@
 """What a floating-point format is, and by which house rules a guest's processor uses it.
 
-IEEE 754-2019 leaves names of flags, the choice of NaNs and the results of invalid conversions to the processor: those
-are `Rules`. Both are known when code is compiled, so they cost nothing at run time. Decimal formats are not modelled.
+IEEE 754-2019 leaves names of flags, the choice of NaNs and the results of invalid conversions to the
+processor: those are `Rules`. Both are known when code is compiled, so they cost nothing at run time. Decimal
+formats are not modelled.
 """
 
 from dataclasses import dataclass
@@ -28,10 +29,11 @@ class Environment(Struct):
 
 @dataclass(frozen=True)
 class Rules:
-    """Flags and rounding modes as the processor numbers them, and its habits where the standard leaves a choice.
+    """Flags and rounding modes as the processor numbers them, and its habits where the standard leaves a
+    choice.
 
-    `denormal` is x86's extra flag (0: none). `to_max` is the mode "nearest, ties away" (None: none). `nan` says which
-    NaN results: the canonical one, the first operand, or the one with the larger significand.
+    `denormal` is x86's extra flag (0: none). `to_max` is the mode "nearest, ties away" (None: none). `nan`
+    says which NaN results: the canonical one, the first operand, or the one with the larger significand.
     """
 
     invalid: int
@@ -75,7 +77,8 @@ class Rules:
 class Format:
     """One binary format. A value is a bit pattern of type `raw`; `field` is where its exponent begins.
 
-    `explicit`: the leading bit of the significand is stored (x87's extended format). `minimum` is the least normal number.
+    `explicit`: the leading bit of the significand is stored (x87's extended format). `minimum` is the least
+    normal number.
     """
 
     rules: Rules
@@ -102,22 +105,73 @@ def make_format(rules: Rules, bits: int, exponent_bits: int, precision: int, raw
     exponent_max, leading = (1 << exponent_bits) - 1, 1 << (precision - 1) if explicit else 0
     sign, infinity, quiet = 1 << (bits - 1), exponent_max << field | leading, 1 << (precision - 2)
     return Format(
-        rules, bits, precision, field, raw, host, explicit, bias=exponent_max >> 1, exponent_max=exponent_max,
-        sign=sign, magnitude=sign - 1, fraction=(1 << (precision - 1)) - 1, quiet=quiet,
-        minimum=1 << field | leading, infinity=infinity,
+        rules,
+        bits,
+        precision,
+        field,
+        raw,
+        host,
+        explicit,
+        bias=exponent_max >> 1,
+        exponent_max=exponent_max,
+        sign=sign,
+        magnitude=sign - 1,
+        fraction=(1 << (precision - 1)) - 1,
+        quiet=quiet,
+        minimum=1 << field | leading,
+        infinity=infinity,
         default_nan=infinity | quiet | (sign if rules.negative_nan else 0),
     )
 
 
 RISCV = Rules(
-    invalid=16, by_zero=8, overflow=4, underflow=2, inexact=1, denormal=0, nearest=0, to_zero=1, down=2, up=3, to_max=4,
-    nan=CANONICAL, saturates=True, flushes=False, negative_nan=False,
+    invalid=16,
+    by_zero=8,
+    overflow=4,
+    underflow=2,
+    inexact=1,
+    denormal=0,
+    nearest=0,
+    to_zero=1,
+    down=2,
+    up=3,
+    to_max=4,
+    nan=CANONICAL,
+    saturates=True,
+    flushes=False,
+    negative_nan=False,
 )
 SSE = Rules(
-    invalid=1, denormal=2, by_zero=4, overflow=8, underflow=16, inexact=32, nearest=0, down=1, up=2, to_zero=3, to_max=None,
-    nan=FIRST, saturates=False, flushes=True, negative_nan=True,
+    invalid=1,
+    denormal=2,
+    by_zero=4,
+    overflow=8,
+    underflow=16,
+    inexact=32,
+    nearest=0,
+    down=1,
+    up=2,
+    to_zero=3,
+    to_max=None,
+    nan=FIRST,
+    saturates=False,
+    flushes=True,
+    negative_nan=True,
 )
 X87 = Rules(
-    invalid=1, denormal=2, by_zero=4, overflow=8, underflow=16, inexact=32, nearest=0, down=1, up=2, to_zero=3, to_max=None,
-    nan=LARGER, saturates=False, flushes=False, negative_nan=True,
+    invalid=1,
+    denormal=2,
+    by_zero=4,
+    overflow=8,
+    underflow=16,
+    inexact=32,
+    nearest=0,
+    down=1,
+    up=2,
+    to_zero=3,
+    to_max=None,
+    nan=LARGER,
+    saturates=False,
+    flushes=False,
+    negative_nan=True,
 )

@@ -1,7 +1,8 @@
 """Taking numbers apart and putting them together: the step that every softfloat operation ends with.
 
-Between the two a number is a sign (0 or 1), a biased exponent as i64, and a significand whose top bit is its leading one.
-IEEE 754-2019 clauses 4.3 (rounding) and 7.4 to 7.6 (overflow, underflow, inexact); tininess is found after rounding.
+Between the two a number is a sign (0 or 1), a biased exponent as i64, and a significand whose top bit is its
+leading one. IEEE 754-2019 clauses 4.3 (rounding) and 7.4 to 7.6 (overflow, underflow, inexact); tininess is
+found after rounding.
 """
 
 from guesthouse.system.cpu.softfloat.formats import CANONICAL, FIRST, LARGER, Environment, Format, Rules
@@ -167,7 +168,9 @@ def cancelled(form: Format, mode: u64):
 
 
 def rounded(env: Environment, form: Format, mode: u64, sign: u64, exponent: i64, significand: u128):
-    """The number nearest to significand / 2**127 * 2**(exponent - bias), with its flags. The significand is not 0."""
+    """The number nearest to significand / 2**127 * 2**(exponent - bias), with its flags. The significand is
+    not 0.
+    """
     if form.explicit:
         return round_extended(env, form, mode, sign, exponent, significand)
     return round_to(env, form, mode, sign, exponent, significand)
@@ -204,8 +207,9 @@ def round_to(env: Environment, form: static, mode: u64, sign: u64, exponent: i64
 
 
 def reported(env: Environment, form: Format, what: int, inexact):
-    """x86: an overflow or underflow that is not masked. No result is written; whether rounding as if exponents had no
-    bounds was inexact is told (SDM 1, 4.9.1.4 and 4.9.1.5)."""
+    """x86: an overflow or underflow that is not masked. No result is written; whether rounding as if
+    exponents had no bounds was inexact is told (SDM 1, 4.9.1.4 and 4.9.1.5).
+    """
     env.flags |= what
     if form.rules.nan == LARGER:
         env.up = u64(0)  # x87 stops before it looks
@@ -246,13 +250,17 @@ def too_large(env: Environment, form: Format, mode: u64, sign: u64):
 
 
 @function
-def round_extended(env: Environment, form: static, mode: u64, sign: u64, exponent: i64, significand: u128) -> u128:
+def round_extended(
+    env: Environment, form: static, mode: u64, sign: u64, exponent: i64, significand: u128
+) -> u128:
     """rounded() for the x87 format, to full precision."""
     return round_to_bits(env, form, mode, sign, exponent, significand, u64(64))
 
 
 @function
-def round_controlled(env: Environment, form: static, mode: u64, sign: u64, exponent: i64, significand: u128) -> u128:
+def round_controlled(
+    env: Environment, form: static, mode: u64, sign: u64, exponent: i64, significand: u128
+) -> u128:
     """rounded() for the x87 operations that heed precision control (SDM 1, 8.1.5.2)."""
     bits = u64(64)
     if env.precision == 0:
@@ -303,7 +311,9 @@ def round_to_bits(
 
 
 def out_of_reach(env: Environment, inexact: int, result, up: int):
-    """FSCALE can leave even the adjusted range of exponents: zero or infinity results all the same (SDM 2A, FSCALE)."""
+    """FSCALE can leave even the adjusted range of exponents: zero or infinity results all the same (SDM 2A,
+    FSCALE).
+    """
     env.flags |= inexact
     env.up = u64(up)
     return result

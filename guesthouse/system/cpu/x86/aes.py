@@ -1,7 +1,8 @@
-"""AES-NI (SDM 1, 12.13): one round of FIPS 197 at a time. The tables are computed from the field's arithmetic.
+"""AES-NI (SDM 1, 12.13): one round of FIPS 197 at a time. The tables are computed from the field's
+arithmetic.
 
-Columns are little-endian doublewords; a table entry is what one byte contributes to a column, rotated for its row.
-Not modelled: constant time.
+Columns are little-endian doublewords; a table entry is what one byte contributes to a column, rotated for its
+row. Not modelled: constant time.
 """
 
 from guesthouse.bits import lanes, packed, rotl, u8, u32, u128
@@ -21,7 +22,9 @@ def times(a: int, b: int) -> int:
 
 
 def substitutes() -> list[int]:
-    """The S-box: the inverse, then an affine map (FIPS 197, 5.1.1). 3 generates the field, so its powers tell inverses."""
+    """The S-box: the inverse, then an affine map (FIPS 197, 5.1.1). 3 generates the field, so its powers tell
+    inverses.
+    """
     powers = [1]
     for _ in range(254):
         powers.append(times(powers[-1], 3))
@@ -50,10 +53,16 @@ DOWN, UP = (0, 5, 10, 15), (0, 13, 10, 7)  # where ShiftRows, and its inverse, t
 def gathered(table, rows, a):
     """Columns made of the table's entries for the bytes that the rows are shifted from."""
     s = lanes(u8, a)
-    return packed(u128, [
-        table[s[rows[0] + c]] ^ rotl(table[s[(rows[1] + c) % 16]], u32(8))
-        ^ rotl(table[s[(rows[2] + c) % 16]], u32(16)) ^ rotl(table[s[(rows[3] + c) % 16]], u32(24))
-        for c in range(0, 16, 4)])
+    return packed(
+        u128,
+        [
+            table[s[rows[0] + c]]
+            ^ rotl(table[s[(rows[1] + c) % 16]], u32(8))
+            ^ rotl(table[s[(rows[2] + c) % 16]], u32(16))
+            ^ rotl(table[s[(rows[3] + c) % 16]], u32(24))
+            for c in range(0, 16, 4)
+        ],
+    )
 
 
 def shifted(table, rows, a):

@@ -1,14 +1,23 @@
-"""The floating-point part of an x86 processor's state: x87 with the MMX registers in it, and SSE (SDM 1, chapters 8 to 10).
+"""The floating-point part of an x86 processor's state: x87 with the MMX registers in it, and SSE (SDM 1,
+chapters 8 to 10).
 
-Also here: whether these instructions may run at all, and how exceptions that are not masked are raised. Not modelled: the
-x87 instruction and data pointers (kept as they were loaded), and the external FERR# signal (CR0.NE counts as set).
+Also here: whether these instructions may run at all, and how exceptions that are not masked are raised. Not
+modelled: the x87 instruction and data pointers (kept as they were loaded), and the external FERR# signal
+(CR0.NE counts as set).
 """
 
 from guesthouse.bits import select, u16, u64, u128, unlikely
 from guesthouse.engine.cpu import WRITE
 from guesthouse.system.cpu.softfloat import SSE, X87, Environment
 from guesthouse.system.cpu.x86.state import VECTOR_MF, VECTOR_NM, VECTOR_UD, VECTOR_XM
-from guesthouse.system.cpu.x86.system_state import CR0_EM, CR0_MP, CR0_TS, CR4_OSFXSR, CR4_OSXMMEXCPT, SystemState
+from guesthouse.system.cpu.x86.system_state import (
+    CR0_EM,
+    CR0_MP,
+    CR0_TS,
+    CR4_OSFXSR,
+    CR4_OSXMMEXCPT,
+    SystemState,
+)
 from guesthouse.typed import Array, function
 
 INITIAL_MXCSR, MXCSR_MASK, INITIAL_FCW = 0x1F80, 0xFFFF, 0x37F
@@ -20,8 +29,9 @@ CODES = C0 | C2 | C3
 
 
 class FloatState(SystemState):
-    """`fpr` holds R0 to R7 by their physical numbers, each as an 80-bit pattern; MMX registers are their low halves.
-    `tags` has a bit for each of them that is in use, as FXSAVE stores it."""
+    """`fpr` holds R0 to R7 by their physical numbers, each as an 80-bit pattern; MMX registers are their low
+    halves. `tags` has a bit for each of them that is in use, as FXSAVE stores it.
+    """
 
     sse: Environment
     x87: Environment  # flags: FSW bits 0 to 6 (the stack fault included)
@@ -176,7 +186,8 @@ class FloatState(SystemState):
 
     @function
     def full_tags(self) -> u64:
-        """The tag word as FNSTENV stores it: valid 0, zero 1, special 2, empty 3, two bits for each register."""
+        """The tag word as FNSTENV stores it: valid 0, zero 1, special 2, empty 3, two bits for each register.
+        """
         word = u64(0)
         for n in range(8):
             word = word | self.tag_of(n) << (2 * n)

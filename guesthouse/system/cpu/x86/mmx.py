@@ -1,4 +1,6 @@
-"""MMX instructions that have no SSE2 twin of the same form: moves and EMMS (SDM 1, chapter 9). The others: sse_integer.py."""
+"""MMX instructions that have no SSE2 twin of the same form: moves and EMMS (SDM 1, chapter 9). The others:
+sse_integer.py.
+"""
 
 from guesthouse.bits import packed, u8, u16, u64
 from guesthouse.system.cpu.x86.definitions import op

@@ -19,8 +19,9 @@ def pclmulqdq(cpu, to, by, which):
 
 @function
 def product(a: u64, b: u64) -> u128:
-    """Without carries. Every fifth bit of each times every fifth of the other: at most thirteen ones meet in a place, and
-    their sum stays in the five bits that are free there; its lowest bit is what is wanted."""
+    """Without carries. Every fifth bit of each times every fifth of the other: at most thirteen ones meet in
+    a place, and their sum stays in the five bits that are free there; its lowest bit is what is wanted.
+    """
     x = [u128(a & (mask & (1 << 64) - 1)) for mask in EVERY_FIFTH]
     y = [u128(b & (mask & (1 << 64) - 1)) for mask in EVERY_FIFTH]
     total = u128(0)

@@ -1,4 +1,6 @@
-"""Conversions of SSE and SSE2 between integers and floating-point numbers, and between formats (SDM 1, 11.4.4)."""
+"""Conversions of SSE and SSE2 between integers and floating-point numbers, and between formats (SDM 1,
+11.4.4).
+"""
 
 from guesthouse.bits import i32, i64, lanes, packed, u32, u64, u128
 from guesthouse.system.cpu.softfloat import SSE, convert, from_integer, to_integer
@@ -157,12 +159,30 @@ def to_general(name: str, encoding: str, form, truncates: bool):
     return op(f"{encoding} /r", Gy, Wd if form.bits == 32 else Wq)(named(run, __name__, name))
 
 
-cvtps2dq, cvttps2dq = to_packed("cvtps2dq", "66 0F 5B", SINGLE, False), to_packed("cvttps2dq", "F3 0F 5B", SINGLE, True)
-cvtpd2dq, cvttpd2dq = to_packed("cvtpd2dq", "F2 0F E6", DOUBLE, False), to_packed("cvttpd2dq", "66 0F E6", DOUBLE, True)
-cvtps2pi, cvttps2pi = to_mmx("cvtps2pi", "NP 0F 2D", SINGLE, False), to_mmx("cvttps2pi", "NP 0F 2C", SINGLE, True)
-cvtpd2pi, cvttpd2pi = to_mmx("cvtpd2pi", "66 0F 2D", DOUBLE, False), to_mmx("cvttpd2pi", "66 0F 2C", DOUBLE, True)
-cvtss2si, cvttss2si = to_general("cvtss2si", "F3 0F 2D", SINGLE, False), to_general("cvttss2si", "F3 0F 2C", SINGLE, True)
-cvtsd2si, cvttsd2si = to_general("cvtsd2si", "F2 0F 2D", DOUBLE, False), to_general("cvttsd2si", "F2 0F 2C", DOUBLE, True)
+cvtps2dq, cvttps2dq = (
+    to_packed("cvtps2dq", "66 0F 5B", SINGLE, False),
+    to_packed("cvttps2dq", "F3 0F 5B", SINGLE, True),
+)
+cvtpd2dq, cvttpd2dq = (
+    to_packed("cvtpd2dq", "F2 0F E6", DOUBLE, False),
+    to_packed("cvttpd2dq", "66 0F E6", DOUBLE, True),
+)
+cvtps2pi, cvttps2pi = (
+    to_mmx("cvtps2pi", "NP 0F 2D", SINGLE, False),
+    to_mmx("cvttps2pi", "NP 0F 2C", SINGLE, True),
+)
+cvtpd2pi, cvttpd2pi = (
+    to_mmx("cvtpd2pi", "66 0F 2D", DOUBLE, False),
+    to_mmx("cvttpd2pi", "66 0F 2C", DOUBLE, True),
+)
+cvtss2si, cvttss2si = (
+    to_general("cvtss2si", "F3 0F 2D", SINGLE, False),
+    to_general("cvttss2si", "F3 0F 2C", SINGLE, True),
+)
+cvtsd2si, cvttsd2si = (
+    to_general("cvtsd2si", "F2 0F 2D", DOUBLE, False),
+    to_general("cvttsd2si", "F2 0F 2C", DOUBLE, True),
+)
 
 
 # Between formats.

@@ -1,16 +1,26 @@
 """Floating-point arithmetic, comparison and logic of SSE, SSE2, SSE3 and SSE4.1 (SDM 1, chapters 10 to 12).
 
-RCPPS and RSQRTPS give the exact result rounded to nearest, which is within the bounds that the SDM sets; hardware
-gives fewer bits, and which ones differs between processors.
+RCPPS and RSQRTPS give the exact result rounded to nearest, which is within the bounds that the SDM sets;
+hardware gives fewer bits, and which ones differs between processors.
 """
 
 from functools import partial
 
 from guesthouse.bits import f32, lanes, packed, select, sqrt as host_sqrt, u32, u64, u128
 from guesthouse.system.cpu.softfloat import (
-    EQUAL, LESS, SSE, UNORDERED, add, compare, div, mul, round_to_integral, sqrt, sub,
+    EQUAL,
+    LESS,
+    SSE,
+    UNORDERED,
+    add,
+    compare,
+    div,
+    mul,
+    round_to_integral,
+    sqrt,
+    sub,
 )
-from guesthouse.system.cpu.softfloat.rounding import is_denormal, is_nan, taken
+from guesthouse.system.cpu.softfloat.rounding import is_nan, taken
 from guesthouse.system.cpu.x86.definitions import op
 from guesthouse.system.cpu.x86.flags import CF, PF, ZF
 from guesthouse.system.cpu.x86.operands import Ib, Vd, Vq, Vx, Wd, Wq, Wx
@@ -67,8 +77,10 @@ def scalar_form(name: str, encoding: str, form, each):
 def four_forms(name: str, opcode: str, each):
     """PS, PD, SS and SD."""
     return (
-        packed_form(f"{name}ps", f"NP 0F {opcode}", SINGLE, each), packed_form(f"{name}pd", f"66 0F {opcode}", DOUBLE, each),
-        scalar_form(f"{name}ss", f"F3 0F {opcode}", SINGLE, each), scalar_form(f"{name}sd", f"F2 0F {opcode}", DOUBLE, each),
+        packed_form(f"{name}ps", f"NP 0F {opcode}", SINGLE, each),
+        packed_form(f"{name}pd", f"66 0F {opcode}", DOUBLE, each),
+        scalar_form(f"{name}ss", f"F3 0F {opcode}", SINGLE, each),
+        scalar_form(f"{name}sd", f"F2 0F {opcode}", DOUBLE, each),
     )
 
 
@@ -107,7 +119,9 @@ sqrtps, sqrtpd, sqrtss, sqrtsd = four_forms("sqrt", "51", root)
 
 
 def crossed_form(name: str, encoding: str, form, pairs):
-    """A definition of lanewise `each(x, y)` where `pairs(a, b)` says (each, x, y) for each lane of the result."""
+    """A definition of lanewise `each(x, y)` where `pairs(a, b)` says (each, x, y) for each lane of the
+    result.
+    """
     T = lane_type(form)
 
     def run(cpu, to, by):
@@ -148,12 +162,16 @@ addsubpd = crossed_form("addsubpd", "66 0F D0", DOUBLE, alternating)
 
 @function
 def dot(cpu, form, a: u128, b: u128, control: u64):
-    """The sum of the products that the upper bits of `control` choose, in the lanes that its lower bits choose."""
+    """The sum of the products that the upper bits of `control` choose, in the lanes that its lower bits
+    choose.
+    """
     T = lane_type(form)
     cpu.begin_sse()
     env, mode, sums = cpu.sse, cpu.sse.rounding, []
-    sums = [masked_product(env, form, mode, u64(x), u64(y), control >> (n + 4) & 1 != 0)
-            for n, (x, y) in enumerate(zip(lanes(T, a), lanes(T, b)))]
+    sums = [
+        masked_product(env, form, mode, u64(x), u64(y), control >> (n + 4) & 1 != 0)
+        for n, (x, y) in enumerate(zip(lanes(T, a), lanes(T, b)))
+    ]
     total = add(env, form, mode, sums[0], sums[1])
     if form.bits == 32:
         total = add(env, form, mode, total, add(env, form, mode, sums[2], sums[3]))
@@ -216,7 +234,10 @@ def approximation(name: str, encoding: str, each, scalar: bool):
     return op(f"{encoding} /r", Vd if scalar else Vx, Wd if scalar else Wx)(named(run, __name__, name))
 
 
-rcpps, rcpss = approximation("rcpps", "NP 0F 53", reciprocal, False), approximation("rcpss", "F3 0F 53", reciprocal, True)
+rcpps, rcpss = (
+    approximation("rcpps", "NP 0F 53", reciprocal, False),
+    approximation("rcpss", "F3 0F 53", reciprocal, True),
+)
 rsqrtps = approximation("rsqrtps", "NP 0F 52", reciprocal_root, False)
 rsqrtss = approximation("rsqrtss", "F3 0F 52", reciprocal_root, True)
 
@@ -232,7 +253,9 @@ def satisfies(env, form, a: u64, b: u64, predicate: u64):
         order = compare(env, form, a, b, True)
     else:
         order = compare(env, form, a, b, False)
-    holds = select(kind == 3, order == UNORDERED, (order == EQUAL) & (kind != 1) | (order == LESS) & (kind != 0))
+    holds = select(
+        kind == 3, order == UNORDERED, (order == EQUAL) & (kind != 1) | (order == LESS) & (kind != 0)
+    )
     return u64(0) - u64(holds != (predicate & 4 != 0))
 
 
@@ -246,7 +269,10 @@ def comparing(name: str, encoding: str, form, scalar: bool):
         if scalar:
             r = T(satisfies(cpu.sse, form, u64(a), u64(b), how))
         else:
-            r = packed(u128, [T(satisfies(cpu.sse, form, u64(x), u64(y), how)) for x, y in zip(lanes(T, a), lanes(T, b))])
+            r = packed(
+                u128,
+                [T(satisfies(cpu.sse, form, u64(x), u64(y), how)) for x, y in zip(lanes(T, a), lanes(T, b))],
+            )
         cpu.end_sse()
         to.put(r)
 
@@ -282,14 +308,19 @@ comiss, comisd = ordering("comiss", "NP 0F 2F", SINGLE, False), ordering("comisd
 # Logic, and rounding to integral values.
 
 andps, andpd = whole(__name__, "andps", ("NP 0F 54",), both), whole(__name__, "andpd", ("66 0F 54",), both)
-andnps, andnpd = whole(__name__, "andnps", ("NP 0F 55",), other_only), whole(__name__, "andnpd", ("66 0F 55",), other_only)
+andnps, andnpd = (
+    whole(__name__, "andnps", ("NP 0F 55",), other_only),
+    whole(__name__, "andnpd", ("66 0F 55",), other_only),
+)
 orps, orpd = whole(__name__, "orps", ("NP 0F 56",), either), whole(__name__, "orpd", ("66 0F 56",), either)
 xorps, xorpd = whole(__name__, "xorps", ("NP 0F 57",), one), whole(__name__, "xorpd", ("66 0F 57",), one)
 
 
 @function
 def integral(env, form, a: u64, control: u64):
-    """One lane of ROUNDPS: control bits 0 and 1 are the mode unless bit 2 says MXCSR's; bit 3 hides inexactness."""
+    """One lane of ROUNDPS: control bits 0 and 1 are the mode unless bit 2 says MXCSR's; bit 3 hides
+    inexactness.
+    """
     mode = select(control & 4 != 0, env.rounding, control & 3)
     if control & 8 != 0:
         return round_to_integral(env, form, mode, a, False)
@@ -314,5 +345,11 @@ def rounding(name: str, encoding: str, form, scalar: bool):
     return op(f"{encoding} /r ib", register, other, Ib)(named(run, __name__, name))
 
 
-roundps, roundpd = rounding("roundps", "66 0F 3A 08", SINGLE, False), rounding("roundpd", "66 0F 3A 09", DOUBLE, False)
-roundss, roundsd = rounding("roundss", "66 0F 3A 0A", SINGLE, True), rounding("roundsd", "66 0F 3A 0B", DOUBLE, True)
+roundps, roundpd = (
+    rounding("roundps", "66 0F 3A 08", SINGLE, False),
+    rounding("roundpd", "66 0F 3A 09", DOUBLE, False),
+)
+roundss, roundsd = (
+    rounding("roundss", "66 0F 3A 0A", SINGLE, True),
+    rounding("roundsd", "66 0F 3A 0B", DOUBLE, True),
+)

@@ -6,9 +6,36 @@ from guesthouse.bits import i8, i16, i32, i64, lanes, packed, select, u8, u16, u
 from guesthouse.system.cpu.x86.definitions import op
 from guesthouse.system.cpu.x86.operands import Ib, Pq, Qq, Ux, Vx, Wx
 from guesthouse.system.cpu.x86.sse_lanes import (
-    absolute, add, add_saturated, average, both, either, equal, greater, high_product, interleaved, lanewise, lanewise_one,
-    least, left, long_product, low_product, most, narrowed, need, one, other_only, put, rearranged, right, rounded_product,
-    shifted, subtract, subtract_saturated, whole, with_sign,
+    absolute,
+    add,
+    add_saturated,
+    average,
+    both,
+    either,
+    equal,
+    greater,
+    high_product,
+    interleaved,
+    lanewise,
+    lanewise_one,
+    least,
+    left,
+    long_product,
+    low_product,
+    most,
+    narrowed,
+    need,
+    one,
+    other_only,
+    put,
+    rearranged,
+    right,
+    rounded_product,
+    shifted,
+    subtract,
+    subtract_saturated,
+    whole,
+    with_sign,
 )
 
 make = partial(lanewise, __name__)
@@ -26,7 +53,11 @@ paddusb, paddusw = make("paddusb", "DC", u8, add_saturated), make("paddusw", "DD
 psubsb, psubsw = make("psubsb", "E8", i8, subtract_saturated), make("psubsw", "E9", i16, subtract_saturated)
 psubusb, psubusw = make("psubusb", "D8", u8, subtract_saturated), make("psubusw", "D9", u16, subtract_saturated)
 
-pcmpeqb, pcmpeqw, pcmpeqd = make("pcmpeqb", "74", i8, equal), make("pcmpeqw", "75", i16, equal), make("pcmpeqd", "76", i32, equal)
+pcmpeqb, pcmpeqw, pcmpeqd = (
+    make("pcmpeqb", "74", i8, equal),
+    make("pcmpeqw", "75", i16, equal),
+    make("pcmpeqd", "76", i32, equal),
+)
 pcmpgtb, pcmpgtw = make("pcmpgtb", "64", i8, greater), make("pcmpgtw", "65", i16, greater)
 pcmpgtd = make("pcmpgtd", "66", i32, greater)
 pcmpeqq, pcmpgtq = make("pcmpeqq", "38 29", i64, equal, False), make("pcmpgtq", "38 37", i64, greater, False)
@@ -39,11 +70,26 @@ pmaxsb, pmaxsd = make("pmaxsb", "38 3C", i8, most, False), make("pmaxsd", "38 3D
 pmaxuw, pmaxud = make("pmaxuw", "38 3E", u16, most, False), make("pmaxud", "38 3F", u32, most, False)
 
 pavgb, pavgw = make("pavgb", "E0", u8, average), make("pavgw", "E3", u16, average)
-pmullw, pmulhw, pmulhuw = make("pmullw", "D5", u16, low_product), make("pmulhw", "E5", i16, high_product), make("pmulhuw", "E4", u16, high_product)
+pmullw, pmulhw, pmulhuw = (
+    make("pmullw", "D5", u16, low_product),
+    make("pmulhw", "E5", i16, high_product),
+    make("pmulhuw", "E4", u16, high_product),
+)
 pmuludq, pmuldq = make("pmuludq", "F4", u64, long_product), make("pmuldq", "38 28", i64, long_product, False)
-pmulld, pmulhrsw = make("pmulld", "38 40", u32, low_product, False), make("pmulhrsw", "38 0B", i16, rounded_product)
-psignb, psignw, psignd = make("psignb", "38 08", i8, with_sign), make("psignw", "38 09", i16, with_sign), make("psignd", "38 0A", i32, with_sign)
-pabsb, pabsw, pabsd = make_one("pabsb", "38 1C", i8, absolute), make_one("pabsw", "38 1D", i16, absolute), make_one("pabsd", "38 1E", i32, absolute)
+pmulld, pmulhrsw = (
+    make("pmulld", "38 40", u32, low_product, False),
+    make("pmulhrsw", "38 0B", i16, rounded_product),
+)
+psignb, psignw, psignd = (
+    make("psignb", "38 08", i8, with_sign),
+    make("psignw", "38 09", i16, with_sign),
+    make("psignd", "38 0A", i32, with_sign),
+)
+pabsb, pabsw, pabsd = (
+    make_one("pabsb", "38 1C", i8, absolute),
+    make_one("pabsw", "38 1D", i16, absolute),
+    make_one("pabsd", "38 1E", i32, absolute),
+)
 
 pand = make_whole("pand", ("66 0F DB",), both, "NP 0F DB")
 pandn = make_whole("pandn", ("66 0F DF",), other_only, "NP 0F DF")
@@ -77,10 +123,16 @@ def high(kind, register, a, b):
     return interleaved(kind, register, a, b, True)
 
 
-punpckhbw, punpckhwd = make_other("punpckhbw", "68", partial(high, u8)), make_other("punpckhwd", "69", partial(high, u16))
+punpckhbw, punpckhwd = (
+    make_other("punpckhbw", "68", partial(high, u8)),
+    make_other("punpckhwd", "69", partial(high, u16)),
+)
 punpckhdq = make_other("punpckhdq", "6A", partial(high, u32))
 punpckhqdq = make_other("punpckhqdq", "6D", partial(high, u64), False)
-packsswb, packuswb = make_other("packsswb", "63", partial(narrowed, i8, i16)), make_other("packuswb", "67", partial(narrowed, u8, i16))
+packsswb, packuswb = (
+    make_other("packsswb", "63", partial(narrowed, i8, i16)),
+    make_other("packuswb", "67", partial(narrowed, u8, i16)),
+)
 packssdw = make_other("packssdw", "6B", partial(narrowed, i16, i32))
 packusdw = make_other("packusdw", "38 2B", partial(narrowed, u16, i32), False)
 
@@ -122,8 +174,14 @@ def paired(kind, each, register, a, b):
     return packed(register, [each(x[n], x[n + 1]) for n in range(0, len(x), 2)])
 
 
-phaddw, phaddd = make_other("phaddw", "38 01", partial(paired, u16, add)), make_other("phaddd", "38 02", partial(paired, u32, add))
-phsubw, phsubd = make_other("phsubw", "38 05", partial(paired, u16, subtract)), make_other("phsubd", "38 06", partial(paired, u32, subtract))
+phaddw, phaddd = (
+    make_other("phaddw", "38 01", partial(paired, u16, add)),
+    make_other("phaddd", "38 02", partial(paired, u32, add)),
+)
+phsubw, phsubd = (
+    make_other("phsubw", "38 05", partial(paired, u16, subtract)),
+    make_other("phsubd", "38 06", partial(paired, u32, subtract)),
+)
 phaddsw = make_other("phaddsw", "38 03", partial(paired, i16, add_saturated))
 phsubsw = make_other("phsubsw", "38 07", partial(paired, i16, subtract_saturated))
 

@@ -1,4 +1,5 @@
-"""What single lanes of packed integers do, and the makers of definitions that do it to all lanes (SDM 1, 9.2 and 11.3).
+"""What single lanes of packed integers do, and the makers of definitions that do it to all lanes (SDM 1, 9.2
+and 11.3).
 
 One definition serves the MMX and the XMM form; what both need before and after is here too.
 """
@@ -178,8 +179,9 @@ def rearranged(module: str, name: str, opcode: str, each: Callable[..., Any], mm
 
 
 def shifted(module: str, name: str, opcode: str, group: str, kind: Any, each: Callable[..., Any]) -> Any:
-    """each(a, count) for all lanes. The count is the source's low quadword, or an immediate; any large one counts as
-    the lane's width."""
+    """each(a, count) for all lanes. The count is the source's low quadword, or an immediate; any large one
+    counts as the lane's width.
+    """
 
     def run(cpu, to, by):
         need(cpu, to)

@@ -7,7 +7,25 @@ from guesthouse.bits import lanes, packed, u8, u32, u64, u128
 from guesthouse.system.cpu.x86.definitions import op
 from guesthouse.system.cpu.x86.float_state import MXCSR_MASK
 from guesthouse.system.cpu.x86.operands import (
-    Ey, Gd, Md, Mq, Mu, Mx, Nq, Pq, Ud, Uq, Ux, Vd, Vq, Vx, Wd, Wq, Wu, Wx, Xb,
+    Ey,
+    Gd,
+    Md,
+    Mq,
+    Mu,
+    Mx,
+    Nq,
+    Pq,
+    Ud,
+    Uq,
+    Ux,
+    Vd,
+    Vq,
+    Vx,
+    Wd,
+    Wq,
+    Wu,
+    Wx,
+    Xb,
 )
 from guesthouse.system.cpu.x86.state import RDI, VECTOR_GP
 

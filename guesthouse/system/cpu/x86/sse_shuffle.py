@@ -1,10 +1,25 @@
 """SSE instructions that pick, spread, insert and extract lanes (SDM 1, 10.4.4, 11.4.2 and 12.10)."""
 
-
 from guesthouse.bits import i8, i16, i32, i64, lanes, packed, select, u8, u16, u32, u64, u128
 from guesthouse.system.cpu.x86.definitions import op
 from guesthouse.system.cpu.x86.operands import (
-    Ed, Ey, Gd, Ib, Md, Nq, Pq, Qd, Qq, RdMb, RdMw, Ux, Vx, Wd, Wq, Ww, Wx,
+    Ed,
+    Ey,
+    Gd,
+    Ib,
+    Md,
+    Nq,
+    Pq,
+    Qd,
+    Qq,
+    RdMb,
+    RdMw,
+    Ux,
+    Vx,
+    Wd,
+    Wq,
+    Ww,
+    Wx,
 )
 from guesthouse.system.cpu.x86.sse_lanes import interleaved, named, need, put
 from guesthouse.typed import function
@@ -56,7 +71,9 @@ def shufpd(cpu, to, by, order):
 
 
 def unpacking(name: str, encoding: str, kind, high: bool, mmx: str = ""):
-    """A definition that takes lanes of the low or the high halves in turn. The low MMX form reads 32 bits of memory."""
+    """A definition that takes lanes of the low or the high halves in turn. The low MMX form reads 32 bits of
+    memory.
+    """
 
     def run(cpu, to, by):
         need(cpu, to)
@@ -88,8 +105,9 @@ def shuffled_bytes(cpu, a, order):
     T = type(a)
     at = type(cpu).offset("vectors")
     cpu.poke(T, at, a)
-    return packed(T, [
-        select(n >= 0x80, u8(0), cpu.peek(u8, u64(n & T.size - 1) + at)) for n in lanes(u8, order)])
+    return packed(
+        T, [select(n >= 0x80, u8(0), cpu.peek(u8, u64(n & T.size - 1) + at)) for n in lanes(u8, order)]
+    )
 
 
 # Insert and extract.
@@ -175,8 +193,9 @@ def pinsrd(cpu, to, by, n):
 def insert(cpu, to, value, n) -> None:
     """INSERTPS: put a lane, then clear those that the low four bits name."""
     with_lane(cpu, to, u32, n >> 4 & 3, value)
-    to.put(packed(u128, [
-        select(n >> at & 1 != 0, u32(0), lane) for at, lane in enumerate(lanes(u32, to.get()))]))
+    to.put(
+        packed(u128, [select(n >> at & 1 != 0, u32(0), lane) for at, lane in enumerate(lanes(u32, to.get()))])
+    )
 
 
 @op("66 0F 3A 21 /r ib", Vx, Ux, Ib)
@@ -222,7 +241,10 @@ def blending_by_sign(name: str, encoding: str, kind):
 blendps, blendpd = blending("blendps", "66 0F 3A 0C", u32), blending("blendpd", "66 0F 3A 0D", u64)
 pblendw = blending("pblendw", "66 0F 3A 0E", u16)
 pblendvb = blending_by_sign("pblendvb", "66 0F 38 10", i8)
-blendvps, blendvpd = blending_by_sign("blendvps", "66 0F 38 14", i32), blending_by_sign("blendvpd", "66 0F 38 15", i64)
+blendvps, blendvpd = (
+    blending_by_sign("blendvps", "66 0F 38 14", i32),
+    blending_by_sign("blendvpd", "66 0F 38 15", i64),
+)
 
 
 def widening(name: str, opcode: str, source, narrow, wide):

@@ -1,4 +1,5 @@
-"""Saving and restoring x87 and SSE state as a whole: FXSAVE, XSAVE and their kin (SDM 1, 10.5 and chapter 13).
+"""Saving and restoring x87 and SSE state as a whole: FXSAVE, XSAVE and their kin (SDM 1, 10.5 and chapter
+13).
 
 Components are x87 (bit 0) and SSE (bit 1). Both always count as in use, which XINUSE allows.
 """
@@ -144,7 +145,8 @@ def clear(cpu, at: int, count) -> None:
 
 @function
 def save_x87(cpu, to: u64, wide) -> None:
-    """Bytes 0 to 23 and the registers, in stack order. `wide`: 64-bit pointers, no selectors (SDM 1, 10.5.1)."""
+    """Bytes 0 to 23 and the registers, in stack order. `wide`: 64-bit pointers, no selectors (SDM 1, 10.5.1).
+    """
     cpu.store(u16, to, u16(cpu.fcw))
     cpu.store(u16, to + 2, u16(cpu.fsw()))
     cpu.store(u16, to + 4, u16(cpu.tags))

@@ -1,6 +1,7 @@
 """PCMPESTRI, PCMPESTRM, PCMPISTRI and PCMPISTRM (SDM 1, 12.8.3; SDM 2B, 4.1): comparisons of short strings.
 
-The two strings lie in cpu.vectors while they are compared: the first in its lower, the second in its upper half.
+The two strings lie in cpu.vectors while they are compared: the first in its lower, the second in its upper
+half.
 """
 
 from guesthouse.bits import clz, ctz, i8, i16, i64, lanes, packed, select, u8, u16, u32, u64, u128

@@ -6,11 +6,32 @@ Memory operands are made extended first, which is exact.
 from functools import partial
 
 from guesthouse.bits import i16, i32, i64, u64, u128
-from guesthouse.system.cpu.softfloat import X87, add, convert, div, from_integer, mul, round_to_integral, sqrt, sub
+from guesthouse.system.cpu.softfloat import (
+    X87,
+    add,
+    convert,
+    div,
+    from_integer,
+    mul,
+    round_to_integral,
+    sqrt,
+    sub,
+)
 from guesthouse.system.cpu.softfloat.rounding import is_nan
 from guesthouse.system.cpu.x86.definitions import op
 from guesthouse.system.cpu.x86.operands import Md, Mq, Mw, STi
-from guesthouse.system.cpu.x86.x87_stack import FORM, INDEFINITE, begin, ended, occupied, pop, put, read, underflow, write
+from guesthouse.system.cpu.x86.x87_stack import (
+    FORM,
+    INDEFINITE,
+    begin,
+    ended,
+    occupied,
+    pop,
+    put,
+    read,
+    underflow,
+    write,
+)
 from guesthouse.typed import function
 
 NEAREST = X87.nearest
@@ -62,7 +83,9 @@ def combine_memory(cpu, each, taken, v) -> None:
         b = taken(cpu.x87, v)
         r = each(cpu.x87, FORM, cpu.x87.rounding, read(cpu, u64(0)), b)
         if is_nan(FORM, r) or cpu.x87.flags & X87.by_zero != 0:
-            cpu.x87.flags &= ~u64(X87.denormal)  # what was in memory may have been one: SDM 1, 4.9.2 ranks it lower
+            cpu.x87.flags &= ~u64(
+                X87.denormal
+            )  # what was in memory may have been one: SDM 1, 4.9.2 ranks it lower
     else:
         underflow(cpu)
     put(cpu, u64(0), r)
@@ -93,12 +116,15 @@ def register_form(name: str, encoding: str, each, to_top: bool, pops: bool):
 
 
 def family(name: str, digit: int, twin: int, each):
-    """The seven forms of an operation: ST(0) with memory of four types and with ST(i); ST(i) with ST(0), popping or not.
-    `twin`: the digit that the last two have."""
+    """The seven forms of an operation: ST(0) with memory of four types and with ST(i); ST(i) with ST(0),
+    popping or not. `twin`: the digit that the last two have.
+    """
     whole = name.replace("f", "fi", 1)
     return (
-        memory_form(name, f"D8 /{digit}", Md, each, single), memory_form(name, f"DC /{digit}", Mq, each, double),
-        memory_form(whole, f"DA /{digit}", Md, each, doubleword), memory_form(whole, f"DE /{digit}", Mw, each, word),
+        memory_form(name, f"D8 /{digit}", Md, each, single),
+        memory_form(name, f"DC /{digit}", Mq, each, double),
+        memory_form(whole, f"DA /{digit}", Md, each, doubleword),
+        memory_form(whole, f"DE /{digit}", Mw, each, word),
         register_form(name, f"D8 {0xC0 | digit << 3:02X}+i", each, True, False),
         register_form(name, f"DC {0xC0 | twin << 3:02X}+i", each, False, False),
         register_form(name + "p", f"DE {0xC0 | twin << 3:02X}+i", each, False, True),

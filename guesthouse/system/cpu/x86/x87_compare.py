@@ -3,7 +3,12 @@
 from guesthouse.bits import select, u64, u128
 from guesthouse.system.cpu.softfloat import UNORDERED, X87, compare
 from guesthouse.system.cpu.softfloat.rounding import (
-    exponent_of, is_infinite, is_nan, is_unsupported, is_zero, sign_of,
+    exponent_of,
+    is_infinite,
+    is_nan,
+    is_unsupported,
+    is_zero,
+    sign_of,
 )
 from guesthouse.system.cpu.x86.definitions import op
 from guesthouse.system.cpu.x86.flags import CF, PF, ZF
@@ -11,7 +16,16 @@ from guesthouse.system.cpu.x86.float_state import C0, C2, C3
 from guesthouse.system.cpu.x86.operands import Md, Mq, Mw, STi
 from guesthouse.system.cpu.x86.x87_arithmetic import double, doubleword, named, single, word
 from guesthouse.system.cpu.x86.x87_stack import (
-    FORM, INDEFINITE, begin, ended, occupied, pop, put, read, underflow, write,
+    FORM,
+    INDEFINITE,
+    begin,
+    ended,
+    occupied,
+    pop,
+    put,
+    read,
+    underflow,
+    write,
 )
 from guesthouse.typed import Table, function
 
@@ -68,9 +82,15 @@ def memory_form(name: str, encoding: str, kind, taken, pops: int):
 
 
 fcom_32, fcom_64 = memory_form("fcom", "D8 /2", Md, single, 0), memory_form("fcom", "DC /2", Mq, double, 0)
-ficom_32, ficom_16 = memory_form("ficom", "DA /2", Md, doubleword, 0), memory_form("ficom", "DE /2", Mw, word, 0)
+ficom_32, ficom_16 = (
+    memory_form("ficom", "DA /2", Md, doubleword, 0),
+    memory_form("ficom", "DE /2", Mw, word, 0),
+)
 fcomp_32, fcomp_64 = memory_form("fcomp", "D8 /3", Md, single, 1), memory_form("fcomp", "DC /3", Mq, double, 1)
-ficomp_32, ficomp_16 = memory_form("ficomp", "DA /3", Md, doubleword, 1), memory_form("ficomp", "DE /3", Mw, word, 1)
+ficomp_32, ficomp_16 = (
+    memory_form("ficomp", "DA /3", Md, doubleword, 1),
+    memory_form("ficomp", "DE /3", Mw, word, 1),
+)
 
 
 @op("D8 D0+i", STi)
@@ -119,7 +139,9 @@ def fucompp(cpu):
 
 
 def tell_flags(cpu, i, quiet: bool, pops: int) -> None:
-    """Put the order into ZF, PF and CF. C1 stays as it was but for a stack fault; Intel's book has it cleared."""
+    """Put the order into ZF, PF and CF. C1 stays as it was but for a stack fault; Intel's book has it
+    cleared.
+    """
     up = select(occupied(cpu, u64(0)) and occupied(cpu, i), cpu.x87.up, u64(0))
     order = order_with(cpu, i, quiet)
     cpu.x87.up = up

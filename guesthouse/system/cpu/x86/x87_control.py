@@ -1,6 +1,8 @@
-"""x87 instructions that do not compute: control and status words, environments, whole states, the stack's top.
+"""x87 instructions that do not compute: control and status words, environments, whole states, the stack's
+top.
 
-SDM 1, 8.1 and SDM 2A. The instruction pointers in environments are what was loaded before: they are not tracked.
+SDM 1, 8.1 and SDM 2A. The instruction pointers in environments are what was loaded before: they are not
+tracked.
 """
 
 from guesthouse.bits import u16, u32, u64, u128
@@ -90,8 +92,8 @@ def ffree(cpu, i):
     cpu.x87.up = u64(0)
 
 
-# Environments: 14 bytes with operand size 16, else 28 (SDM 1, 8.1.10). Protected-mode layouts; real mode's differ in
-# the pointers only, and those are not tracked.
+# Environments: 14 bytes with operand size 16, else 28 (SDM 1, 8.1.10). Protected-mode layouts; real mode's
+# differ in the pointers only, and those are not tracked.
 
 
 @op("D9 /6", M, Size)
@@ -139,8 +141,13 @@ def store_environment(cpu, to, is_short) -> None:
     cpu.probe(to, u64(7 * step), u64(1))
     blank = 0 if is_short else 0xFFFF_0000
     parts = (
-        cpu.fcw | blank, cpu.fsw() | blank, cpu.full_tags() | blank, cpu.fip, cpu.fcs | (cpu.fop & 0x7FF) << 16,
-        cpu.fdp, cpu.fds | blank,
+        cpu.fcw | blank,
+        cpu.fsw() | blank,
+        cpu.full_tags() | blank,
+        cpu.fip,
+        cpu.fcs | (cpu.fop & 0x7FF) << 16,
+        cpu.fdp,
+        cpu.fds | blank,
     )
     for n, part in enumerate(parts):
         cpu.store(word, to + n * step, word(part))

@@ -9,11 +9,24 @@ from guesthouse.system.cpu.x86.float_state import STACK_FAULT
 from guesthouse.system.cpu.x86.operands import M, Md, Mq, Mw, STi
 from guesthouse.system.cpu.x86.x87_arithmetic import NEAREST, double, doubleword, named, single, word
 from guesthouse.system.cpu.x86.x87_stack import (
-    FORM, INDEFINITE, STOPS, begin, ended, free, occupied, pop, push, read, underflow, write,
+    FORM,
+    INDEFINITE,
+    STOPS,
+    begin,
+    ended,
+    free,
+    occupied,
+    pop,
+    push,
+    read,
+    underflow,
+    write,
 )
 from guesthouse.typed import function
 
-STORE_STOPS = STOPS | X87.overflow | X87.underflow  # in memory these leave the destination alone too: SDM 1, 8.5.4
+STORE_STOPS = (
+    STOPS | X87.overflow | X87.underflow
+)  # in memory these leave the destination alone too: SDM 1, 8.5.4
 BCD_INDEFINITE = 0xFFFF_C000_0000_0000_0000
 BCD_LIMIT = 10**18
 
@@ -136,7 +149,9 @@ def converted(cpu, each, missing, mode: u64):
 
 
 def stored(cpu, to, value, up, pops: bool) -> None:
-    """Store the result of converted(), unless an exception says no, and only then tell the exceptions. `up`: C1 before."""
+    """Store the result of converted(), unless an exception says no, and only then tell the exceptions. `up`:
+    C1 before.
+    """
     found, direction = cpu.x87.flags, cpu.x87.up
     cpu.x87.flags, cpu.x87.up = cpu.before, up
     stops = found & cpu.x87.unmasked & STORE_STOPS != 0
@@ -181,8 +196,14 @@ def storing(name: str, encoding: str, kind, each, missing: int, pops: bool, trun
 
 
 NAN_32, NAN_64 = X87.single.default_nan, X87.double.default_nan
-fst_32, fst_64 = storing("fst", "D9 /2", Md, to_single, NAN_32, False), storing("fst", "DD /2", Mq, to_double, NAN_64, False)
-fstp_32, fstp_64 = storing("fstp", "D9 /3", Md, to_single, NAN_32, True), storing("fstp", "DD /3", Mq, to_double, NAN_64, True)
+fst_32, fst_64 = (
+    storing("fst", "D9 /2", Md, to_single, NAN_32, False),
+    storing("fst", "DD /2", Mq, to_double, NAN_64, False),
+)
+fstp_32, fstp_64 = (
+    storing("fstp", "D9 /3", Md, to_single, NAN_32, True),
+    storing("fstp", "DD /3", Mq, to_double, NAN_64, True),
+)
 fist_16 = storing("fist", "DF /2", Mw, to_word, 1 << 15, False)
 fist_32 = storing("fist", "DB /2", Md, to_doubleword, 1 << 31, False)
 fistp_16 = storing("fistp", "DF /3", Mw, to_word, 1 << 15, True)

@@ -1,19 +1,37 @@
 """x87 operations on exponents and remainders: FPREM, FPREM1, FSCALE, FXTRACT (SDM 2A).
 
-A partial remainder takes so many binary digits at once that what is left is a multiple of 32 digits away, and never more
-than 63: the book leaves the number to the processor.
+A partial remainder takes so many binary digits at once that what is left is a multiple of 32 digits away, and
+never more than 63: the book leaves the number to the processor.
 """
 
 from guesthouse.bits import i64, select, u64, u128
 from guesthouse.system.cpu.softfloat import X87, from_integer
 from guesthouse.system.cpu.softfloat.rounding import (
-    invalid, is_infinite, is_nan, is_zero, nan_of, nan_of_one, note_denormal, round_extended, sign_of, unpacked, zero,
+    invalid,
+    is_infinite,
+    is_nan,
+    is_zero,
+    nan_of,
+    nan_of_one,
+    note_denormal,
+    round_extended,
+    sign_of,
+    unpacked,
+    zero,
 )
 from guesthouse.system.cpu.x86.definitions import op
 from guesthouse.system.cpu.x86.float_state import C0, C2, C3
 from guesthouse.system.cpu.x86.x87_arithmetic import NEAREST
 from guesthouse.system.cpu.x86.x87_stack import (
-    FORM, INDEFINITE, begin, ended, occupied, put, read, underflow, write,
+    FORM,
+    INDEFINITE,
+    begin,
+    ended,
+    occupied,
+    put,
+    read,
+    underflow,
+    write,
 )
 from guesthouse.typed import function
 

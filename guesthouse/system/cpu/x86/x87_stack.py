@@ -1,7 +1,8 @@
 """The x87 register stack: reading and writing ST(i), stack faults, and how an instruction begins and ends.
 
-SDM 1, 8.1.2 (the stack), 8.5 (exceptions). Every x87 instruction that computes does so in three steps: `begin`, arithmetic
-that sets flags, and `put` or `push`, which leave everything alone where an exception that is not masked says so.
+SDM 1, 8.1.2 (the stack), 8.5 (exceptions). Every x87 instruction that computes does so in three steps:
+`begin`, arithmetic that sets flags, and `put` or `push`, which leave everything alone where an exception that
+is not masked says so.
 """
 
 from guesthouse.bits import select, u64, u128
@@ -49,7 +50,8 @@ def pop(cpu) -> None:
 
 
 def begin(cpu) -> None:
-    """Before arithmetic: the flags so far are put aside so that the instruction's own can be told from them."""
+    """Before arithmetic: the flags so far are put aside so that the instruction's own can be told from them.
+    """
     cpu.before = cpu.x87.flags
     cpu.x87.flags = u64(0)
     cpu.x87.up = u64(0)
@@ -57,8 +59,9 @@ def begin(cpu) -> None:
 
 @function
 def ended(cpu) -> bool:
-    """After arithmetic: gather the flags; whether the result may be written. If not, nothing was computed, and the flags
-    that computing found do not count."""
+    """After arithmetic: gather the flags; whether the result may be written. If not, nothing was computed,
+    and the flags that computing found do not count.
+    """
     found = cpu.x87.flags
     done = found & cpu.x87.unmasked & STOPS == 0
     if not done:
