@@ -229,3 +229,31 @@ def test_every_exit_has_an_answer():
 
     assert below(Exit) - {Exit, Asks} == set(b._answers)
     b.close()
+
+
+def test_exits_can_be_traced():
+    from guesthouse.trace import Trace
+
+    lines = []
+    b = Small([7, PortWrite(0x80, 1, 5), CpuDied("end")], trace=Trace(("exit.PortWrite",), write=lines.append))
+    b.run()
+    assert lines == ["7 exit.PortWrite port=0x80 size=1 value=5"]
+    b.close()
+
+
+def test_a_run_uses_the_engine_s_own_code_check_when_a_chip_writes_to_code():
+    """DMA into a page with decoded code: the next instruction is the new one."""
+    import struct
+
+    from guesthouse.engine.soft import SoftVcpu
+    from guesthouse.system.boards.virt import RAM, VirtBoard
+    from guesthouse.system.cpu.riscv.guest import RISCV
+
+    b = VirtBoard(16 << 20, VirtualClock(), lambda memory: SoftVcpu(RISCV))
+    b.memory.write(RAM, struct.pack("<2I", 0x0015_0513, 0xFFDF_F06F))  # addi a0, a0, 1; j back
+    b.state.reset(RAM)
+    b.run(instructions=10)
+    b.memory.write(RAM, struct.pack("<I", 0x0205_0513))  # addi a0, a0, 32
+    b.run(instructions=10)
+    assert int(b.state.x[10]) == 5 + 5 * 32
+    b.close()

@@ -203,3 +203,8 @@ def test_too_little_memory_is_a_message(virt):
         virt(size=8 * MIB).load_linux(image(), bytes(8 * MIB))
     with pytest.raises(UserError, match="8 MiB"):
         VirtBoard(MIB, VirtualClock(), lambda memory: SoftVcpu(RISCV))
+
+
+def test_firmware_that_would_reach_into_the_kernel_is_refused(virt):
+    with pytest.raises(UserError, match="firmware"):
+        virt().load_firmware(bytes(3 * MIB), image())

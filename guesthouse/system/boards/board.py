@@ -6,11 +6,12 @@ loop samples the clock, fires timers and does the posted jobs; the guest sees ti
 
 from __future__ import annotations
 
-import select
+import selectors
 import socket
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 from guesthouse.bits import u64
@@ -59,10 +60,13 @@ class Board:
         self._stopping = self.halted = self.closed = False
         self._inbox: deque[Callable[[], object]] = deque()
         self._bell, self._ring = _bells()
+        self._ears = selectors.DefaultSelector()
+        self._ears.register(self._bell, selectors.EVENT_READ)
         self.vcpu = vcpu_factory(memory)
         self.state: Any = self.vcpu.state
         if getattr(self.vcpu, "engine", self) is None:
             self.slice = min(slice, SLICE_PLAIN)
+        self._event = self.trace.on("exit")
         self.trace.count = lambda: self.vcpu.count
         if isinstance(self.state, Cpu):
             memory.install(self.state)
@@ -218,6 +222,8 @@ class Board:
         self.reporter.exits.append((count, exit))
         kind = type(exit)
         self._exits[kind] = self._exits.get(kind, 0) + 1
+        if self._event is not None:
+            self._event(kind.__name__, **{f.name: getattr(exit, f.name) for f in fields(exit) if f.repr})
         self._answers[kind](exit)
 
     def _fit_slice(self, took: int) -> None:
@@ -247,7 +253,7 @@ class Board:
             left = max(0.0, deadline - time.monotonic())
             wait = left if wait is None else min(wait, left)
         self._slept += 1
-        if select.select([self._bell], [], [], wait)[0]:
+        if self._ears.select(wait):
             try:
                 self._bell.recv(4096)
             except OSError:
@@ -337,6 +343,7 @@ class Board:
         """Give everything back to the host."""
         if not self.closed:
             self.closed = True
+            self._ears.close()
             self._bell.close()
             self._ring.close()
             self.memory.close()

@@ -190,17 +190,23 @@ class VirtBoard(Board):
         """Get ready to start OpenSBI's fw_dynamic or fw_jump in machine mode, which then starts the kernel."""
         blob = Blob.of(firmware)
         placed = self._load_kernel(Blob.of(kernel), initrd, cmdline)
-        if blob.data[:4] == b"\x7fELF":
-            entry = Elf(blob).entry
-            Elf(blob).load(self.memory)
-        else:
-            entry = RAM
-            self.memory.write(RAM, blob.data[:linux_riscv.ALIGN])
+        entry = self._load_machine_code(blob)
         info = placed.tree_at + linux_riscv.TREE_ROOM - PAGE
         supervisor = 1
         self.memory.write(info, struct.pack("<6Q", FIRMWARE_INFO, 2, placed.entry, supervisor, 0, 0))
         self.state.reset(entry, 0)
         self.state.x[11], self.state.x[12] = u64(placed.tree_at), u64(info)
+
+    def _load_machine_code(self, blob: Blob) -> int:
+        """Put firmware below the kernel; where it begins."""
+        if blob.data[:4] == b"\x7fELF":
+            elf = Elf(blob)
+            elf.load(self.memory)
+            return int(elf.entry)
+        if len(blob.data) > linux_riscv.ALIGN:
+            raise blob.called("firmware binary").error(linux_riscv.ALIGN, "the end: the kernel comes there")
+        self.memory.write(RAM, blob.data)
+        return RAM
 
     def _load_kernel(self, blob: Blob, initrd: bytes | str | Path | None, cmdline: str) -> linux_riscv.Placed:
         disk = b"" if initrd is None else Blob.of(initrd, "the initial ramdisk").data
