@@ -12,7 +12,7 @@ from guesthouse.bits import u8, u64
 from guesthouse.engine.cpu import EXECUTE, FAULT, READ, WRITE
 from guesthouse.system.cpu.x86.system_state import CR0_WP, CR4_SMAP, CR4_SMEP, EFER_NXE
 from guesthouse.typed import Abandon
-from tests.x86.system_machine import LARGE, NX, PRESENT, STACK, TABLES, USER, WRITABLE, Machine
+from tests.x86.system_machine import CODE, LARGE, NX, PRESENT, STACK, TABLES, USER, WRITABLE, Machine
 
 A, D, G, AC = 0x20, 0x40, 0x100, 1 << 18
 DATA = 0x80000
@@ -221,3 +221,13 @@ def test_unicorn_allows_and_refuses_the_same(m: Machine, wp: int) -> None:
             except unicorn.UcError:
                 theirs = False
             assert isinstance(tried(m, va, access), int) == theirs, (hex(upper), hex(lower), access)
+
+
+def test_code_in_a_page_that_is_mapped_anew_is_seen_after_invlpg(m: Machine) -> None:
+    m.memory.write(0x90000, bytes.fromhex("b802000000"))
+    m.run("b801000000")
+    m.put(TABLES + 0x3000 + 8 * (CODE >> 12), 0x90000 | ALL)
+    m.cpu.invalidate(u64(CODE))
+    m.cpu.pc = u64(CODE)
+    m.run()
+    assert int(m.cpu.r[0]) == 2
