@@ -38,7 +38,7 @@ class Int:
     def partner(self, other: object) -> int:
         """The Python value of the other operand, which must be of this type or an integer that fits it."""
         if type(other) is type(self):
-            return other.v  # type: ignore[attr-defined, no-any-return]
+            return other.v
         if type(other) is int and self.least <= other <= self.most:
             return other
         raise TypeError(mismatch(type(self).__name__, other))
@@ -215,7 +215,7 @@ class Float:
 
     def partner(self, other: object) -> float:
         if type(other) is type(self):
-            return other.v  # type: ignore[attr-defined, no-any-return]
+            return other.v
         if type(other) is float:
             return other
         raise TypeError(mismatch(type(self).__name__, other))

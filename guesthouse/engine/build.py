@@ -10,7 +10,6 @@ import hashlib
 import importlib
 import importlib.util
 import os
-import pickle
 import subprocess
 import sys
 import tempfile

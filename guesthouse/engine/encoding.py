@@ -1,7 +1,7 @@
 """Encodings of fixed-width instructions, written as manuals print them, and what follows from them.
 
-From `imm[11:0] rs1 000 rd 0010011` come mask and match, the encoder and the disassembler; decoding.py makes the decoder.
-Widths up to 32 bits; shorter instructions of the same guest lie in the low bits.
+From `imm[11:0] rs1 000 rd 0010011` come mask and match, the encoder and the disassembler; decoding.py makes the
+decoder. Widths up to 32 bits; shorter instructions of the same guest lie in the low bits.
 """
 
 import inspect

@@ -1,7 +1,7 @@
 """What the definition of an instruction is, for every guest.
 
-An `Op` is one operation with its one body. A `Handler` is an op whose operands are settled: which kind each is, and how it
-is found in a decoded record. The plain way calls handlers; the threaded way compiles each into machine code.
+An `Op` is one operation with its one body. A `Handler` is an op whose operands are settled: which kind each is, and how
+it is found in a decoded record. The plain way calls handlers; the threaded way compiles each into machine code.
 """
 
 from collections.abc import Callable
@@ -74,4 +74,4 @@ class Guest:
     handlers: tuple[Handler, ...]
     sources: tuple[str, ...]  # packages whose text decides what is compiled, for the cache's key
     origin: str = ""  # "package.module:NAME", where another process finds this guest in order to compile it
-    calls: tuple[str, ...] = ()  # methods (self, u64) that the board may call between runs; one that faults is delivered
+    calls: tuple[str, ...] = ()  # methods (self, u64) for the board, between runs; one that faults is delivered

@@ -71,7 +71,7 @@ class Plain:
 
     def fetch(self) -> list[Handler]:
         """Decode the instruction at pc; the bytes of a second page are looked at only if they belong to it."""
-        cpu, pc = self.cpu, self.cpu.pc
+        pc = self.cpu.pc
         room = min(PAGE - (int(pc) & PAGE - 1), 16)
         self.copy(pc, 0, room)
         count = self.decode(pc)

@@ -1,8 +1,9 @@
 """The threaded way: each handler is a machine-code function that ends by jumping to the next one.
 
-A handler takes (state, record, budget left) in registers (LLVM's preserve_none convention) and tail-calls its successor, so
-nothing is pushed and nothing returns until there is something that code in a block cannot do: find a block that the jump
-cache does not know (LOOKUP), look for exits and interrupts (LEFT), or give up a faulting instruction (ABANDONED).
+A handler takes (state, record, budget left) in registers, by LLVM's preserve_none convention, and tail-calls its
+successor: nothing is pushed, and nothing returns until there is something that code in a block cannot do: find a block
+that the jump cache does not know (LOOKUP), look for exits and interrupts (LEFT), or give up a faulting instruction
+(ABANDONED).
 """
 
 from typing import Any

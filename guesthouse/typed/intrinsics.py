@@ -9,16 +9,16 @@ from guesthouse.typed import struct
 from guesthouse.typed.emit import GUEST, HOUSE
 from guesthouse.typed.struct import Struct, Table, kind_of
 from guesthouse.typed.values import (
-    ArrayRef, Made, PointerTo, Ref, Scalar, Sequence, is_known, is_scalar_type, llvm_type, type_name,
+    ArrayRef, Made, PointerTo, Ref, Scalar, Sequence, is_known, llvm_type, type_name,
 )
 
 if TYPE_CHECKING:
-    from guesthouse.typed.lower import Lower
+    from guesthouse.typed.expressions import Expressions
 
 U64 = bits.u64
 
 
-def address_of(lower: "Lower", base: Any) -> Scalar:
+def address_of(lower: "Expressions", base: Any) -> Scalar:
     return Scalar(U64, lower.e.op(f"ptrtoint ptr {lower.pointer(base)} to i64"))
 
 
@@ -26,7 +26,7 @@ def u64_of(pointer: PointerTo) -> Scalar:
     return Scalar(U64, pointer.text)
 
 
-def convert(lower: "Lower", value: Any, kind: Any) -> Any:
+def convert(lower: "Expressions", value: Any, kind: Any) -> Any:
     """T(value): zero- or sign-extension by the source's type, truncation, or a change between integer and float."""
     if not isinstance(value, Scalar):
         lower.fail(f"{type_name(value)} cannot become {kind.__name__}")
@@ -52,14 +52,14 @@ def convert(lower: "Lower", value: Any, kind: Any) -> Any:
     return Scalar(kind, lower.e.op(f"{'fpext' if kind.bits > old.bits else 'fptrunc'} {a} {text} to {b}"))
 
 
-def intrinsic(lower: "Lower", name: str, kind: Any, args: str, types: str = "") -> Scalar:
+def intrinsic(lower: "Expressions", name: str, kind: Any, args: str, types: str = "") -> Scalar:
     """Call one of LLVM's own functions."""
     declared = types or ", ".join(a.rsplit(" ", 1)[0] for a in args.split(", "))
     lower.unit.declare(f"{llvm_type(kind)} @{name}({declared})")
     return Scalar(kind, lower.e.op(f"call {llvm_type(kind)} @{name}({args})"))
 
 
-def shift(lower: "Lower", left: bool, kind: Any, a: str, by: str) -> Scalar:
+def shift(lower: "Expressions", left: bool, kind: Any, a: str, by: str) -> Scalar:
     """A shift that means the same for any count: LLVM leaves it open from the width on."""
     t, e = llvm_type(kind), lower.e
     how = "shl" if left else "ashr" if kind.signed else "lshr"
@@ -76,8 +76,8 @@ def shift(lower: "Lower", left: bool, kind: Any, a: str, by: str) -> Scalar:
     return Scalar(kind, e.op(f"select i1 {inside}, {t} {moved}, {t} 0"))
 
 
-def divide(lower: "Lower", wants_quotient: bool, kind: Any, a: str, b: str) -> Scalar:
-    """Truncating division. A divisor of zero is the author's mistake; it must not kill the host, so it divides by one."""
+def divide(lower: "Expressions", wants_quotient: bool, kind: Any, a: str, b: str) -> Scalar:
+    """Truncating division. A divisor of zero is the author's mistake; the host must live, so it divides by one."""
     t, e = llvm_type(kind), lower.e
     if b == "0":
         lower.fail("division by zero")
@@ -93,7 +93,7 @@ def divide(lower: "Lower", wants_quotient: bool, kind: Any, a: str, b: str) -> S
     return Scalar(kind, e.op(f"{how} {t} {a}, {b}"))
 
 
-def member_of(lower: "Lower", value: Any, items: list[Any], negated: bool) -> Any:
+def member_of(lower: "Expressions", value: Any, items: list[Any], negated: bool) -> Any:
     """`x in (a, b, c)`."""
     found = "false"
     for item in items:
@@ -102,7 +102,7 @@ def member_of(lower: "Lower", value: Any, items: list[Any], negated: bool) -> An
     return Scalar(bool, lower.e.op(f"xor i1 {found}, true") if negated else found)
 
 
-def table_element(lower: "Lower", table: Table, index: Any) -> Scalar:
+def table_element(lower: "Expressions", table: Table, index: Any) -> Scalar:
     kind = llvm_type(table.element)
     lower.check_index(index, len(table))
     name = lower.unit.table(table)
@@ -110,22 +110,22 @@ def table_element(lower: "Lower", table: Table, index: Any) -> Scalar:
     return Scalar(table.element, lower.e.op(f"load {kind}, ptr {place}, !invariant.load !{{}}"))
 
 
-def _expect(lower: "Lower", condition: Any, usual: str) -> Any:
+def _expect(lower: "Expressions", condition: Any, usual: str) -> Any:
     test = lower.truth(condition)
     if isinstance(test, bool):
         return test
     return intrinsic(lower, "llvm.expect.i1", bool, f"i1 {test.text}, i1 {usual}")
 
 
-def likely(lower: "Lower", condition: Any) -> Any:
+def likely(lower: "Expressions", condition: Any) -> Any:
     return _expect(lower, condition, "true")
 
 
-def unlikely(lower: "Lower", condition: Any) -> Any:
+def unlikely(lower: "Expressions", condition: Any) -> Any:
     return _expect(lower, condition, "false")
 
 
-def select(lower: "Lower", condition: Any, yes: Any, no: Any) -> Any:
+def select(lower: "Expressions", condition: Any, yes: Any, no: Any) -> Any:
     test = lower.truth(condition)
     if isinstance(test, bool):
         return yes if test else no
@@ -136,37 +136,37 @@ def select(lower: "Lower", condition: Any, yes: Any, no: Any) -> Any:
     return Scalar(typed.type, lower.e.op(f"select i1 {test.text}, {t} {yes.text}, {t} {no.text}"))
 
 
-def _number(lower: "Lower", x: Any) -> Scalar:
+def _number(lower: "Expressions", x: Any) -> Scalar:
     typed = lower.typed(x)
     if not isinstance(typed, Scalar):
         lower.fail(f"{type_name(x)} is not a number")
     return typed
 
 
-def quotient(lower: "Lower", a: Any, b: Any) -> Scalar:
+def quotient(lower: "Expressions", a: Any, b: Any) -> Scalar:
     a, b, kind = lower.same_type(a, b)
     return divide(lower, True, kind, a.text, b.text)
 
 
-def remainder(lower: "Lower", a: Any, b: Any) -> Scalar:
+def remainder(lower: "Expressions", a: Any, b: Any) -> Scalar:
     a, b, kind = lower.same_type(a, b)
     return divide(lower, False, kind, a.text, b.text)
 
 
 def _bit_operation(name: str, zero_defined: bool = False) -> Callable[..., Scalar]:
-    def emit(lower: "Lower", x: Any) -> Scalar:
-        x = _number(lower, x)
-        t = llvm_type(x.type)
-        if name == "bswap" and x.type.bits == 8:
-            return x
+    def emit(lower: "Expressions", x: Any) -> Scalar:
+        number = _number(lower, x)
+        t = llvm_type(number.type)
+        if name == "bswap" and number.type.bits == 8:
+            return number
         extra = ", i1 false" if zero_defined else ""
-        return intrinsic(lower, f"llvm.{name}.{t}", x.type, f"{t} {x.text}{extra}")
+        return intrinsic(lower, f"llvm.{name}.{t}", number.type, f"{t} {number.text}{extra}")
 
     return emit
 
 
 def _rotation(name: str) -> Callable[..., Scalar]:
-    def emit(lower: "Lower", x: Any, by: Any) -> Scalar:
+    def emit(lower: "Expressions", x: Any, by: Any) -> Scalar:
         x, by, kind = lower.same_type(x, by)
         t = llvm_type(kind)
         return intrinsic(lower, f"llvm.{name}.{t}", kind, f"{t} {x.text}, {t} {x.text}, {t} {by.text}")
@@ -174,25 +174,25 @@ def _rotation(name: str) -> Callable[..., Scalar]:
     return emit
 
 
-def sqrt(lower: "Lower", x: Any) -> Scalar:
+def sqrt(lower: "Expressions", x: Any) -> Scalar:
     x = _number(lower, x)
     return intrinsic(lower, f"llvm.sqrt.f{x.type.bits}", x.type, f"{llvm_type(x.type)} {x.text}")
 
 
-def to_bits(lower: "Lower", x: Any) -> Scalar:
+def to_bits(lower: "Expressions", x: Any) -> Scalar:
     raw = x.type.raw
     return Scalar(raw, lower.e.op(f"bitcast {llvm_type(x.type)} {x.text} to {llvm_type(raw)}"))
 
 
 def from_bits(kind: Any) -> Callable[..., Scalar]:
-    def emit(lower: "Lower", pattern: Any) -> Scalar:
+    def emit(lower: "Expressions", pattern: Any) -> Scalar:
         text = lower.lift(pattern, kind.raw).text
         return Scalar(kind, lower.e.op(f"bitcast {llvm_type(kind.raw)} {text} to {llvm_type(kind)}"))
 
     return emit
 
 
-def lanes(lower: "Lower", kind: Any, x: Any) -> Any:
+def lanes(lower: "Expressions", kind: Any, x: Any) -> Any:
     x = _number(lower, x)
     count, t = x.type.bits // kind.bits, llvm_type(kind)
     vector = lower.e.op(f"bitcast {llvm_type(x.type)} {x.text} to <{count} x {t}>")
@@ -200,7 +200,7 @@ def lanes(lower: "Lower", kind: Any, x: Any) -> Any:
         Scalar(kind, lower.e.op(f"extractelement <{count} x {t}> {vector}, i64 {n}")) for n in range(count)))
 
 
-def packed(lower: "Lower", kind: Any, parts: Any) -> Scalar:
+def packed(lower: "Expressions", kind: Any, parts: Any) -> Scalar:
     items = lower.items(parts)
     typed = next((t for t in (lower.typed(i) for i in items) if t is not None), None)
     if typed is None or typed.type is bool or typed.type.bits * len(items) != kind.bits:
@@ -212,81 +212,81 @@ def packed(lower: "Lower", kind: Any, parts: Any) -> Scalar:
     return Scalar(kind, lower.e.op(f"bitcast <{len(items)} x {t}> {vector} to {llvm_type(kind)}"))
 
 
-def load(lower: "Lower", kind: Any, address: Any) -> Any:
+def load(lower: "Expressions", kind: Any, address: Any) -> Any:
     return lower.read(kind_of(kind), lower.place_at(lower.lift(address, U64).text), GUEST, align=1)
 
 
-def store(lower: "Lower", kind: Any, address: Any, value: Any) -> None:
+def store(lower: "Expressions", kind: Any, address: Any, value: Any) -> None:
     lower.write(kind_of(kind), lower.place_at(lower.lift(address, U64).text), value, GUEST, align=1)
 
 
-def fill(lower: "Lower", address: Any, byte: Any, count: Any) -> None:
+def fill(lower: "Expressions", address: Any, byte: Any, count: Any) -> None:
     lower.unit.declare("void @llvm.memset.p0.i64(ptr, i8, i64, i1)")
     to, n = lower.place_at(lower.lift(address, U64).text).base, lower.lift(count, U64).text
     lower.e.do(f"call void @llvm.memset.p0.i64(ptr {to}, i8 {lower.lift(byte, bits.u8).text}, i64 {n}, i1 false)")
 
 
-def copy(lower: "Lower", to: Any, source: Any, count: Any) -> None:
+def copy(lower: "Expressions", to: Any, source: Any, count: Any) -> None:
     lower.unit.declare("void @llvm.memmove.p0.p0.i64(ptr, ptr, i64, i1)")
     a, b = (lower.place_at(lower.lift(p, U64).text).base for p in (to, source))
     lower.e.do(f"call void @llvm.memmove.p0.p0.i64(ptr {a}, ptr {b}, i64 {lower.lift(count, U64).text}, i1 false)")
 
 
 def _atomic(name: str) -> Callable[..., Scalar]:
-    def emit(lower: "Lower", kind: Any, address: Any, value: Any) -> Scalar:
+    def emit(lower: "Expressions", kind: Any, address: Any, value: Any) -> Scalar:
         place, text = lower.place_at(lower.lift(address, U64).text).base, lower.lift(value, kind).text
         return Scalar(kind, lower.e.op(f"atomicrmw {name} ptr {place}, {llvm_type(kind)} {text} seq_cst"))
 
     return emit
 
 
-def compare_exchange(lower: "Lower", kind: Any, address: Any, expected: Any, value: Any) -> Scalar:
+def compare_exchange(lower: "Expressions", kind: Any, address: Any, expected: Any, value: Any) -> Scalar:
     place, t = lower.place_at(lower.lift(address, U64).text).base, llvm_type(kind)
     old, new = lower.lift(expected, kind).text, lower.lift(value, kind).text
     pair = lower.e.op(f"cmpxchg ptr {place}, {t} {old}, {t} {new} seq_cst seq_cst")
     return Scalar(kind, lower.e.op(f"extractvalue {{ {t}, i1 }} {pair}, 0"))
 
 
-def _within(lower: "Lower", base: Any, offset: Any) -> Ref:
+def _within(lower: "Expressions", base: Any, offset: Any) -> Ref:
     if is_known(offset):
         return Ref(None, base.base, base.offset + int(offset))
     return Ref(None, lower.e.op(f"getelementptr i8, ptr {lower.pointer(base)}, i64 {lower.extend(offset)}"))
 
 
-def peek(lower: "Lower", base: Any, kind: Any, offset: Any) -> Any:
+def peek(lower: "Expressions", base: Any, kind: Any, offset: Any) -> Any:
     return lower.read(kind_of(kind), _within(lower, base, offset), HOUSE, align=1)
 
 
-def poke(lower: "Lower", base: Any, kind: Any, offset: Any, value: Any) -> None:
+def poke(lower: "Expressions", base: Any, kind: Any, offset: Any, value: Any) -> None:
     lower.write(kind_of(kind), _within(lower, base, offset), value, HOUSE, align=1)
 
 
-def type_of(lower: "Lower", value: Any) -> Any:
+def type_of(lower: "Expressions", value: Any) -> Any:
     return value.type if isinstance(value, (Scalar, Ref, Made)) else type(value)
 
 
-def length(lower: "Lower", value: Any) -> Any:
+def length(lower: "Expressions", value: Any) -> Any:
     return value.type.count if isinstance(value, ArrayRef) else len(lower.items(value))
 
 
-def is_instance(lower: "Lower", value: Any, kinds: Any) -> bool:
+def is_instance(lower: "Expressions", value: Any, kinds: Any) -> bool:
     kind = type_of(lower, value)
     return isinstance(kind, type) and issubclass(kind, kinds)
 
 
-def zipped(lower: "Lower", *sequences: Any, strict: bool = False) -> Any:
+def zipped(lower: "Expressions", *sequences: Any, strict: bool = False) -> Any:
     return Sequence(tuple(Sequence(row) for row in zip(*(lower.items(s) for s in sequences), strict=strict)))
 
 
-def enumerated(lower: "Lower", items: Any, start: int = 0) -> Any:
+def enumerated(lower: "Expressions", items: Any, start: int = 0) -> Any:
     return Sequence(tuple(Sequence(pair) for pair in enumerate(lower.items(items), start)))
 
 
-def backwards(lower: "Lower", items: Any) -> Any:
+def backwards(lower: "Expressions", items: Any) -> Any:
     return Sequence(tuple(reversed(lower.items(items))))
 
 
-def get_attribute(lower: "Lower", value: Any, name: Any) -> Any:
+def get_attribute(lower: "Expressions", value: Any, name: Any) -> Any:
     return lower.attribute(value, name)
 
 

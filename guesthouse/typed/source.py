@@ -1,4 +1,4 @@
-"""Where a function's text is: its syntax tree with the file's own line numbers, its names, and errors that point into it."""
+"""Where a function's text is: its syntax tree with the file's line numbers, its names, and errors that point there."""
 
 import ast
 import linecache

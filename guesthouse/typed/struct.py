@@ -52,7 +52,7 @@ class Kind:
 
 
 class ScalarKind(Kind):
-    def __init__(self, type_: type) -> None:
+    def __init__(self, type_: Any) -> None:
         self.type, self.size, self.align = type_, type_.size, type_.size
         self.raw = type_.raw if issubclass(type_, Float) else type_
 
@@ -172,7 +172,7 @@ class Struct:
             if getattr(annotation, "__origin__", None) is ClassVar or name in ("where", "owner"):
                 continue
             if name in cls.fields:  # its parent's code would go on to use its own
-                raise DefinitionError(f"{cls.__name__} declares {name!r}, which a struct that it derives from has already")
+                raise DefinitionError(f"{cls.__name__} declares {name!r}, which a struct it derives from has already")
             kind = kind_of(annotation)
             at = -(-at // kind.align) * kind.align
             cls.fields[name] = Field(name, annotation, at, kind)
