@@ -14,7 +14,7 @@ from guesthouse.typed import Abandon, Array, Pointer, Struct, copy, fill, functi
 
 BLOCK_LIMIT = 64
 BUCKETS = 16384
-JUMP_PAGES, JUMPS_A_PAGE = 64, 128  # the jump cache: so many pages, so many places in each
+JUMP_PAGES, JUMPS_A_PAGE = 64, 512  # the jump cache: so many pages, so many places in each
 JUMPS = JUMP_PAGES * JUMPS_A_PAGE
 LOOKUP, LEFT, ABANDONED = range(3)  # why machine code came back to run()
 
@@ -287,7 +287,7 @@ def enter(cpu: Cpu, record: u64, left: u64) -> u64:
 def jump_index(pc: u64) -> u64:
     """Places of one page lie together, so that those of a page can be forgotten."""
     page = pc >> PAGE_BITS
-    return (page ^ page >> 6) % JUMP_PAGES * JUMPS_A_PAGE + (pc ^ pc >> 7) % JUMPS_A_PAGE
+    return (page ^ page >> 6) % JUMP_PAGES * JUMPS_A_PAGE + (pc ^ pc >> 9) % JUMPS_A_PAGE
 
 
 def bucket_index(pc: u64, host: u64) -> u64:
