@@ -57,3 +57,13 @@ class Port:
         if self.uart is not None and self.queue:
             taken = self.uart.receive(bytes(self.queue[:Uart.FIFO]))
             del self.queue[:taken]
+
+    def take(self, most: int) -> bytes:
+        """Input for firmware calls that read the console past the UART."""
+        held = b"" if self.uart is None else bytes(self.uart.received[:most])
+        if self.uart is not None and held:
+            self.uart.received = self.uart.received[len(held):]
+            self.uart.settle()
+        rest = bytes(self.queue[:most - len(held)])
+        del self.queue[:len(rest)]
+        return held + rest

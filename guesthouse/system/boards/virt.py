@@ -153,10 +153,7 @@ class VirtBoard(Board):
         self.serial[0].emit(data)
 
     def console_read(self, most: int) -> bytes:
-        port = self.serial[0]
-        data = bytes(port.queue[:most])
-        del port.queue[:most]
-        return data
+        return self.serial[0].take(most)
 
     def read_memory(self, address: int, count: int) -> bytes | None:
         return self.memory.read(address, count) if self.memory.contains(address, count) else None

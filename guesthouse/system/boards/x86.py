@@ -97,9 +97,11 @@ def bits(entry: int) -> str:
 
 
 def translate(state: Any, memory: Memory, address: int) -> int | None:
-    """The guest-physical address, without any change to the guest."""
+    """The guest-physical address, without any change to the guest; None: not mapped, or not by 4 levels."""
     if not int(state.cr0) >> 31:
         return address
+    if not int(state.efer) >> 10 & 1:
+        return None
     table = int(state.cr3) & 0xF_FFFF_FFFF_F000
     for shift in (39, 30, 21, 12):
         entry = int.from_bytes(memory.read(table + (address >> shift & 511) * 8, 8), "little")
