@@ -1,7 +1,7 @@
 """Encodings of fixed-width instructions, written as manuals print them, and what follows from them.
 
-From `imm[11:0] rs1 000 rd 0010011` come mask and match, the encoder and the disassembler; decoding.py makes the
-decoder. Widths up to 32 bits; shorter instructions of the same guest lie in the low bits.
+From `imm[11:0] rs1 000 rd 0010011` come mask and match, the encoder and the disassembler; decoding.py makes
+the decoder. Widths up to 32 bits; shorter instructions of the same guest lie in the low bits.
 """
 
 import inspect
@@ -18,8 +18,8 @@ from guesthouse.errors import DefinitionError
 class Kind:
     """What the bits of an operand mean, and how a record keeps it.
 
-    `place` is the record's field, where it is not the operand's own name. `prime` is what a primed field (rd') counts
-    from. An operand that is named in `targets` and is register 0 is stored as `dustbin`.
+    `place` is the record's field, where it is not the operand's own name. `prime` is what a primed field (rd')
+    counts from. An operand that is named in `targets` and is register 0 is stored as `dustbin`.
     """
 
     name: str
@@ -65,13 +65,17 @@ class Pattern:
         return sum((value >> p.to & (1 << p.width) - 1) << p.low for p in self.fields[name])
 
     def reach(self, name: str) -> tuple[int, int]:
-        """The bits of the operand that the encoding can say: from the lowest up to, not including, the highest."""
+        """The bits of the operand that the encoding can say: from the lowest up to, not including, the
+        highest.
+        """
         pieces = self.fields[name]
         return min(p.to for p in pieces), max(p.to + p.width for p in pieces)
 
 
 def parse(text: str, width: int, sizes: Mapping[str, int]) -> Pattern:
-    """The pattern that an encoding describes, from the highest bit down; `sizes` are the widths of bare names."""
+    """The pattern that an encoding describes, from the highest bit down; `sizes` are the widths of bare
+    names.
+    """
     mask = match = filled = 0
     fields: dict[str, list[Piece]] = {}
     at = width
@@ -104,7 +108,9 @@ def below(at: int, size: int, text: str) -> int:
 
 
 def pieces_of(part: str, sizes: Mapping[str, int], text: str) -> tuple[str, list[tuple[int, int]]]:
-    """`imm[4:1|11]` as its name and (size, to) of each piece; a bare name has the size that its format gives it."""
+    """`imm[4:1|11]` as its name and (size, to) of each piece; a bare name has the size that its format gives
+    it.
+    """
     sliced = re.fullmatch(r"([\w']+)\[([\d:|]+)\]", part)
     if not sliced:
         if part not in sizes:
@@ -119,7 +125,9 @@ def pieces_of(part: str, sizes: Mapping[str, int], text: str) -> tuple[str, list
 
 @dataclass(frozen=True)
 class Operand:
-    """One parameter of a body: its kind, and the field that says it, or the constant that it is in this encoding."""
+    """One parameter of a body: its kind, and the field that says it, or the constant that it is in this
+    encoding.
+    """
 
     name: str
     kind: Kind
@@ -215,8 +223,8 @@ class Definition:
 class Format:
     """Makes definitions of one width: `@op("imm[11:0] rs1 000 rd 0010011", "2.4")` above a body.
 
-    The body's annotations that are `Kind`s are operands; its other parameters after the processor are given as keywords
-    and known when the handler is compiled. Decorations may be stacked: one body, several instructions.
+    The body's annotations that are `Kind`s are operands; its other parameters after the processor are given as
+    keywords and known when the handler is compiled. Decorations may be stacked: one body, several instructions.
     """
 
     width: int
@@ -252,7 +260,9 @@ class Format:
 
     def short(self, name: str, text: str, section: str, means: Definition | Instruction, form: str = "",
               **sources: str | int) -> Instruction:
-        """Another encoding of a defined instruction. `sources`: operands that are constant here or named otherwise."""
+        """Another encoding of a defined instruction. `sources`: operands that are constant here or named
+        otherwise.
+        """
         pattern = parse(text, self.width, self.sizes)
         meant = means.instructions[0] if isinstance(means, Definition) else means
         operands = tuple(Operand(o.name, o.kind, sources[o.name] if isinstance(sources.get(o.name), int) else
