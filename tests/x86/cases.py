@@ -97,7 +97,7 @@ class Draft:
         sized = bool(self.widths & {"v", "y", "z"} or "size" in self.places)
         self.wide = bool(e.w) or (e.w is None and sized and self.long and self.likely(0.4))
         branch = self.definition.name in JUMPS
-        self.size66 = e.prefix == 1 or (e.prefix != 0 and sized and not branch and self.likely(0.25))
+        self.size66 = e.prefix == 1 or (e.prefix not in (0, 1) and sized and not branch and self.likely(0.25))
         self.size67 = self.long and self.likely(0.1)
         narrow = self.size66 and e.prefix != 1
         default = 64 if self.long and (e.default64 or e.force64) else 32

@@ -231,3 +231,22 @@ def test_code_in_a_page_that_is_mapped_anew_is_seen_after_invlpg(m: Machine) -> 
     m.cpu.pc = u64(CODE)
     m.run()
     assert int(m.cpu.r[0]) == 2
+
+
+def load_cr3(m: Machine, value: int) -> None:
+    m.cpu.r[1] = u64(value)
+    m.run("0f22d9")
+
+
+def test_code_of_a_pcid_is_found_again_only_if_the_system_says_so(m: Machine) -> None:
+    m.cpu.cr4 = m.cpu.cr4 | 1 << 17
+    numbers = []
+    for value in (1, 2, 1 | 1 << 63, 2, 1 | 1 << 63, 3 | 1 << 63, 1):
+        load_cr3(m, TABLES | value)
+        numbers.append(int(m.cpu.context) >> 16)
+    one, two, again, fresh, once_more, unknown, renewed = numbers
+    assert one == again == once_more and len({one, two, fresh, unknown, renewed}) == 5
+    load_cr3(m, TABLES | 2)
+    m.cpu.forget_translations()
+    load_cr3(m, TABLES | 1 | 1 << 63)
+    assert int(m.cpu.context) >> 16 not in numbers, "what was flushed for all is not taken up again"

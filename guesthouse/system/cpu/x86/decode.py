@@ -6,8 +6,8 @@ segment outside 64-bit mode) becomes two records: the first puts the linear addr
 
 from guesthouse.bits import i8, i16, i32, i64, select, u8, u16, u32, u64
 from guesthouse.system.cpu.x86.forms import (
-    BYTES, FIXED, FROM_OPCODE, FROM_REG, FROM_RM, FROM_VVVV, LOCKABLE, MOFFS, OFFSET_ONLY, POPS, RELATIVE, STRING,
-    THIS, VVVV,
+    BYTES, FIXED, FROM_OPCODE, FROM_REG, FROM_RM, FROM_VVVV, LOCKABLE, MOFFS, OFFSET_ONLY, POPS, REGISTERS, RELATIVE,
+    STRING, THIS, VVVV,
 )
 from guesthouse.system.cpu.x86.operands import ORIGIN
 from guesthouse.system.cpu.x86.state import CS, DS, ES, FS, RBP, RBX, RDI, RSI, RSP, SS, General, Segment
@@ -193,7 +193,7 @@ def decoded(tables, cpu, pc, code, record) -> u64:
     clear(record)
     has_modrm = tables.has_modrm[map_ << 8 | u64(opcode)] != 0
     n = begin + u64(has_modrm)
-    in_memory = has_modrm & (modrm < 0xC0)
+    in_memory = has_modrm & (modrm < 0xC0) & (flags & REGISTERS == 0)
     if in_memory:
         if address == 0:
             n = address_16(record[0], code, n, modrm)

@@ -17,7 +17,7 @@ from guesthouse.system.cpu.x86.operands import Kind
 IN_16, IN_32, IN_64 = 1, 2, 4
 LEGACY, LONG, ANY = IN_16 | IN_32, IN_64, IN_16 | IN_32 | IN_64
 MAPS = ("", "0F", "0F38", "0F3A", "VEX.0F", "VEX.0F38", "VEX.0F3A")
-PREFIXES = ("NP", "66", "F3", "F2")
+PREFIXES = ("NP", "66", "F3", "F2", "NFx")  # the last: none, or 66
 IMMEDIATES = ("ib", "iw", "id", "iz", "iv", "cb", "cz", "cp", "mo")
 
 F = TypeVar("F", bound=Callable[..., None])
@@ -35,7 +35,7 @@ class Encoding:
     force64: bool
     ends: int
     counts: bool
-    prefix: int | None = None  # index in PREFIXES
+    prefix: int | None = None  # index in PREFIXES; None: any
     w: int | None = None  # REX.W or VEX.W
     vector: int | None = None  # VEX.L
     map: int = 0  # index in MAPS
@@ -45,6 +45,7 @@ class Encoding:
     reg: int | None = None
     rm: int | None = None
     forms: str = "rm"  # what ModRM.mod may say: register, memory
+    registers: bool = False  # ModRM.mod means nothing: MOV to and from control and debug registers (SDM 2B, MOV)
     immediates: tuple[str, ...] = ()
 
 
@@ -93,7 +94,9 @@ def parse(encoding: Encoding) -> Encoding:
     if made.w == 1 and made.map < MAPS.index("VEX.0F"):
         made = replace(made, modes=made.modes & LONG)  # only 64-bit mode has REX
     forms = {k.forms for k in made.kinds if k.place in ("rm", "address", "offset")}
-    if made.modrm and made.rm is None and len(forms) == 1:
+    if {"Cr", "Dr"} & {k.name for k in made.kinds}:
+        made = replace(made, registers=True)
+    elif made.modrm and made.rm is None and len(forms) == 1:
         made = replace(made, forms=forms.pop())
     return checked(made)
 

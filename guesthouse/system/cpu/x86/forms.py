@@ -21,7 +21,7 @@ from guesthouse.system.cpu.x86.state import RDI, RSI
 NO_SLOT, FROM_REG, FROM_RM, FROM_OPCODE, FROM_VVVV, FIXED = range(6)
 BYTES, GENERAL, XMM, MMX, NUMBER, SHORT_NUMBER = range(6)
 
-LOCKABLE, RELATIVE, OFFSET_ONLY, STRING, MOFFS, VVVV, POPS, THIS = 1, 2, 4, 8, 16, 32, 64, 128
+LOCKABLE, RELATIVE, OFFSET_ONLY, STRING, MOFFS, VVVV, POPS, THIS, REGISTERS = (1 << n for n in range(9))
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,8 @@ class Forms:
             constant |= kind.place == "one"
             if kind.pops and memory:
                 flags, constant = flags | POPS, bits // 8
+        if encoding.registers:
+            flags |= REGISTERS
         if encoding.lock and memory:
             flags |= LOCKABLE
         first, second = immediates(encoding, bits, address)

@@ -110,8 +110,8 @@ def bswap(cpu, to) -> None:
         to.put(byteswap(to.get()))
 
 
-@op("0F 38 F0 /r", Gv, Mv)
-@op("0F 38 F1 /r", Mv, Gv)
+@op("NFx 0F 38 F0 /r", Gv, Mv)
+@op("NFx 0F 38 F1 /r", Mv, Gv)
 def movbe(cpu, to, source) -> None:
     """SDM 2B, MOVBE."""
     to.put(byteswap(source.get()))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from guesthouse.bits import u8, u16, u32
 from guesthouse.engine.op import Handler
 from guesthouse.errors import DefinitionError
-from guesthouse.system.cpu.x86.definitions import IN_32, IN_64, MAPS, Definition, Encoding
+from guesthouse.system.cpu.x86.definitions import IN_32, IN_64, MAPS, PREFIXES, Definition, Encoding
 from guesthouse.system.cpu.x86.forms import Form, Forms
 from guesthouse.system.cpu.x86.operands import ORIGIN
 from guesthouse.typed import Table
@@ -79,7 +79,7 @@ class OpcodeTables:
             texts = ", ".join(f"{d.name} {e.text!r}" for d, e, _ in winners)
             raise DefinitionError(f"opcode {at >> 8}:{at & 255:02X} could be any of {texts}")
         definition, encoding, above = winners[0]
-        memory = encoding.modrm and not chosen[IS_REGISTER] and "m" in encoding.forms
+        memory = encoding.modrm and not encoding.registers and not chosen[IS_REGISTER] and "m" in encoding.forms
         bits, address = operand_bits(encoding, chosen), 16 << chosen[ADDRESS]
         form = self.forms.settle(definition, encoding, above, memory, bits, address, bool(chosen[LONG_MODE]))
         return self.leaf_numbers.setdefault(form, len(self.leaf_numbers))
@@ -89,7 +89,7 @@ class OpcodeTables:
         forms = list(self.leaf_numbers)
         return Tables(
             Table(u8, self.has_modrm), Table(u32, self.base), tuple(Table(u16, s) for s in self.strides),
-            Table(u16, self.leaves), Table(u16, [f.handler for f in forms]), Table(u8, [f.flags for f in forms]),
+            Table(u16, self.leaves), Table(u16, [f.handler for f in forms]), Table(u16, [f.flags for f in forms]),
             tuple(Table(u32, [f.slots[n] for f in forms]) for n in range(3)),
             Table(u8, [f.immediate for f in forms]), Table(u8, [f.second for f in forms]),
             Table(u8, [f.constant for f in forms]), Table(u8, [f.target_bits for f in forms]),
@@ -128,7 +128,7 @@ def matters(encoding: Encoding, selector: int) -> bool:
 def matches(encoding: Encoding, chosen: list[int]) -> bool:
     """Whether an encoding is meant by these selectors. 16-bit code decodes as 32-bit code with the other sizes."""
     return (
-        encoding.prefix in (None, chosen[PREFIX])
+        (encoding.prefix in (None, chosen[PREFIX]) or (PREFIXES[encoding.prefix] == "NFx" and chosen[PREFIX] < 2))
         and bool(encoding.modes & (IN_64 if chosen[LONG_MODE] else IN_32))
         and (encoding.w is None or encoding.w == (chosen[SIZE] == 2))
         and encoding.reg in (None, chosen[REG])
