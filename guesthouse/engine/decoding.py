@@ -1,4 +1,5 @@
-"""The decoder of a guest, derived from its encodings: a decision tree in constant tables that one typed decoder walks.
+"""The decoder of a guest, derived from its encodings: a decision tree in constant tables that one typed
+decoder walks.
 
 It knows no guest. Number 0 stands for a word that is no instruction.
 """
@@ -36,7 +37,8 @@ class Tree:
         self.nodes += [low | ((1 << size) - 1) << 8] + [0] * (1 << size)
         children: dict[tuple[int, ...], int] = {}
         for way in range(1 << size):
-            left = tuple(n for n in numbers if not (self.patterns[n].match ^ way << low) & self.patterns[n].mask & run)
+            left = tuple(n for n in numbers
+                         if not (self.patterns[n].match ^ way << low) & self.patterns[n].mask & run)
             if left not in children:
                 children[left] = self.grow(list(left), tested | run)
             self.nodes[at + 1 + way] = children[left]
@@ -71,12 +73,15 @@ def refuse_ambiguity(instructions: Iterable[Instruction]) -> None:
             a, b = one.pattern, other.pattern
             both = a.mask & b.mask
             if a.match & both == b.match & both and (a.mask == b.mask or both not in (a.mask, b.mask)):
-                raise DefinitionError(f"{one.name} {a.text!r} and {other.name} {b.text!r} can be the same word")
+                raise DefinitionError(
+                    f"{one.name} {a.text!r} and {other.name} {b.text!r} can be the same word")
 
 
 @dataclass(frozen=True, eq=False)
 class Decoder(Value):
-    """The tree and the operands of all instructions of a guest, as tables; number 0 is the undefined instruction."""
+    """The tree and the operands of all instructions of a guest, as tables; number 0 is the undefined
+    instruction.
+    """
 
     instructions: tuple[Instruction, ...]
     root: int
@@ -152,7 +157,9 @@ class Decoder(Value):
 
 def decoder(instructions: tuple[Instruction, ...], record: type[Record], number_of: Callable[[Handler], int],
             undefined: int, shortest: int) -> Decoder:
-    """The tables for these instructions; `undefined` is the handler, and `shortest` the length, of all other words."""
+    """The tables for these instructions; `undefined` is the handler, and `shortest` the length, of all other
+    words.
+    """
     refuse_ambiguity(instructions)
     tree = Tree([Pattern("", 8 * shortest, 0, 0, 0, {}), *(i.pattern for i in instructions)])
     rows, parts = [0, 0], [0]
@@ -173,7 +180,8 @@ def decoder(instructions: tuple[Instruction, ...], record: type[Record], number_
         Table(u8, [p.width // 8 for p in tree.patterns]), Table(u16, rows),
         Table(u64, [o.bias for _, o in operands]), Table(u64, [sign_of(i, o) for i, o in operands]),
         Table(u8, [o.kind.dustbin if o.name in o.kind.targets else 0 for _, o in operands]),
-        Table(u8, [kind.relative for kind in kinds]), Table(u8, [record.offset(o.place) for _, o in operands]),
+        Table(u8, [kind.relative for kind in kinds]),
+        Table(u8, [record.offset(o.place) for _, o in operands]),
         Table(u8, [kind.type.size for kind in kinds]), Table(u16, parts),
         Table(u8, [p.low for p in pieces]), Table(u32, [(1 << p.width) - 1 for p in pieces]),
         Table(u8, [p.to for p in pieces]))

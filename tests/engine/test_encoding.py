@@ -118,7 +118,8 @@ def test_only_a_target_register_goes_to_the_dustbin():
 
 def test_an_alias_is_the_handler_of_what_it_means():
     record = decoded(named("up").encode(rd=5))
-    assert (record.handler, record.rd, record.rs, record.imm) == (HANDLERS.index(named("plus").handler), 5, 5, 1)
+    assert record.handler == HANDLERS.index(named("plus").handler)
+    assert (record.rd, record.rs, record.imm) == (5, 5, 1)
 
 
 def test_a_field_that_must_not_be_zero_is_none():

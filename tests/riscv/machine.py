@@ -18,7 +18,8 @@ MASK = (1 << 64) - 1
 
 def word(name: str, **fields: int) -> int:
     """The encoding of an instruction; fields by the names in its encoding."""
-    return next(i for i in INSTRUCTIONS if i.name == name and fields.keys() <= i.pattern.fields.keys()).encode(**fields)
+    named = (i for i in INSTRUCTIONS if i.name == name and fields.keys() <= i.pattern.fields.keys())
+    return next(named).encode(**fields)
 
 
 class Machine:

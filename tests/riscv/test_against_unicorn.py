@@ -1,8 +1,9 @@
-"""Every unprivileged instruction with edge-value and random operands, against unicorn: registers, memory, fflags, pc.
+"""Every unprivileged instruction with edge-value and random operands, against unicorn: registers, memory,
+fflags, pc.
 
-unicorn 2.1 knows no B extension (test_bitmanip.py has that), neither looks at NaN-boxes nor makes them, and its FMIN and
-FMAX are those of IEEE 754-2008: operands and its results are boxed here, and those two get no signalling NaNs.
-GUESTHOUSE_RANDOM=n: n times as many.
+unicorn 2.1 knows no B extension (test_bitmanip.py has that), neither looks at NaN-boxes nor makes them, and
+its FMIN and FMAX are those of IEEE 754-2008: operands and its results are boxed here, and those two get no
+signalling NaNs. GUESTHOUSE_RANDOM=n: n times as many.
 """
 
 import os
@@ -21,12 +22,13 @@ unicorn = pytest.importorskip("unicorn")
 from unicorn import riscv_const as names  # noqa: E402
 
 CASES = 12 * int(os.environ.get("GUESTHOUSE_RANDOM", "1"))
-EDGES = [0, 1, 2, 3, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFF, 1 << 32, MASK >> 1, 1 << 63,
-         MASK, MASK - 1]
-SINGLES = [0, 1, 0x7F_FFFF, 0x80_0000, 0x3F80_0000, 0x3F80_0001, 0x4B00_0001, 0x4F00_0000, 0x4F7F_FFFF, 0x5F00_0000,
-           0x7F7F_FFFF, 0x7F80_0000, 0x7FC0_0000, 0x7FA0_0000, 0x7FC0_1234, 0x3380_0000, 0x0080_0001]
-DOUBLES = [0, 1, (1 << 52) - 1, 1 << 52, 0x3FF << 52, (0x3FF << 52) + 1, 0x41DF_FFFF_FFC0_0000, 0x41E0_0000_0000_0000,
-           0x41F0_0000_0000_0000, 0x43E0_0000_0000_0000, 0x43F0_0000_0000_0000, 0x7FEF_FFFF_FFFF_FFFF, 0x7FF << 52,
+EDGES = [0, 1, 2, 3, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFF, 1 << 32, MASK >> 1,
+         1 << 63, MASK, MASK - 1]
+SINGLES = [0, 1, 0x7F_FFFF, 0x80_0000, 0x3F80_0000, 0x3F80_0001, 0x4B00_0001, 0x4F00_0000, 0x4F7F_FFFF,
+           0x5F00_0000, 0x7F7F_FFFF, 0x7F80_0000, 0x7FC0_0000, 0x7FA0_0000, 0x7FC0_1234, 0x3380_0000, 0x0080_0001]
+DOUBLES = [0, 1, (1 << 52) - 1, 1 << 52, 0x3FF << 52, (0x3FF << 52) + 1, 0x41DF_FFFF_FFC0_0000,
+           0x41E0_0000_0000_0000, 0x41F0_0000_0000_0000, 0x43E0_0000_0000_0000, 0x43F0_0000_0000_0000,
+           0x7FEF_FFFF_FFFF_FFFF, 0x7FF << 52,
            0x7FF8 << 48, 0x7FF4 << 48, 0x36A0_0000_0000_0000, 0x380F_FFFF_FFFF_FFFF, 0x47EF_FFFF_F000_0000]
 SKIPPED = {"ecall", "ebreak", "c.ebreak"}
 ELSEWHERE = set(instructions_in((bitmanip, csr, privileged)))
@@ -84,7 +86,8 @@ def words(rng, instruction):
     """A random word that is this instruction; rounding modes are legal."""
     number = INSTRUCTIONS.index(instruction) + 1
     while True:
-        word = instruction.pattern.match | rng.getrandbits(instruction.pattern.width) & ~instruction.pattern.mask
+        pattern = instruction.pattern
+        word = pattern.match | rng.getrandbits(pattern.width) & ~pattern.mask
         rounding = instruction.pattern.fields.get("rm")
         if rounding and instruction.pattern.extract("rm", word) in (5, 6):
             continue
@@ -114,7 +117,8 @@ def near(rng, bits, fraction):
     """Of similar size, so that sums cancel and products stay in range; few bits, so that ties occur."""
     bias = (1 << bits - 2 - fraction) - 1
     low = rng.getrandbits(fraction) >> rng.randrange(fraction) << rng.randrange(fraction)
-    return rng.getrandbits(1) << bits - 1 | bias + rng.randrange(-3, 60) << fraction | low & (1 << fraction) - 1
+    high = rng.getrandbits(1) << bits - 1 | bias + rng.randrange(-3, 60) << fraction
+    return high | low & (1 << fraction) - 1
 
 
 def aim(rng, instruction, word, x):
@@ -153,11 +157,13 @@ def difference(word, x, f, fcsr, found, expected):
     """The instruction, what it read, and each place where the two differ."""
     lines = [DECODER.disassemble(word), f"fcsr {fcsr:#x}"]
     for name, before, is_, was in (("x", x, found[0], expected[0]), ("f", f, found[1], expected[1])):
-        lines += [f"{name}{n} {before[n]:#x}: {a:#x}, not {b:#x}" for n, (a, b) in enumerate(zip(is_, was)) if a != b]
+        lines += [f"{name}{n} {before[n]:#x}: {a:#x}, not {b:#x}"
+                  for n, (a, b) in enumerate(zip(is_, was)) if a != b]
     lines += [f"{a!r}, not {b!r}" for a, b in zip(found[2:], expected[2:]) if a != b]
     number = int(DECODER.find(u64(word)))
     for operand in INSTRUCTIONS[number - 1].operands:
         value = INSTRUCTIONS[number - 1].value(operand, word)
-        if operand.kind.name in "xf":
-            lines.append(f"{operand.name} = {operand.kind.name}{value} = {(x if operand.kind.name == 'x' else f)[value]:#x}")
+        kind = operand.kind.name
+        if kind in "xf":
+            lines.append(f"{operand.name} = {kind}{value} = {(x if kind == 'x' else f)[value]:#x}")
     return "\n".join(lines)

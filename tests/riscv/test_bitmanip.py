@@ -28,7 +28,8 @@ def rotate(value, by, bits):
 
 
 MEANING = {
-    "sh1add": lambda a, b: (a << 1) + b, "sh2add": lambda a, b: (a << 2) + b, "sh3add": lambda a, b: (a << 3) + b,
+    "sh1add": lambda a, b: (a << 1) + b, "sh2add": lambda a, b: (a << 2) + b,
+    "sh3add": lambda a, b: (a << 3) + b,
     "add.uw": lambda a, b: (a & W) + b, "sh1add.uw": lambda a, b: ((a & W) << 1) + b,
     "sh2add.uw": lambda a, b: ((a & W) << 2) + b, "sh3add.uw": lambda a, b: ((a & W) << 3) + b,
     "slli.uw": lambda a, n: (a & W) << n,
@@ -37,9 +38,11 @@ MEANING = {
     "ctz": lambda a: f"{a:064b}"[::-1].index("1") if a else 64,
     "ctzw": lambda a: f"{a & W:032b}"[::-1].index("1") if a & W else 32,
     "cpop": lambda a: a.bit_count(), "cpopw": lambda a: (a & W).bit_count(),
-    "max": lambda a, b: max(signed(a), signed(b)), "maxu": max, "min": lambda a, b: min(signed(a), signed(b)), "minu": min,
+    "max": lambda a, b: max(signed(a), signed(b)), "maxu": max,
+    "min": lambda a, b: min(signed(a), signed(b)), "minu": min,
     "sext.b": lambda a: signed(a, 8), "sext.h": lambda a: signed(a, 16), "zext.h": lambda a: a & 0xFFFF,
-    "rol": lambda a, b: rotate(a, b & 63, 64), "ror": lambda a, b: rotate(a, -b & 63, 64), "rori": lambda a, n: rotate(a, -n, 64),
+    "rol": lambda a, b: rotate(a, b & 63, 64), "ror": lambda a, b: rotate(a, -b & 63, 64),
+    "rori": lambda a, n: rotate(a, -n, 64),
     "rolw": lambda a, b: words(rotate(a, b & 31, 32)), "rorw": lambda a, b: words(rotate(a, -b & 31, 32)),
     "roriw": lambda a, n: words(rotate(a, -n & 31, 32)),
     "orc.b": lambda a: int.from_bytes(bytes(255 if byte else 0 for byte in a.to_bytes(8, "big")), "big"),
@@ -60,7 +63,7 @@ def test_means_what_python_says(machine, name):
     rng = random.Random(name)
     instruction = next(i for i in instructions_in([bitmanip]) if i.name == name)
     names = [o.name for o in instruction.operands[1:]]
-    for n in range(24):
+    for _ in range(24):
         a, b = (rng.choice([rng.choice(EDGES), rng.getrandbits(64)]) for _ in range(2))
         b = b if "rs2" in names else b % (32 if name.endswith("iw") else 64)
         given = {"rs1": a} if names == ["rs1"] else {"rs1": a, names[1]: b}

@@ -72,7 +72,8 @@ def test_sd_sums_up_fs(hart):
     assert read(hart, "sstatus") >> 63 and read(hart, "mstatus") & FS == FS
 
 
-@pytest.mark.parametrize("instruction", [word("fadd.d"), word("fld", rs1=5), word("csrr", csr=3), word("fmv.x.d"), 0x2000])
+@pytest.mark.parametrize("instruction", [
+    word("fadd.d"), word("fld", rs1=5), word("csrr", csr=3), word("fmv.x.d"), 0x2000])
 def test_floats_are_illegal_while_they_are_off(hart, instruction):
     hart.set(x5=RAM, x8=RAM)
     write(hart, "mstatus", 0)

@@ -16,19 +16,21 @@ def test_every_instruction_has_a_name_an_encoding_and_a_section():
 def test_encoding_and_decoding_agree():
     rng = random.Random(0)
     for number, instruction in enumerate(INSTRUCTIONS, 1):
-        fields = {name: (1 << sum(p.width for p in pieces)) - 1 for name, pieces in instruction.pattern.fields.items()}
-        values = {name: rng.randrange(1, most + 1) << instruction.pattern.reach(name)[0] for name, most in fields.items()}
+        pattern = instruction.pattern
+        most = {name: (1 << sum(p.width for p in pieces)) - 1 for name, pieces in pattern.fields.items()}
+        values = {name: rng.randrange(1, most[name] + 1) << pattern.reach(name)[0] for name in most}
         encoded = instruction.encode(**values)
         found = int(DECODER.find(u64(encoded)))
-        assert instruction.pattern.fits(encoded)
-        assert found == number or INSTRUCTIONS[found - 1].pattern.mask & instruction.pattern.mask == instruction.pattern.mask
+        assert pattern.fits(encoded)
+        special = INSTRUCTIONS[found - 1].pattern.mask & pattern.mask == pattern.mask
+        assert found == number or special
 
 
 @pytest.mark.parametrize("bits, text", [
-    (0x00A50513, "addi a0, a0, 10"), (0xFF010113, "addi sp, sp, -16"), (0x8082, "c.jr ra"), (0x30200073, "mret"),
-    (0xFE0718E3, "bne a4, zero, 0xff0"), (0x00C6FD53, "fadd.s fs10, fa3, fa2, dyn"), (0x0105B503, "ld a0, 16(a1)"),
-    (0x6522, "c.ldsp a0, 8(sp)"), (0x000017B7, "lui a5, 0x1"), (0x1005A52F, "lr.w a0, (a1)"), (0, ".insn 0x0"),
-    (0x10029073, "csrrw zero, 0x100, t0")])
+    (0x00A50513, "addi a0, a0, 10"), (0xFF010113, "addi sp, sp, -16"), (0x8082, "c.jr ra"),
+    (0x30200073, "mret"), (0xFE0718E3, "bne a4, zero, 0xff0"), (0x00C6FD53, "fadd.s fs10, fa3, fa2, dyn"),
+    (0x0105B503, "ld a0, 16(a1)"), (0x6522, "c.ldsp a0, 8(sp)"), (0x000017B7, "lui a5, 0x1"),
+    (0x1005A52F, "lr.w a0, (a1)"), (0, ".insn 0x0"), (0x10029073, "csrrw zero, 0x100, t0")])
 def test_disassembly(bits, text):
     assert disassemble(bits, 0x1000) == text
 
@@ -54,7 +56,8 @@ def test_compressed_hints_do_nothing(machine, bits):
 def test_x0_stays_zero(machine):
     machine.set(x5=DATA)
     machine.store(DATA, MASK)
-    machine.step(word("addi", rd=0, rs1=0, imm=5), word("ld", rd=0, rs1=5, imm=0), word("add", rd=6, rs1=0, rs2=0))
+    machine.step(word("addi", rd=0, rs1=0, imm=5), word("ld", rd=0, rs1=5, imm=0),
+                 word("add", rd=6, rs1=0, rs2=0))
     assert machine.x(0) == machine.x(6) == 0
 
 

@@ -81,8 +81,9 @@ def test_hardware_sets_a_on_access_and_d_on_store(tables):
 
 
 @pytest.mark.parametrize("flags, load, store", [
-    (V | R, None, STORE_PAGE), (V | R | W, None, None), (V | X, LOAD_PAGE, STORE_PAGE), (V | W, LOAD_PAGE, STORE_PAGE),
-    (R | W, LOAD_PAGE, STORE_PAGE), (V | R | W | U, LOAD_PAGE, STORE_PAGE), (V, LOAD_PAGE, STORE_PAGE),
+    (V | R, None, STORE_PAGE), (V | R | W, None, None), (V | X, LOAD_PAGE, STORE_PAGE),
+    (V | W, LOAD_PAGE, STORE_PAGE), (R | W, LOAD_PAGE, STORE_PAGE), (V, LOAD_PAGE, STORE_PAGE),
+    (V | R | W | U, LOAD_PAGE, STORE_PAGE),
     (V | R | W | 1 << 54, LOAD_PAGE, STORE_PAGE), (V | R | W | 1 << 61, LOAD_PAGE, STORE_PAGE)])
 def test_an_entry_grants_what_its_bits_say(tables, flags, load, store):
     tables.map(VA, DATA, flags)
@@ -110,7 +111,8 @@ def test_supervisor_mode_never_executes_user_pages(tables):
     tables.machine.set(x5=VA, mstatus=SUM)
     tables.machine.step(word("jalr", rd=0, rs1=5))
     tables.machine.run(1)
-    assert (tables.machine.hart.mcause, tables.machine.hart.mtval, tables.machine.hart.mepc) == (FETCH_PAGE, VA, VA)
+    hart = tables.machine.hart
+    assert (hart.mcause, hart.mtval, hart.mepc) == (FETCH_PAGE, VA, VA)
 
 
 def test_user_mode_sees_only_user_pages(machine):
@@ -195,7 +197,7 @@ def test_mprv_lets_machine_mode_load_as_another(tables):
 
 def protect(machine, *entries):
     """(cfg, address >> 2) of each entry."""
-    for n, (config, address) in enumerate(entries):
+    for n, (_, address) in enumerate(entries):
         machine.set(x9=address)
         machine.step(word("csrrw", csr=0x3B0 + n, rs1=9))
     machine.set(x9=sum(config << 8 * n for n, (config, _) in enumerate(entries)))

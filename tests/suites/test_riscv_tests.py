@@ -1,7 +1,8 @@
 """The official riscv-tests, built elsewhere: GUESTHOUSE_RISCV_TESTS names the folder with the ELF files.
 
 Each file is a test in every way, on the virt board. The plain way leaves out the -v files but a few unless
-GUESTHOUSE_SUITES_WHOLE is set: they run a page-fault handler of some ten thousand instructions before the test proper.
+GUESTHOUSE_SUITES_WHOLE is set: they run a page-fault handler of some ten thousand instructions before the
+test proper.
 """
 
 import os
@@ -51,8 +52,9 @@ def vcpu_in(way, request):
 @pytest.mark.parametrize("way", ["plain", "threaded"])
 @pytest.mark.parametrize("path", built())
 def test_passes(path, way, request):
-    assert path.is_file(), f"{VARIABLE} is {path}, which has none of the files that riscv-tests builds (rv64ui-p-add, …)"
-    if way == "plain" and "-v-" in path.name and path.name not in PLAIN_V and not os.environ.get("GUESTHOUSE_SUITES_WHOLE"):
+    assert path.is_file(), f"{VARIABLE} is {path}, which has no rv64ui-p-add nor any other file of riscv-tests"
+    whole = os.environ.get("GUESTHOUSE_SUITES_WHOLE")
+    if way == "plain" and "-v-" in path.name and path.name not in PLAIN_V and not whole:
         pytest.skip("the plain way runs the -v files only with GUESTHOUSE_SUITES_WHOLE set")
     board = VirtBoard(16 << 20, VirtualClock(), vcpu_in(way, request), random_bytes=bytes)
     try:
@@ -64,7 +66,9 @@ def test_passes(path, way, request):
 
 
 def verdict(outcome, board):
-    """tohost is 2 * (number of the failing test) + 1; the -v environment reports 1337 for a trap it does not expect."""
+    """tohost is 2 * (number of the failing test) + 1; the -v environment reports 1337 for a trap it does not
+    expect.
+    """
     if isinstance(outcome, PoweredOff):
         return f"test {outcome.status} of this file failed (a3, gp: {int(board.state.x[3])})"
     return f"did not finish: {outcome}\n{board.report('riscv-tests')}"

@@ -1,7 +1,8 @@
 """The A extension: load-reserved, store-conditional and atomic memory operations (Volume I, chapter 14).
 
-A reservation holds as long as the memory still has the value that was loaded; a trap or a return from one loses it.
-Accesses of one hart are in order, so aq and rl ask for nothing. Not modelled yet: several harts at once.
+A reservation holds as long as the memory still has the value that was loaded; a trap or a return from one
+loses it. Accesses of one hart are in order, so aq and rl ask for nothing. Not modelled yet: several harts at
+once.
 """
 
 from guesthouse.bits import i32, i64, select, u32, u64
@@ -87,10 +88,14 @@ def most(a, b):
 @op("10000 aq rl rs2 rs1 011 rd 0101111", "14.4", name="amomin.d", form="rd, rs2, (rs1)", T=i64, change=least)
 @op("10100 aq rl rs2 rs1 010 rd 0101111", "14.4", name="amomax.w", form="rd, rs2, (rs1)", T=i32, change=most)
 @op("10100 aq rl rs2 rs1 011 rd 0101111", "14.4", name="amomax.d", form="rd, rs2, (rs1)", T=i64, change=most)
-@op("11000 aq rl rs2 rs1 010 rd 0101111", "14.4", name="amominu.w", form="rd, rs2, (rs1)", T=u32, change=least)
-@op("11000 aq rl rs2 rs1 011 rd 0101111", "14.4", name="amominu.d", form="rd, rs2, (rs1)", T=u64, change=least)
-@op("11100 aq rl rs2 rs1 010 rd 0101111", "14.4", name="amomaxu.w", form="rd, rs2, (rs1)", T=u32, change=most)
-@op("11100 aq rl rs2 rs1 011 rd 0101111", "14.4", name="amomaxu.d", form="rd, rs2, (rs1)", T=u64, change=most)
+@op("11000 aq rl rs2 rs1 010 rd 0101111", "14.4", name="amominu.w", form="rd, rs2, (rs1)", T=u32,
+    change=least)
+@op("11000 aq rl rs2 rs1 011 rd 0101111", "14.4", name="amominu.d", form="rd, rs2, (rs1)", T=u64,
+    change=least)
+@op("11100 aq rl rs2 rs1 010 rd 0101111", "14.4", name="amomaxu.w", form="rd, rs2, (rs1)", T=u32,
+    change=most)
+@op("11100 aq rl rs2 rs1 011 rd 0101111", "14.4", name="amomaxu.d", form="rd, rs2, (rs1)", T=u64,
+    change=most)
 def amo(hart, rd: X, rs1: X, rs2: X, T, change):
     va = hart.x[rs1]
     aligned(hart, T, va, MISALIGNED_STORE)

@@ -1,9 +1,11 @@
-"""Numbers of the privileged architecture: causes of traps, privilege modes, interrupt bits, fields of mstatus.
+"""Numbers of the privileged architecture: causes of traps, privilege modes, interrupt bits, fields of
+mstatus.
 
 The book is Volume II, Privileged Architecture (20240411); table 3.1.15 has the causes.
 """
 
-MISALIGNED_FETCH, FETCH_ACCESS, ILLEGAL, BREAKPOINT, MISALIGNED_LOAD, LOAD_ACCESS, MISALIGNED_STORE, STORE_ACCESS = range(8)
+MISALIGNED_FETCH, FETCH_ACCESS, ILLEGAL, BREAKPOINT = range(4)
+MISALIGNED_LOAD, LOAD_ACCESS, MISALIGNED_STORE, STORE_ACCESS = range(4, 8)
 CALL_FROM_U, CALL_FROM_S, CALL_FROM_M = 8, 9, 11
 FETCH_PAGE, LOAD_PAGE, STORE_PAGE = 12, 13, 15
 INTERRUPT = 1 << 63

@@ -6,8 +6,8 @@ A reserved encoding is none of these, and so illegal; hints do what their expans
 from guesthouse.system.cpu.riscv.formats import short as c
 from guesthouse.system.cpu.riscv.floating import load_float, store_float
 from guesthouse.system.cpu.riscv.integer import (
-    add, addi, addiw, addw, and_, andi, beq, bne, ebreak, jal, jalr, load, lui, or_, slli, srai, srli, store, sub, subw,
-    xor,
+    add, addi, addiw, addw, and_, andi, beq, bne, ebreak, jal, jalr, load, lui, or_, slli, srai, srli, store,
+    sub, subw, xor,
 )
 
 SP = 2

@@ -1,7 +1,8 @@
-"""Control and status registers (Volume II, chapters 2, 3 and 10; Zicsr, Zicntr, Zihpm, Sstc) and their six instructions.
+"""Control and status registers (Volume II, chapters 2, 3 and 10; Zicsr, Zicntr, Zihpm, Sstc) and their six
+instructions.
 
-Each register is one line of `CSRS`: number, name, section, and either the field it is with the bits that can be written,
-or how it is read and written. Event counters are zero and their selectors too.
+Each register is one line of `CSRS`: number, name, section, and either the field it is with the bits that can
+be written, or how it is read and written. Event counters are zero and their selectors too.
 """
 
 from collections.abc import Callable
@@ -12,8 +13,8 @@ from guesthouse.bits import u64
 from guesthouse.engine.cpu import BUDGET
 from guesthouse.engine.op import LEAVES
 from guesthouse.system.cpu.riscv.causes import (
-    CBCFE, CBIE, CBZE, FIOM, FS, MACHINE, MIE, MPIE, MPP, MPRV, MXR, SD, SEIP, SIE, SPIE, SPP, SSIP, STCE, STIP, SUM,
-    SUPERVISOR, SUPERVISOR_INTERRUPTS, SXL, TSR, TVM, TW, USER, UXL,
+    CBCFE, CBIE, CBZE, FIOM, FS, MACHINE, MIE, MPIE, MPP, MPRV, MXR, SD, SEIP, SIE, SPIE, SPP, SSIP, STCE,
+    STIP, SUM, SUPERVISOR, SUPERVISOR_INTERRUPTS, SXL, TSR, TVM, TW, USER, UXL,
 )
 from guesthouse.system.cpu.riscv.formats import Number, Small, X, op
 from guesthouse.system.cpu.riscv.paging import SV39, SV48
@@ -96,7 +97,8 @@ def write_sie(hart, value):
 
 
 def write_satp(hart, value):
-    """A mode that is not there: the write has no effect (10.1.11). Only a change of mode needs no SFENCE.VMA."""
+    """A mode that is not there: the write has no effect (10.1.11). Only a change of mode needs no SFENCE.VMA.
+    """
     mode = value >> 60
     if mode == 0 or mode == SV39 or mode == SV48:
         changed = (hart.satp ^ value) >> 60 != 0
@@ -168,7 +170,9 @@ def always(hart):
 
 @dataclass(frozen=True)
 class Csr(Value):
-    """One register. Without `reads` it is the field of its name; without `writes` the bits of `mask` can be written."""
+    """One register. Without `reads` it is the field of its name; without `writes` the bits of `mask` can be
+    written.
+    """
 
     number: int
     name: str

@@ -1,7 +1,7 @@
 """The F and D extensions (Volume I, chapters 20 and 21): IEEE 754 in single and double precision.
 
-A single in a 64-bit register is NaN-boxed; what is not boxed reads as the canonical NaN (21.2). Every result marks the
-unit dirty, also where only flags may have changed (P3.1.6.6 allows that).
+A single in a 64-bit register is NaN-boxed; what is not boxed reads as the canonical NaN (21.2). Every result
+marks the unit dirty, also where only flags may have changed (P3.1.6.6 allows that).
 """
 
 from guesthouse.bits import i32, i64, u32, u64

@@ -1,7 +1,8 @@
 """How RISC-V instructions are written down here: the two widths, and the kinds of operands.
 
-The encodings are those of "The RISC-V Instruction Set Manual, Volume I: Unprivileged Architecture" (20240411); sections
-are cited by its numbers, and those of Volume II, Privileged Architecture, with a leading P.
+The encodings are those of "The RISC-V Instruction Set Manual, Volume I: Unprivileged Architecture"
+(20240411); sections are cited by its numbers, and those of Volume II, Privileged Architecture, with a leading
+P.
 """
 
 from guesthouse.bits import u8, u64
@@ -10,9 +11,10 @@ from guesthouse.engine.op import Record
 
 DUSTBIN = 32  # the element of x and f arrays that takes what is written to x0
 
-X_NAMES = ("zero ra sp gp tp t0 t1 t2 s0 s1 a0 a1 a2 a3 a4 a5 a6 a7 s2 s3 s4 s5 s6 s7 s8 s9 s10 s11 t3 t4 t5 t6").split()
-F_NAMES = ("ft0 ft1 ft2 ft3 ft4 ft5 ft6 ft7 fs0 fs1 fa0 fa1 fa2 fa3 fa4 fa5 fa6 fa7 fs2 fs3 fs4 fs5 fs6 fs7 fs8 fs9 fs10"
-           " fs11 ft8 ft9 ft10 ft11").split()
+X_NAMES = ("zero ra sp gp tp t0 t1 t2 s0 s1 a0 a1 a2 a3 a4 a5 a6 a7 "
+           "s2 s3 s4 s5 s6 s7 s8 s9 s10 s11 t3 t4 t5 t6").split()
+F_NAMES = ("ft0 ft1 ft2 ft3 ft4 ft5 ft6 ft7 fs0 fs1 fa0 fa1 fa2 fa3 fa4 fa5 fa6 fa7 "
+           "fs2 fs3 fs4 fs5 fs6 fs7 fs8 fs9 fs10 fs11 ft8 ft9 ft10 ft11").split()
 ROUNDINGS = ("rne", "rtz", "rdn", "rup", "rmm", "?5", "?6", "dyn")
 
 

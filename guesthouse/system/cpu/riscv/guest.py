@@ -18,7 +18,9 @@ from guesthouse.system.cpu.riscv.traps import NO_RESERVATION
 from guesthouse.system.cpu.softfloat import RISCV as FLOAT_RULES
 from guesthouse.typed import Pointer, function, load
 
-MODULES: tuple[ModuleType, ...] = (integer, multiply, atomics, floating, bitmanip, csr, privileged, compressed)
+MODULES: tuple[ModuleType, ...] = (
+    integer, multiply, atomics, floating, bitmanip, csr, privileged, compressed,
+)
 ALL_ONES = (1 << 64) - 1
 
 
@@ -61,13 +63,15 @@ class Hart(Csrs):
         self.settle()
 
     def start_supervisor(self, pc: int, hartid: int, argument: int) -> None:
-        """The state in which SBI firmware leaves a hart to an operating system, where the board is the firmware."""
+        """The state in which SBI firmware leaves a hart to an operating system, where the board is the
+        firmware.
+        """
         self.reset(pc, hartid)
         self.mode, self.sbi = u64(SUPERVISOR), u64(1)
         self.x[10], self.x[11] = u64(hartid), u64(argument)
         self.medeleg, self.mideleg = u64(MEDELEG), u64(SUPERVISOR_INTERRUPTS)
         self.mcounteren, self.menvcfg = u64(0xFFFF_FFFF), u64(STCE | ENVCFG)
-        self.scounteren = u64(0xFFFF_FFFF)  # user programs read the time: the kernel leaves this as it finds it
+        self.scounteren = u64(0xFFFF_FFFF)  # user programs read the time; the kernel leaves this
         self.pmpcfg[0], self.pmpaddr[0] = u8(PMP_NAPOT | PMP_R | PMP_W | PMP_X), u64(ALL_ONES >> 10)
         self.protect_ranges()
         self.settle()
@@ -77,10 +81,12 @@ class Hart(Csrs):
         return int(self.pending() & self.mie) != 0
 
 
-RISCV = Guest("riscv", Hart, RiscvRecord, HANDLERS, ("guesthouse.system.cpu.riscv", "guesthouse.system.cpu.softfloat"),
+RISCV = Guest("riscv", Hart, RiscvRecord, HANDLERS,
+              sources=("guesthouse.system.cpu.riscv", "guesthouse.system.cpu.softfloat"),
               origin="guesthouse.system.cpu.riscv.guest:RISCV")
 
 
 def disassemble(word: int, address: int | None = None) -> str:
     """Assembly text of the instruction in the low bits of a word."""
-    return DECODER.disassemble(word, address) or f".insn {word & 0xFFFF_FFFF if word & 3 == 3 else word & 0xFFFF:#x}"
+    unknown = word & (0xFFFF_FFFF if word & 3 == 3 else 0xFFFF)
+    return DECODER.disassemble(word, address) or f".insn {unknown:#x}"

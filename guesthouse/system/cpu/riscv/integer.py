@@ -1,7 +1,7 @@
 """RV64I: the base integer instructions (Volume I, chapters 2 and 4).
 
-FENCE is a no-op: a hart here sees and makes memory accesses in program order. FENCE.I too, because the engine sees every
-store to decoded code.
+FENCE is a no-op: a hart here sees and makes memory accesses in program order. FENCE.I too, because the engine
+sees every store to decoded code.
 """
 
 from guesthouse.bits import i8, i16, i32, i64, u8, u16, u32, u64

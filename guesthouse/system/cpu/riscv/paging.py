@@ -1,14 +1,15 @@
-"""Bare, Sv39 and Sv48 translation and physical memory protection (Volume II, chapters 10.3 to 10.5 and 3.7; Svnapot).
+"""Bare, Sv39 and Sv48 translation and physical memory protection (Volume II, chapters 10.3 to 10.5 and 3.7;
+Svnapot).
 
-The hardware sets A and D bits. ASIDLEN is 0. Protection has a grain of one page (G = 10, 3.7.1), so a page is never only
-partly covered. Not modelled: Sv57; Svpbmt's bits are reserved.
+The hardware sets A and D bits. ASIDLEN is 0. Protection has a grain of one page (G = 10, 3.7.1), so a page is
+never only partly covered. Not modelled: Sv57; Svpbmt's bits are reserved.
 """
 
 from guesthouse.bits import i64, u8, u64
 from guesthouse.engine.cpu import EXECUTE, TLB_SIZE, WRITE, TlbEntry
 from guesthouse.system.cpu.riscv.causes import (
-    FETCH_ACCESS, FETCH_PAGE, LOAD_ACCESS, LOAD_PAGE, MACHINE, MPP, MPRV, MXR, STORE_ACCESS, STORE_PAGE, SUM, SUPERVISOR,
-    USER,
+    FETCH_ACCESS, FETCH_PAGE, LOAD_ACCESS, LOAD_PAGE, MACHINE, MPP, MPRV, MXR, STORE_ACCESS, STORE_PAGE, SUM,
+    SUPERVISOR, USER,
 )
 from guesthouse.system.cpu.riscv.state import PMP_ENTRIES, State
 from guesthouse.typed import Table, fill, function, load, packed, store
@@ -80,7 +81,7 @@ class Paging(State):
 
     @function
     def read_entry(self, entry: u64, va: u64, access: u64) -> u64:
-        """The page-table entry at a physical address: an access fault if it cannot be read, a page fault if invalid."""
+        """The page-table entry at a physical address; faults if it cannot be read or is invalid."""
         host = self.host(entry)
         if host == 0 or not self.permits(entry, u64(0), u64(SUPERVISOR)):
             self.raise_fault(ACCESS_FAULTS[access], va)

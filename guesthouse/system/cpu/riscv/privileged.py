@@ -1,4 +1,5 @@
-"""Privileged instructions: xRET, WFI, SFENCE.VMA (Volume II, 3.3 and 10.2), Svinval, and the cache operations of CMO.
+"""Privileged instructions: xRET, WFI, SFENCE.VMA (Volume II, 3.3 and 10.2), Svinval, and the cache operations
+of CMO.
 
 There are no caches: CBO.CLEAN, FLUSH and INVAL only check what they must check.
 """

@@ -1,7 +1,7 @@
 """The registers of a hart, by the names of the manual (Volume I, 2.1; Volume II, chapters 2, 3 and 10).
 
-`mip` is also where the board shows its interrupt lines, between two runs. Counters are kept as the difference from guest
-time. misa, the vendor's registers and the event counters are constants and have no field.
+`mip` is also where the board shows its interrupt lines, between two runs. Counters are kept as the difference
+from guest time. misa, the vendor's registers and the event counters are constants and have no field.
 """
 
 from guesthouse.bits import u8, u64

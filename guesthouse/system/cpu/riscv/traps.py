@@ -1,9 +1,12 @@
-"""Traps: exceptions and interrupts, delegation, and the way back (Volume II, 3.1.6 to 3.1.9, 3.3, 10.1; Sstc)."""
+"""Traps: exceptions and interrupts, delegation, and the way back (Volume II, 3.1.6 to 3.1.9, 3.3, 10.1;
+Sstc).
+"""
 
 from guesthouse.bits import u16, u64
 from guesthouse.engine.cpu import NONE
 from guesthouse.system.cpu.riscv.causes import (
-    BREAKPOINT, ILLEGAL, INTERRUPT, MACHINE, MIE, MPIE, MPP, MPRV, ORDER, SIE, SPIE, SPP, STCE, STIP, SUPERVISOR,
+    BREAKPOINT, ILLEGAL, INTERRUPT, MACHINE, MIE, MPIE, MPP, MPRV, ORDER, SIE, SPIE, SPP, STCE, STIP,
+    SUPERVISOR,
 )
 from guesthouse.system.cpu.riscv.paging import Paging
 from guesthouse.typed import Abandon, function, load
