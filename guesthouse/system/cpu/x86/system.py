@@ -27,7 +27,7 @@ CR4_KNOWN = (
     CR4_TRANSLATES | CR4_TSD | CR4_DE | CR4_MCE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_UMIP | CR4_FSGSBASE | CR4_OSXSAVE
 )
 CR8_EXIT = 1 << 32 | 8  # the number by which the board knows CR8, the task priority of its local APIC
-KEEP_TRANSLATIONS = 1 << 63  # bit 63 of what MOV puts into CR3: no need to flush; we may all the same
+KEEP_TRANSLATIONS = 1 << 63  # bit 63 of what MOV puts into CR3: the translations of this PCID are still right
 DR6_FIXED, DR7_FIXED, DR7_GD, DR6_BD = 0xFFFF_0FF0, 0x400, 1 << 13, 1 << 13
 XCR0_KNOWN = 3  # x87, SSE
 
@@ -62,12 +62,17 @@ class Control(FarTransfers):
     @function
     def set_cr3(self, value: u64) -> None:
         """MOV CR3: another address space."""
+        same = u64(0)
         if self.cr4 & CR4_PCIDE != 0:
+            same = value & KEEP_TRANSLATIONS
             value = value & ~u64(KEEP_TRANSLATIONS)
         if value & ~u64((1 << 52) - 1) != 0 or value & TOO_HIGH != 0:
             self.raise_fault(VECTOR_GP)
+        self.keep_space(self.cr3 & 0xFFF)
         self.cr3 = value
-        self.forget_translations()
+        self.change_space()
+        if same != 0:
+            self.take_up_space(value & 0xFFF)
 
     @function
     def set_cr4(self, value: u64) -> None:

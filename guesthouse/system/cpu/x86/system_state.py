@@ -27,7 +27,7 @@ LONG, BIG, GRANULAR = 0x2000, 0x4000, 0x8000
 USER_SET, SUPERVISOR_SET, OVERRIDE_SET, IMPLICIT_SET = range(4)  # sets of translations: who may access what
 SHADOW_STI, SHADOW_SS = 1, 2  # what holds interrupts off for one instruction (SDM 3A, 6.8.3)
 
-VARIABLE_RANGES, FIXED_RANGES, LARGE_MARKS = 8, 11, 64
+VARIABLE_RANGES, FIXED_RANGES, LARGE_MARKS, KEPT = 8, 11, 64, 8
 
 
 class TableRegister(Struct):
@@ -89,6 +89,9 @@ class SystemState(General):
     translations: u64  # the set that belongs to CPL and AC
     large: Array[u64, LARGE_MARKS]  # hashed sets of the 2 MiB and (huge) 1 GiB regions that came into the TLB
     huge: u64  # through large pages
+    newest: u64  # the last number of an address space that Cpu.context has got
+    kept: Array[u64, KEPT]  # numbers that MOV CR3 may take up again, by the low bits of the PCID, and which PCID
+    kept_for: Array[u64, KEPT]  # plus 1 they belong to
     random: Array[u64, 4]  # the state of RDRAND's generator; the board seeds it
 
     def long_mode(self):
@@ -121,11 +124,31 @@ class SystemState(General):
         """Use a set of translations without a change of mode."""
         self.tlb = Pointer[TlbEntry](self.tlbs.address + which * (TLB_SIZE * TlbEntry.size))
 
+    @function
     def forget_translations(self) -> None:
-        """Flush the TLB, and what is known about large pages in it."""
+        """Flush the TLB, and where code was found, for all PCIDs."""
+        fill(self.kept_for.address, u8(0), u64(8 * KEPT))
+        self.change_space()
+
+    def change_space(self) -> None:
+        """Flush the TLB, and what is known about large pages in it; give the context a number never used before."""
         fill(self.large.address, u8(0), u64(8 * LARGE_MARKS))
         self.huge = u64(0)
         self.flush()
+        self.newest += 1
+        self.context = self.context & 0xFFFF | self.newest << 16
+
+    def keep_space(self, pcid: u64) -> None:
+        """Remember the number of the address space that is being left."""
+        slot = pcid & (KEPT - 1)
+        self.kept[slot], self.kept_for[slot] = self.context >> 16, pcid + 1
+
+    def take_up_space(self, pcid: u64) -> None:
+        """Go on with the number that this PCID had. The TLB is empty, but decoded code is found at once: the system
+        has said that its translations are still those."""
+        slot = pcid & (KEPT - 1)
+        if self.kept_for[slot] == pcid + 1:
+            self.context = self.context & 0xFFFF | self.kept[slot] << 16
 
     def need_supervisor(self) -> None:
         """#GP(0) for an instruction that only CPL 0 may execute."""
