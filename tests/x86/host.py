@@ -29,7 +29,8 @@ HOST_RSP, FAR, FX_HOST, STACK_TOP = BLOCK + 0x800, BLOCK + 0x810, BLOCK + 0xA00,
 ENTER, LEAVE, CATCH, BLOCK_SIZE = BLOCK + 0x3000, BLOCK + 0x3400, BLOCK + 0x3800, 0x4000
 ALTERNATE_STACK = 1 << 16
 
-CASE = struct.Struct("<BB14x16sQ16Q512s256s")  # bits, length, code, flags, registers, FXSAVE image, window
+LONGEST = 256  # bytes of code in one case
+CASE = struct.Struct("<HH12x256sQ16Q512s256s")  # bits, length, code, flags, registers, FXSAVE image, window
 ANSWER = struct.Struct("<qQQQ16Q512s256s")  # trap, error, rip, flags, registers, FXSAVE image, window
 
 

@@ -9,14 +9,15 @@ from guesthouse.system.cpu.x86.definitions import Definition, definitions
 from tests.x86.cases import Maker, modes
 from tests.x86.compare import differences
 from tests.x86.host import Host
-from tests.x86.ours import Ours
+from tests.x86.oracle_unicorn import DIFFERS, Unicorn
+from tests.x86.ours import Ours, Runner
 
 MODULES = (integer, moves, shifts, multiply, bitops, bmi, atomics, stack, branches, hints, bcd, strings, ports)
 NOT_HERE = {"int", "int3", "int1", "into"}  # the host's system takes them for itself
 DEFINITIONS = [d for module in MODULES for d in definitions(module) if d.name not in NOT_HERE]
 
 
-def check(definition: Definition, ours: Ours, host: Host, rounds: int) -> None:
+def check(definition: Definition, ours: Ours, host: Runner, rounds: int) -> None:
     """Compare `rounds` cases of each encoding."""
     for n, encoding in enumerate(definition.encodings):
         maker = Maker((definition.name, definition.run.__module__, n))
@@ -36,3 +37,13 @@ def test_plain_it_does_what_the_host_does(definition: Definition, plain: Ours, h
 @pytest.mark.parametrize("definition", DEFINITIONS, ids=lambda d: d.name)
 def test_compiled_it_does_what_the_host_does(definition: Definition, threaded: Ours, host: Host) -> None:
     check(definition, threaded, host, rounds=20)
+
+
+@pytest.fixture(scope="module")
+def unicorn() -> Unicorn:
+    return Unicorn()
+
+
+@pytest.mark.parametrize("definition", [d for d in DEFINITIONS if d.name not in DIFFERS], ids=lambda d: d.name)
+def test_unicorn_does_what_we_do(definition: Definition, threaded: Ours, unicorn: Unicorn) -> None:
+    check(definition, threaded, unicorn, rounds=3)
