@@ -270,13 +270,13 @@ class Processor(Cpu):
             fill(jump.address, u8(0xFF), u64(JUMPS_A_PAGE * Jump.size))
 
     def next_block(self, left: u64):
-        """What a branch does: the first record at pc and the budget after its block, or 0 where it must be looked up."""
+        """What a branch does: whether the block at pc is known, its first record, and the budget after it."""
         pc = self.pc
         jump = self.jumps[jump_index(pc)]
         if unlikely(jump.pc != pc or jump.context != self.context or left < jump.count):
-            return u64(0), left
+            return False, u64(0), left
         self.start = pc
-        return jump.record, left - jump.count
+        return True, jump.record, left - jump.count
 
 
 def enter(cpu: Cpu, record: u64, left: u64) -> u64:

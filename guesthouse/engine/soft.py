@@ -99,7 +99,7 @@ class SoftVcpu:
             budget -= executed
             words[TICKS] += executed
             reason = words[EXIT]
-            if reason != reasons.BUDGET or budget <= 0:
+            if reason != reasons.BUDGET or budget <= 0 or words[LEFT]:  # left: the guest itself wants the board's eye
                 return self._exit(reason)
 
     def call(self, name: str, argument: int) -> None:

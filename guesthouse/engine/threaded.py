@@ -82,9 +82,9 @@ class Threaded:
 
     def dispatch(self, lower: Lower, state: Any, left: Any) -> None:
         """Go on at state.pc: straight to its block if the jump cache knows it."""
-        record, rest = lower.call(self.guest.state.next_block, [state, left], {}).items
+        found, record, rest = lower.call(self.guest.state.next_block, [state, left], {}).items
         known, unknown = lower.e.new_label("known"), lower.e.new_label("unknown")
-        lower.e.branch_if(lower.e.op(f"icmp eq i64 {record.text}, 0"), unknown, known)
+        lower.e.branch_if(found.text, known, unknown)
         lower.e.start(unknown)
         lower.call(leave, [state, left], {})
         lower.e.end(f"ret i64 {LOOKUP}")

@@ -130,7 +130,7 @@ class Immediate(Value):
 
 def effective_address(cpu, record):
     base = cpu.peek(u64, u64(record.base) + ORIGIN)
-    return base + (cpu.peek(u64, u64(record.index) + ORIGIN) << u64(record.scale)) + record.disp
+    return base + (cpu.peek(u64, u64(record.index) + ORIGIN) << u64(record.scale & 3)) + record.disp
 
 
 @dataclass(frozen=True)
