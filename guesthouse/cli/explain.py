@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json as as_json
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
-    from guesthouse.manager.explaining import Explained
+    from guesthouse.engine.explain import Explained
+
+TITLES = {"ir": "LLVM IR", "optimised_ir": "LLVM IR, optimised", "machine_code": "machine code"}
 
 
 @click.command(short_help="What an instruction's bytes mean, down to machine code.")
@@ -33,14 +34,23 @@ def explain(code: tuple[str, ...], arch: str, at: str, ir: bool, asm: bool, json
 
     found = explaining.explain(to_bytes(code), arch, to_address(at))
     shown = []
-    for one in found:
-        made = explaining.compiled(arch, one.numbers[-1]) if ir or asm else ("", "")
-        parts = {"ir": made[0] if ir else "", "machine_code": made[1] if asm else ""}
-        shown.append(as_dict(one) | {name: text for name, text in parts.items() if text})
-        if not json:
+    for one in found.instructions:
+        parts = compiled(one, ir, asm)
+        if json:
+            shown.append(as_dict(one) | parts)
+        else:
             show(one, parts)
     if json:
         click.echo(as_json.dumps(shown, indent=1))
+
+
+def compiled(one: Explained, ir: bool, asm: bool) -> dict[str, str]:
+    """What the compiler makes of the definition, as far as it is to be shown; nothing is compiled for nothing."""
+    if not ir and not asm:
+        return {}
+    made = one.meanings[-1].compiled
+    texts = {"ir": made.ir, "optimised_ir": made.optimised} if ir else {}
+    return texts | ({"machine_code": made.machine_code} if asm else {})
 
 
 def to_bytes(words: tuple[str, ...]) -> bytes:
@@ -65,20 +75,22 @@ def to_address(text: str) -> int:
 
 
 def as_dict(one: Explained) -> dict[str, object]:
-    plain = asdict(one)
-    return plain | {"bytes": one.bytes.hex(" "), "numbers": list(one.numbers)}
+    handlers = [{"name": m.name, "number": m.number, "defined": f"{m.file}:{m.line}"} for m in one.meanings]
+    return {"at": one.at, "bytes": one.bytes.hex(" "), "text": one.text, "name": one.name,
+            "operands": one.operands, "handlers": handlers, "source": one.meanings[-1].source}
 
 
 def show(one: Explained, parts: dict[str, str]) -> None:
     filled = ", ".join(f"{name}={value:#x}" for name, value in one.operands.items() if value)
-    click.echo(f"{one.at:#x}: {one.bytes.hex(' ')}    {one.name}")
-    click.echo(f"  handler   {' then '.join(one.handlers)}")
+    meant = one.meanings[-1]
+    click.echo(f"{one.at:#x}: {one.bytes.hex(' ')}    {one.text}")
+    click.echo(f"  handler   {' then '.join(meaning.name for meaning in one.meanings)}")
     click.echo(f"  record    {filled or 'no operands'}")
-    click.echo(f"  defined   {one.sources[-1]}")
-    click.echo("\n" + indented(one.text))
-    for title, text in (("LLVM IR", parts["ir"]), ("machine code", parts["machine_code"])):
-        if text:
-            click.echo(f"\n  {title}:\n" + indented(text))
+    click.echo(f"  defined   {meant.file}:{meant.line}")
+    click.echo("\n" + indented(meant.source))
+    for name, title in TITLES.items():
+        if name in parts:
+            click.echo(f"\n  {title}:\n" + indented(parts[name]))
     click.echo()
 
 
