@@ -152,7 +152,7 @@ class Draft:
         if self.places & {"source", "destination"}:
             self.registers[6] = WINDOW + 64 + self.random.randrange(128) | junk
             self.registers[7] = WINDOW + 64 + self.random.randrange(128) | junk
-            self.registers[1] = self.random.randrange(7) | junk
+            self.registers[1] = self.random.choice((self.random.randrange(7), self.random.randrange(2000))) | junk
         if name == "xlat":
             self.registers[3] = WINDOW + self.random.randrange(64) | junk
             self.registers[0] &= ~0x80

@@ -24,6 +24,8 @@ DIFFERS = {  # where unicorn 2 (QEMU 5) is not like a processor, and why it is n
     "rorx": "count of 64-bit operands", "bound": "faults are lost", "ud0": "faults are lost", "ud1": "faults are lost", "ud2": "faults are lost",
     "nop": "some of the hints", "clflush": "missing", "prefetchw": "missing", "in": "runs at CPL 0", "out": "runs at CPL 0",
     "ins": "runs at CPL 0", "outs": "runs at CPL 0", "rep_ins": "runs at CPL 0", "rep_outs": "runs at CPL 0",
+    "mov": "refuses 66 with REX.W before C7", "bextr": "long fields", "pdep": "32-bit operands", "jmp": "canonical addresses",
+    "cmpxchg": "clears an upper half", "cmpxchg16b": "faults are lost",
 }
 UNMAPPED, FETCHED = 14, (unicorn.UC_ERR_FETCH_UNMAPPED, unicorn.UC_ERR_FETCH_PROT)
 

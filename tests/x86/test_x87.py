@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from guesthouse.system.cpu.x86 import x87_arithmetic, x87_compare, x87_control, x87_moves, x87_remainder
+from guesthouse.system.cpu.x86 import (
+    x87_arithmetic, x87_compare, x87_control, x87_moves, x87_remainder, x87_transcendental, x87_trigonometry,
+)
 from guesthouse.system.cpu.x86.state import VECTOR_MF
 from tests.x86.floats import HEAD, WAYS, FloatOurs, cases, machine, unexplained
 from tests.x86.host import WINDOW, Host, Situation, supported
@@ -36,6 +38,11 @@ def test_arithmetic_moves_and_comparisons_are_as_on_the_host(host: Host, ours: F
 
 def test_exceptions_that_are_not_masked_are_as_on_the_host(host: Host, ours: FloatOurs) -> None:
     assert unexplained(host, ours, cases(ARITHMETIC, 16, seed=2, masked=False)) == []
+
+
+def test_transcendental_functions_are_within_an_ulp_of_the_host(host: Host, ours: FloatOurs) -> None:
+    made = cases((x87_transcendental, x87_trigonometry), 60, seed=4, masked=True)
+    assert unexplained(host, ours, made, ulps=1) == []
 
 
 def test_control_instructions_are_as_on_the_host(host: Host, ours: FloatOurs) -> None:

@@ -187,25 +187,26 @@ def scas(cpu, to) -> None:
     cpu.subtracted(a, b, a - b)
 
 
-def same_bytes(cpu, to, wanted, stops_at_equal: bool, most):
-    """How many elements from here on, within the page, surely do not end the scan for `wanted`."""
+def passed_over(cpu, to, wanted, stops_at_equal: bool, most):
+    """How many of the next `most` elements, within the page, do not end the scan for `wanted`."""
     T, count = to.type, u64(0)
     room, host = room_to_read(cpu, address_of(cpu, to), T.size)
-    limit = least(room, most - 1)
+    limit = least(room, most)
     while count < limit and (load(T, host + count * T.size) == wanted) != stops_at_equal:
         count = count + 1
     return count
 
 
 def scan(cpu, to, size, here, stops_at_equal: bool) -> None:
-    """SCAS repeated until rCX is zero, or ZF is what stops it. Elements that do not stop it are only counted."""
+    """SCAS repeated until rCX is zero, or ZF is what stops it. The element that stops it is done alone."""
     T, most = to.type, u64(cpu.get(size, RCX))
     if most != 0:
         a = cpu.get(T, RAX)
-        passed = same_bytes(cpu, to, a, stops_at_equal, upwards(cpu, most - 1) + 1)
-        b = cpu.load(T, string_address(cpu, to, cpu.r[RDI] + passed * T.size))
-        advance(cpu, to, passed + 1)
-        left = size(most - passed - 1)
+        count = passed_over(cpu, to, a, stops_at_equal, upwards(cpu, most))
+        count = select(count == 0, u64(1), count)
+        b = cpu.load(T, string_address(cpu, to, cpu.r[RDI] + (count - 1) * T.size))
+        advance(cpu, to, count)
+        left = size(most - count)
         cpu.put(size, RCX, left)
         cpu.subtracted(a, b, a - b)
         if left != 0 and (a == b) != stops_at_equal:
