@@ -10,6 +10,7 @@ from guesthouse.system.cpu.x86 import (
     aes, atomics, bcd, bitops, bmi, branches, cpuid, far, hints, integer, mmx, moves, msr, multiply, pclmul, ports, random,
     segments, sha, shifts, sse_convert, sse_float, sse_integer, sse_moves, sse_shuffle, sse_state, sse_strings, stack,
     strings, syscall, system, x87_arithmetic, x87_compare, x87_control, x87_moves, x87_remainder,
+    x87_transcendental, x87_trigonometry,
 )
 from guesthouse.system.cpu.x86.decode import decoded
 from guesthouse.system.cpu.x86.definitions import Definition, definitions
@@ -24,8 +25,8 @@ from guesthouse.typed import Pointer, function
 MODULES = (
     integer, moves, shifts, multiply, bitops, bmi, atomics, stack, branches, hints, bcd, strings, ports,
     system, segments, far, syscall, msr, cpuid, random,
-    x87_control, x87_moves, x87_arithmetic, x87_compare, x87_remainder, mmx, sse_state, sse_moves, sse_float, sse_convert,
-    sse_integer, sse_shuffle, sse_strings, aes, pclmul, sha,
+    x87_control, x87_moves, x87_arithmetic, x87_compare, x87_remainder, x87_transcendental, x87_trigonometry,
+    mmx, sse_state, sse_moves, sse_float, sse_convert, sse_integer, sse_shuffle, sse_strings, aes, pclmul, sha,
 )
 
 

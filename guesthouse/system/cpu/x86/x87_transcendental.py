@@ -95,19 +95,22 @@ def two_to_x_minus_1(env, form, mode, a):
         return a
     exponent, significand = unpacked(FORM, a)
     if exponent >= FORM.bias:
-        return edge_of_exponential(a)
+        return edge_of_exponential(env, a)
     wide = u128(significand) << 64
     x = times(fixed(exponent, wide), u128(LN2))
     total = series(EXPONENTIAL, x, 30, sign_of(FORM, a) != 0)
     return finished(env, sign_of(FORM, a), exponent + 1, times(times(wide, u128(LN2)), total))
 
 
-def edge_of_exponential(a):
-    """1 and -1, and what the book leaves undefined beyond: the operand, but -1 below."""
+def edge_of_exponential(env, a):
+    """1 and -1, and what the book leaves undefined beyond: the operand. Processors call it inexact."""
     if a == ONE | FORM.sign:
+        env.flags |= X87.inexact
         return u128(0x3FFE << 64 | 1 << 63 | FORM.sign)
     if a == FORM.infinity | FORM.sign:
         return u128(ONE | FORM.sign)
+    if a != FORM.infinity:
+        env.flags |= X87.inexact
     return a
 
 
@@ -252,9 +255,10 @@ def y_log2_x_plus_1(env, y, x):
 
 
 def outside(env, y, x):
-    """x is 1 or more, or -1 or less: processors give something; we give the logarithm where there is one."""
+    """x is 1 or more, or -1 or less: the logarithm where there is one, else, as processors do, x."""
     if sign_of(FORM, x) != 0:
-        return invalid(env, FORM)
+        env.flags |= X87.inexact
+        return x
     exponent, significand = unpacked(FORM, x)
     shift = exponent - FORM.bias
     total = u128(significand) << 63

@@ -125,7 +125,7 @@ def companion(env, what, a):
 
 def too_far(a):
     """Finite, and 2**63 or more."""
-    return a & FORM.magnitude >= (FORM.bias + 63) << 64 and a & FORM.magnitude < FORM.infinity
+    return a & FORM.magnitude >= (FORM.bias + 63) << 64 and not is_nan(FORM, a) and not is_infinite(FORM, a)
 
 
 @function
@@ -166,10 +166,11 @@ def of_reduced(env, what, rest, power, quadrant, back, negative):
     """From the angle rest / 2**127 * 2**power, at most a quarter pi, in its quadrant; `back`: it is negative there."""
     part = fixed(power + FORM.bias, rest)
     square = times(part, part)
-    sine, sine_power = times(rest, series(SINE_SERIES, square, 15, True)), power + 1
+    factor = series(SINE_SERIES, square, 15, True) - (0 if what == TANGENT else 1)  # never quite 1, nor is the cosine
+    sine, sine_power = times(rest, factor), power + 1
     lead = clz(sine)
     sine, sine_power = sine << lead, sine_power - i64(lead)
-    cosine = series(COSINE_SERIES, square, 15, True)
+    cosine = series(COSINE_SERIES, square, 15, True) - 1
     lead = clz(cosine)
     cosine, cosine_power = cosine << lead, 0 - i64(lead)
     if what == TANGENT:
