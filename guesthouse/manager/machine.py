@@ -153,13 +153,22 @@ class Machine:
 
     # What it is asked.
 
+    def wait_until_up(self, timeout: float | None = None) -> None:
+        """Wait until the guest's userland takes commands; if it does not in time, the error reports where it is."""
+        try:
+            self.commands.wait_until_ready(timeout)
+        except TimedOut:
+            self._raise_failure()
+            raise TimedOut(*self._never_came_up(f"The guest did not come up within {timeout:g} s.",
+                                                self.report("it did not come up"))) from None
+
     def exec(self, argv: Sequence[str], *, check: bool = False, input: str | bytes | None = None,
              timeout: float | None = None, env: Mapping[str, str] | None = None,
              cwd: str | None = None) -> Completed:
         """Run a command inside, as subprocess.run does outside; waits for the guest to be up."""
         out, err = bytearray(), bytearray()
         deadline = None if timeout is None else host_time.monotonic() + timeout
-        self.commands.wait_until_ready(timeout)
+        self.wait_until_up(timeout)
         command = self.commands.start(argv, env=env, cwd=cwd, stdin=input is not None, stdout=out.extend,
                                       stderr=err.extend)
         if input is not None:
@@ -335,10 +344,12 @@ class Machine:
         what = f"The guest was still on after {self._overdue:g} s and was switched off."
         if self.commands.ready:
             return TimedOut(what, "Allow more time with --timeout.")
+        return TimedOut(*self._never_came_up(what, str(self._board.report("its time was up"))))
+
+    def _never_came_up(self, what: str, report: str) -> tuple[str, str]:
         tail = indented(self.console.tail()) or "    (nothing)"
-        return TimedOut(f"{what} It never came so far as to take commands. The last lines of its console:\n{tail}",
-                        "Allow more time with --timeout, or see where it hangs:\n\n"
-                        + str(self._board.report("its time was up")))
+        return (f"{what} It never came so far as to take commands. The last lines of its console:\n{tail}",
+                f"Allow more time, or see where it hangs:\n\n{report}")
 
     def _kill(self, command: Command) -> None:
         """Kill it, and wait a moment for its end: the next command can only begin then."""

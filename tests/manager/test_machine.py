@@ -206,3 +206,10 @@ def test_a_guest_that_hangs_before_its_userland_is_reported_on() -> None:
         with pytest.raises(TimedOut, match="never came so far") as caught:
             machine.wait(5)
     assert "Linux version" in caught.value.what and "report: its time was up" in caught.value.do
+
+
+def test_who_waits_for_a_guest_that_does_not_come_up_is_told_where_it_is() -> None:
+    with fakes.machine(agent=False) as machine:
+        with pytest.raises(TimedOut, match="did not come up within 0.1 s") as caught:
+            machine.exec(["both"], timeout=0.1)
+    assert "report: it did not come up" in caught.value.do
