@@ -1,6 +1,8 @@
-"""Makes instructions out of their definitions: random bytes that an encoding allows, and a situation in which they mean something.
+"""Makes instructions out of their definitions: random bytes that an encoding allows, and a situation in
+which they mean something.
 
-Memory operands fall into the window that is compared, which spans two pages; the rest of the registers holds edge values.
+Memory operands fall into the window that is compared, which spans two pages; the rest of the registers
+holds edge values.
 """
 
 from __future__ import annotations
@@ -13,12 +15,33 @@ from tests.x86.host import CODE, START, WINDOW, WINDOW_SIZE, Situation
 
 M64 = (1 << 64) - 1
 EDGES = (
-    0, 1, 2, 0x7F, 0x80, 0xFF, 0x100, 0x7FFF, 0x8000, 0xFFFF, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFF, 0x1_0000_0000,
-    (1 << 63) - 1, 1 << 63, M64, M64 - 1, 0xFFFF_FFFF_8000_0000, 0x8080_8080_8080_8080, 0x0F0F_F0F0_1234_5678,
+    0,
+    1,
+    2,
+    0x7F,
+    0x80,
+    0xFF,
+    0x100,
+    0x7FFF,
+    0x8000,
+    0xFFFF,
+    0x7FFF_FFFF,
+    0x8000_0000,
+    0xFFFF_FFFF,
+    0x1_0000_0000,
+    (1 << 63) - 1,
+    1 << 63,
+    M64,
+    M64 - 1,
+    0xFFFF_FFFF_8000_0000,
+    0x8080_8080_8080_8080,
+    0x0F0F_F0F0_1234_5678,
 )
 STACK = ("push", "pop", "pushf", "popf", "call", "ret", "enter", "leave", "pusha", "popa")
 JUMPS = ("jmp", "call", "ret", "j", "jcxz", "loop", "loope", "loopne")
-SAFE_FLAGS = 0x8D5 | 0x400 | 0x20_0000  # those that user code may set without changing how it runs: status, DF, ID
+SAFE_FLAGS = (
+    0x8D5 | 0x400 | 0x20_0000
+)  # those that user code may set without changing how it runs: status, DF, ID
 
 
 @dataclass(frozen=True)
@@ -54,7 +77,9 @@ class Draft:
         self.registers = [self.value() for _ in range(16)]
         self.window = bytearray(self.random.randbytes(WINDOW_SIZE))
         if self.random.random() < 0.3:
-            self.window = bytearray(b"".join(self.value().to_bytes(8, "little") for _ in range(WINDOW_SIZE // 8)))
+            self.window = bytearray(
+                b"".join(self.value().to_bytes(8, "little") for _ in range(WINDOW_SIZE // 8))
+            )
         self.places = {k.place for k in encoding.kinds}
         self.widths = {k.width for k in encoding.kinds if k.place != "one"}
         self.busy: set[int] = set()  # registers that hold a part of the address
@@ -134,7 +159,12 @@ class Draft:
 
     def vex(self) -> bytes:
         e = self.encoding
-        last = int(self.wide) << 7 | (~self.vvvv & 15) << 3 | (e.vector or 0) << 2 | (0, 1, 2, 3)[e.prefix or 0]
+        last = (
+            int(self.wide) << 7
+            | (~self.vvvv & 15) << 3
+            | (e.vector or 0) << 2
+            | (0, 1, 2, 3)[e.prefix or 0]
+        )
         inverted = (~self.rex & 7) << 5
         return bytes([0xC4, inverted | e.map - 3, last])
 
@@ -152,7 +182,9 @@ class Draft:
         if self.places & {"source", "destination"}:
             self.registers[6] = WINDOW + 64 + self.random.randrange(128) | junk
             self.registers[7] = WINDOW + 64 + self.random.randrange(128) | junk
-            self.registers[1] = self.random.choice((self.random.randrange(7), self.random.randrange(2000))) | junk
+            self.registers[1] = (
+                self.random.choice((self.random.randrange(7), self.random.randrange(2000))) | junk
+            )
         if name == "xlat":
             self.registers[3] = WINDOW + self.random.randrange(64) | junk
             self.registers[0] &= ~0x80
@@ -188,14 +220,18 @@ class Draft:
         if self.definition.name in ("bt", "bts", "btr", "btc") and e.reg is None:
             index = self.random.randrange(-400, 400)
             number = reg | (self.rex & 4) << 1
-            self.registers[number] = index & (1 << self.operand_bits) - 1 | self.registers[number] >> 16 << 16 * (
-                self.operand_bits == 16)
+            self.registers[number] = index & (1 << self.operand_bits) - 1 | self.registers[
+                number
+            ] >> 16 << 16 * (self.operand_bits == 16)
 
     def choose_address(self, reg: int) -> None:
-        """A random addressing form (SDM 2A, tables 2-2 and 2-3) whose registers are set so that it gives self.target."""
+        """A random addressing form (SDM 2A, tables 2-2 and 2-3) whose registers are set so that it gives
+        self.target."""
         mod, rm = self.random.randrange(3), self.random.randrange(8)
         b, x = (self.rex & 1) << 3, (self.rex & 2) << 2
-        displacement = self.random.randrange(-128, 128) if mod == 1 else self.random.randrange(-(1 << 31), 1 << 31)
+        displacement = (
+            self.random.randrange(-128, 128) if mod == 1 else self.random.randrange(-(1 << 31), 1 << 31)
+        )
         sib, index, scale, base = b"", None, 0, rm | b
         if rm == 4:
             scale, i, low = self.random.randrange(4), self.random.randrange(8), self.random.randrange(8)
@@ -246,13 +282,19 @@ class Draft:
                 size = 8 if self.long and not self.size67 else 4
                 self.immediates += self.target.to_bytes(size, "little")
             elif word == "cz":
-                self.immediates += self.random.choice((-0x700, -99, 17, 0x700)).to_bytes(z, "little", signed=True)
+                self.immediates += self.random.choice((-0x700, -99, 17, 0x700)).to_bytes(
+                    z, "little", signed=True
+                )
             elif word == "cb":  # not into the instruction itself
-                self.immediates += self.random.choice((-128, -40, 17, 100, 127)).to_bytes(1, "little", signed=True)
+                self.immediates += self.random.choice((-128, -40, 17, 100, 127)).to_bytes(
+                    1, "little", signed=True
+                )
             elif word == "iw":
                 self.immediates += self.random.choice((0, 8, 16, 32, 0x7FF8)).to_bytes(2, "little")
             else:
-                self.immediates += (self.value() & (1 << 8 * lengths[word]) - 1).to_bytes(lengths[word], "little")
+                self.immediates += (self.value() & (1 << 8 * lengths[word]) - 1).to_bytes(
+                    lengths[word], "little"
+                )
 
     def assembled(self) -> bytes:
         state = self.random.getstate()

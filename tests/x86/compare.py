@@ -10,12 +10,34 @@ ALL = STATUS | DF | ID
 
 # Flags that an instruction leaves undefined, by the SDM's section "Flags Affected" of the instruction.
 UNDEFINED = {
-    "and": AF, "or": AF, "xor": AF, "test": AF, "mul": SF | ZF | AF | PF, "imul": SF | ZF | AF | PF,
-    "div": STATUS, "idiv": STATUS, "bt": OF | SF | AF | PF, "bts": OF | SF | AF | PF, "btr": OF | SF | AF | PF,
-    "btc": OF | SF | AF | PF, "bsf": CF | OF | SF | AF | PF, "bsr": CF | OF | SF | AF | PF,
-    "tzcnt": OF | SF | AF | PF, "lzcnt": OF | SF | AF | PF, "andn": AF | PF, "bextr": AF | SF | PF, "blsi": AF | PF,
-    "blsmsk": AF | PF, "blsr": AF | PF, "bzhi": AF | PF, "daa": OF, "das": OF, "aaa": OF | SF | ZF | PF,
-    "aas": OF | SF | ZF | PF, "aam": OF | AF | CF, "aad": OF | AF | CF,
+    "and": AF,
+    "or": AF,
+    "xor": AF,
+    "test": AF,
+    "mul": SF | ZF | AF | PF,
+    "imul": SF | ZF | AF | PF,
+    "div": STATUS,
+    "idiv": STATUS,
+    "bt": OF | SF | AF | PF,
+    "bts": OF | SF | AF | PF,
+    "btr": OF | SF | AF | PF,
+    "btc": OF | SF | AF | PF,
+    "bsf": CF | OF | SF | AF | PF,
+    "bsr": CF | OF | SF | AF | PF,
+    "tzcnt": OF | SF | AF | PF,
+    "lzcnt": OF | SF | AF | PF,
+    "andn": AF | PF,
+    "bextr": AF | SF | PF,
+    "blsi": AF | PF,
+    "blsmsk": AF | PF,
+    "blsr": AF | PF,
+    "bzhi": AF | PF,
+    "daa": OF,
+    "das": OF,
+    "aaa": OF | SF | ZF | PF,
+    "aas": OF | SF | ZF | PF,
+    "aam": OF | AF | CF,
+    "aad": OF | AF | CF,
 }
 
 
@@ -37,15 +59,20 @@ def differences(case: Case, ours: Situation, theirs: Situation) -> list[str]:
     if case.definition.name in ("shld", "shrd") and case.count > case.operand_bits:
         return found  # everything is undefined
     if (ours.trap, ours.rip) != (theirs.trap, theirs.rip):
-        found.append(f"trap {ours.trap} not {theirs.trap}, rip {ours.rip - START:+#x} not {theirs.rip - START:+#x}")
+        found.append(
+            f"trap {ours.trap} not {theirs.trap}, rip {ours.rip - START:+#x} not {theirs.rip - START:+#x}"
+        )
         return found
     for n, (a, b) in enumerate(zip(ours.registers, theirs.registers, strict=True)):
         if a != b:
             found.append(f"register {n}: {a:#x} not {b:#x}, before {case.before.registers[n]:#x}")
     different = (ours.flags ^ theirs.flags) & ALL & ~undefined(case)
     if different and ours.trap < 0:
-        found.append(f"flags {different:#x}: {ours.flags:#x} not {theirs.flags:#x}, before {case.before.flags:#x}")
+        found.append(
+            f"flags {different:#x}: {ours.flags:#x} not {theirs.flags:#x}, before {case.before.flags:#x}"
+        )
     if ours.window != theirs.window:
         at = next(n for n in range(len(ours.window)) if ours.window[n] != theirs.window[n])
-        found.append(f"memory at {at:#x}: {ours.window[at:at + 16].hex(' ')} not {theirs.window[at:at + 16].hex(' ')}")
+        a, b = (w.window[at:at + 16].hex(" ") for w in (ours, theirs))
+        found.append(f"memory at {at:#x}: {a} not {b}")
     return found

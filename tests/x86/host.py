@@ -1,8 +1,8 @@
 """Runs single x86 instructions on this very processor: the oracle that is not ours.
 
-A child process maps code, data and a state block at fixed low addresses, loads all registers, jumps to the instruction and
-catches the signal that ends it: the code page is full of INT3. The signal handler, seven instructions written out
-as bytes here, notes what happened and goes on at the stub that saves all registers.
+A child process maps code, data and a state block at fixed low addresses, loads all registers, jumps to the
+instruction and catches the signal that ends it: the code page is full of INT3. The signal handler, seven
+instructions written out as bytes here, notes what happened and goes on at the stub that saves all registers.
 """
 
 from __future__ import annotations
@@ -19,9 +19,13 @@ from dataclasses import dataclass
 CODE, DATA, BLOCK = 0x10_0000, 0x20_0000, 0x30_0000
 START = CODE + 0x800  # where the instruction stands
 DATA_SIZE = 0x2000
-WINDOW, WINDOW_SIZE = DATA + 0xF80, 256  # the bytes that a case sets and that are compared; they span two pages
+WINDOW, WINDOW_SIZE = (
+    DATA + 0xF80,
+    256,
+)  # the bytes that a case sets and that are compared; they span two pages
 
-# The block: registers in, flags in, FXSAVE image in; the same out; then what the handler notes, and the host's own things.
+# The block: registers in, flags in, FXSAVE image in; the same out; then what the handler notes, and the
+# host's own things.
 GPR_IN, FLAGS_IN, FX_IN = BLOCK, BLOCK + 0x80, BLOCK + 0x200
 GPR_OUT, FLAGS_OUT, FX_OUT = BLOCK + 0x400, BLOCK + 0x480, BLOCK + 0x600
 SIGNAL, RIP, TRAP, ERROR = BLOCK + 0x490, BLOCK + 0x498, BLOCK + 0x4A0, BLOCK + 0x4A8
@@ -61,10 +65,17 @@ def absolute(opcode: str, reg: int, address: int) -> bytes:
 
 
 def enter_stub() -> bytes:
-    """Called as a C function: saves what C wants back, loads everything, jumps to the instruction, far if 32-bit."""
-    text = bytes.fromhex("53 55 41 54 41 55 41 56 41 57") + absolute("89", 4, HOST_RSP) + absolute("0F AE", 0, FX_HOST)
+    """Called as a C function: saves what C wants back, loads everything, jumps to the instruction, far if
+    32-bit."""
+    text = (
+        bytes.fromhex("53 55 41 54 41 55 41 56 41 57")
+        + absolute("89", 4, HOST_RSP)
+        + absolute("0F AE", 0, FX_HOST)
+    )
     text += bytes.fromhex("B8 2B 00 00 00 8E D8 8E C0") + absolute("0F AE", 1, FX_IN)
-    text += bytes.fromhex("48 C7 C4") + STACK_TOP.to_bytes(4, "little") + absolute("FF", 6, FLAGS_IN) + b"\x9d"
+    text += (
+        bytes.fromhex("48 C7 C4") + STACK_TOP.to_bytes(4, "little") + absolute("FF", 6, FLAGS_IN) + b"\x9d"
+    )
     for n in (*range(4), *range(5, 16), 4):
         text += absolute("8B", n, GPR_IN + 8 * n)
     return text + absolute("FF", 5, FAR)[1:]
@@ -142,7 +153,9 @@ class Host:
         self.start()
 
     def start(self) -> None:
-        self.child = subprocess.Popen([sys.executable, os.path.abspath(__file__)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.child = subprocess.Popen(
+            [sys.executable, os.path.abspath(__file__)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
 
     def close(self) -> None:
         self.child.kill()
@@ -150,7 +163,9 @@ class Host:
 
     def run(self, code: bytes, before: Situation, bits: int = 64) -> Situation:
         assert self.child.stdin and self.child.stdout
-        self.child.stdin.write(CASE.pack(bits, len(code), code, before.flags, *before.registers, before.fx, before.window))
+        self.child.stdin.write(
+            CASE.pack(bits, len(code), code, before.flags, *before.registers, before.fx, before.window)
+        )
         self.child.stdin.flush()
         answer = self.child.stdout.read(ANSWER.size)
         if len(answer) != ANSWER.size:

@@ -1,4 +1,5 @@
-"""Runs single x86 instructions in unicorn: an oracle for hosts that are no x86, and a second opinion for those that are.
+"""Runs single x86 instructions in unicorn: an oracle for hosts that are no x86, and a second opinion for
+those that are.
 
 Unicorn tells exceptions by number only, and not their error codes.
 """
@@ -18,14 +19,38 @@ REGISTERS = {
     32: [getattr(x86, f"UC_X86_REG_E{n[1:]}") for n in NAMES[:8]],
 }
 DIFFERS = {  # where unicorn 2 (QEMU 5) is not like a processor, and why it is not asked
-    "test": "refuses F6 /1", "neg": "flags under LOCK", "adcx": "missing", "adox": "missing", "sahf": "with REX",
-    "lahf": "with REX", "div": "faults are lost", "idiv": "faults are lost", "bsf": "clears an upper half",
-    "bsr": "clears an upper half", "blsi": "CF is the wrong way", "bzhi": "reads one bit too few",
-    "rorx": "count of 64-bit operands", "bound": "faults are lost", "ud0": "faults are lost", "ud1": "faults are lost", "ud2": "faults are lost",
-    "nop": "some of the hints", "clflush": "missing", "prefetchw": "missing", "in": "runs at CPL 0", "out": "runs at CPL 0",
-    "ins": "runs at CPL 0", "outs": "runs at CPL 0", "rep_ins": "runs at CPL 0", "rep_outs": "runs at CPL 0",
-    "mov": "refuses 66 with REX.W before C7", "bextr": "long fields", "pdep": "32-bit operands", "jmp": "canonical addresses",
-    "cmpxchg": "clears an upper half", "cmpxchg16b": "faults are lost",
+    "test": "refuses F6 /1",
+    "neg": "flags under LOCK",
+    "adcx": "missing",
+    "adox": "missing",
+    "sahf": "with REX",
+    "lahf": "with REX",
+    "div": "faults are lost",
+    "idiv": "faults are lost",
+    "bsf": "clears an upper half",
+    "bsr": "clears an upper half",
+    "blsi": "CF is the wrong way",
+    "bzhi": "reads one bit too few",
+    "rorx": "count of 64-bit operands",
+    "bound": "faults are lost",
+    "ud0": "faults are lost",
+    "ud1": "faults are lost",
+    "ud2": "faults are lost",
+    "nop": "some of the hints",
+    "clflush": "missing",
+    "prefetchw": "missing",
+    "in": "runs at CPL 0",
+    "out": "runs at CPL 0",
+    "ins": "runs at CPL 0",
+    "outs": "runs at CPL 0",
+    "rep_ins": "runs at CPL 0",
+    "rep_outs": "runs at CPL 0",
+    "mov": "refuses 66 with REX.W before C7",
+    "bextr": "long fields",
+    "pdep": "32-bit operands",
+    "jmp": "canonical addresses",
+    "cmpxchg": "clears an upper half",
+    "cmpxchg16b": "faults are lost",
 }
 UNMAPPED, FETCHED = 14, (unicorn.UC_ERR_FETCH_UNMAPPED, unicorn.UC_ERR_FETCH_PROT)
 

@@ -1,7 +1,8 @@
 """Runs single x86 instructions on our processor, in any way, as tests/x86/host.py does on the host's.
 
-The whole processor, paging and interrupt delivery included: a program at CPL 3 in an address space with two mapped areas.
-Each exception's handler is an address of its own, where the run ends; the frame that was pushed tells the rest.
+The whole processor, paging and interrupt delivery included: a program at CPL 3 in an address space with
+two mapped areas. Each exception's handler is an address of its own, where the run ends; the frame that was
+pushed tells the rest.
 """
 
 from __future__ import annotations
@@ -57,7 +58,11 @@ class Ours:
         self.write_tables()
         self.cpu.cr0, self.cpu.cr3, self.cpu.cr4 = u64(0x8000_0033), u64(TABLES), u64(0x620)
         self.cpu.efer = u64(0xD01)  # NXE, LMA, LME, SCE
-        for table, base, limit in ((self.cpu.gdtr, GDT, 0xFFF), (self.cpu.idtr, IDT, 0xFFF), (self.cpu.tr, TSS, 0x67)):
+        for table, base, limit in (
+            (self.cpu.gdtr, GDT, 0xFFF),
+            (self.cpu.idtr, IDT, 0xFFF),
+            (self.cpu.tr, TSS, 0x67),
+        ):
             table.base, table.limit = u64(base), u32(limit)
         self.templates = {bits: self.template(bits) for bits in (64, 32)}
 
@@ -114,7 +119,8 @@ class Ours:
         return self.outcome(before)
 
     def outcome(self, before: Situation) -> Situation:
-        """What came of it; an exception is told by the handler's address and the frame on the handler's stack."""
+        """What came of it; an exception is told by the handler's address and the frame on the handler's
+        stack."""
         cpu, window = self.cpu, self.memory.read(WINDOW, WINDOW_SIZE)
         registers = list(struct.unpack("<16Q", ctypes.string_at(cpu.where + General.offset("r"), 128)))
         rip, flags = int(cpu.pc), int(cpu.rflags())

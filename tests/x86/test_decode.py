@@ -1,4 +1,5 @@
-"""What bytes are an instruction, how long it is, and which prefixes it may have: as on the host's processor."""
+"""What bytes are an instruction, how long it is, and which prefixes it may have: as on the host's
+processor."""
 
 import pytest
 
@@ -33,7 +34,10 @@ REFUSED = {
     "LOCK before a move": ("f0 89 06", UNDEFINED),
     "LOCK before a load": ("f0 03 06", UNDEFINED),
     "sixteen bytes": ("66 66 66 66 66 66 66 66 66 66 66 66 66 66 66 90", PROTECTION),
-    "sixteen bytes with a displacement": ("66 66 66 66 66 66 66 66 66 81 84 0e 00 00 00 00 11 22", PROTECTION),
+    "sixteen bytes with a displacement": (
+        "66 66 66 66 66 66 66 66 66 81 84 0e 00 00 00 00 11 22",
+        PROTECTION,
+    ),
     "VEX after 66": ("66 c4 e2 e8 f2 c1", UNDEFINED),
     "VEX after REX": ("48 c4 e2 e8 f2 c1", UNDEFINED),
     "VEX after LOCK": ("f0 c4 e2 e8 f2 c1", UNDEFINED),
@@ -83,7 +87,8 @@ def test_it_is_refused(text: str, trap: int, ours: Ours, host: Host) -> None:
 
 @pytest.mark.parametrize("length", range(1, 12))
 def test_an_instruction_may_lie_in_two_pages(length: int, plain: Ours) -> None:
-    """Its bytes in the second page are looked at only if they belong to it: the page after the code is not there."""
+    """Its bytes in the second page are looked at only if they belong to it: the page after the code is not
+    there."""
     code = bytes.fromhex("48 81 84 0e 00 01 00 00 01 00 00 00")
     plain.memory.write(0x10_1000 - length, code[:length])
     before = situation()

@@ -12,7 +12,21 @@ from tests.x86.host import Host
 from tests.x86.oracle_unicorn import DIFFERS, Unicorn
 from tests.x86.ours import Ours, Runner
 
-MODULES = (integer, moves, shifts, multiply, bitops, bmi, atomics, stack, branches, hints, bcd, strings, ports)
+MODULES = (
+    integer,
+    moves,
+    shifts,
+    multiply,
+    bitops,
+    bmi,
+    atomics,
+    stack,
+    branches,
+    hints,
+    bcd,
+    strings,
+    ports,
+)
 NOT_HERE = {"int", "int3", "int1", "into"}  # the host's system takes them for itself
 DEFINITIONS = [d for module in MODULES for d in definitions(module) if d.name not in NOT_HERE]
 
@@ -26,7 +40,9 @@ def check(definition: Definition, ours: Ours, host: Runner, rounds: int) -> None
                 case = maker.case(definition, encoding, bits)
                 theirs = host.run(case.code, case.before, bits)
                 found = differences(case, ours.run(case.code, case.before, bits), theirs)
-                assert not found, f"{encoding.text} in {bits}-bit code, {case.code.hex(' ')}: {'; '.join(found)}"
+                assert not found, (
+                    f"{encoding.text} in {bits}-bit code, {case.code.hex(' ')}: {'; '.join(found)}"
+                )
 
 
 @pytest.mark.parametrize("definition", DEFINITIONS, ids=lambda d: d.name)
@@ -44,6 +60,8 @@ def unicorn() -> Unicorn:
     return Unicorn()
 
 
-@pytest.mark.parametrize("definition", [d for d in DEFINITIONS if d.name not in DIFFERS], ids=lambda d: d.name)
+@pytest.mark.parametrize(
+    "definition", [d for d in DEFINITIONS if d.name not in DIFFERS], ids=lambda d: d.name
+)
 def test_unicorn_does_what_we_do(definition: Definition, threaded: Ours, unicorn: Unicorn) -> None:
     check(definition, threaded, unicorn, rounds=3)

@@ -1,7 +1,9 @@
-"""Long random runs of general-purpose instructions leave the same registers, flags and memory as on the host's processor.
+"""Long random runs of general-purpose instructions leave the same registers, flags and memory as on the
+host's processor.
 
-Sequences are put together from a pool of instructions made of the definitions. R13 to R15 and RSP hold addresses and are never
-written. An instruction that leaves flags undefined is followed by a CMP, which defines them.
+Sequences are put together from a pool of instructions made of the definitions. R13 to R15 and RSP hold
+addresses and are never written. An instruction that leaves flags undefined is followed by a CMP, which
+defines them.
 """
 
 from __future__ import annotations
@@ -22,8 +24,31 @@ from tests.x86.test_integer import MODULES, definitions
 
 COUNT = int(os.environ.get("GUESTHOUSE_RANDOM_INSTRUCTIONS", "1000000"))
 LEFT_OUT = {
-    "div", "idiv", "xlat", "popf", "pushf", "push", "pop", "enter", "in", "out", "ud0", "ud1", "ud2", "cmpxchg8b",
-    "cmpxchg16b", "int", "int1", "int3", "into", "ret", "leave", "clflush", "prefetchw", "cld", "std",
+    "div",
+    "idiv",
+    "xlat",
+    "popf",
+    "pushf",
+    "push",
+    "pop",
+    "enter",
+    "in",
+    "out",
+    "ud0",
+    "ud1",
+    "ud2",
+    "cmpxchg8b",
+    "cmpxchg16b",
+    "int",
+    "int1",
+    "int3",
+    "into",
+    "ret",
+    "leave",
+    "clflush",
+    "prefetchw",
+    "cld",
+    "std",
 }  # those that fault, move the stack or have too many implied registers: test_integer.py has them one by one
 RESERVED = {4, 13, 14, 15}
 COMPARE = bytes.fromhex("4d 39 da")  # CMP R10, R11
@@ -101,7 +126,10 @@ def sequences(seed: int, count: int) -> Iterator[tuple[list[Piece], Situation]]:
         chosen = chance.choices(pieces, k=26)
         while sum(len(p.code) for p in chosen) > 250:
             chosen.pop()
-        registers = [chance.getrandbits(64) if chance.random() < 0.7 else chance.randrange(-9, 9) & M64 for _ in range(16)]
+        registers = [
+            chance.getrandbits(64) if chance.random() < 0.7 else chance.randrange(-9, 9) & M64
+            for _ in range(16)
+        ]
         registers[4], registers[13], registers[14], registers[15] = WINDOW, 8, WINDOW + 64, WINDOW + 128
         flags = 0x202 | chance.getrandbits(12) & SAFE_FLAGS & ~0x400
         yield chosen, Situation(registers, flags, chance.randbytes(WINDOW_SIZE))
@@ -115,7 +143,13 @@ def ran(ours: Ours, pieces: list[Piece], before: Situation) -> Situation:
 
 
 def same(a: Situation, b: Situation) -> bool:
-    return (a.rip, a.trap, a.registers, a.flags & ALL, a.window) == (b.rip, b.trap, b.registers, b.flags & ALL, b.window)
+    return (a.rip, a.trap, a.registers, a.flags & ALL, a.window) == (
+        b.rip,
+        b.trap,
+        b.registers,
+        b.flags & ALL,
+        b.window,
+    )
 
 
 def first_difference(ours: Ours, host: Host, pieces: list[Piece], before: Situation) -> str:
@@ -125,8 +159,10 @@ def first_difference(ours: Ours, host: Host, pieces: list[Piece], before: Situat
         want = host.run(b"".join(p.code for p in pieces[:n]), before)
         if not same(got, want):
             changed = [i for i in range(16) if got.registers[i] != want.registers[i]]
-            return (f"{pieces[n - 1].name} {pieces[n - 1].code.hex(' ')}: registers {changed}, flags {got.flags:#x} "
-                    f"not {want.flags:#x}, trap {got.trap} not {want.trap}, rip {got.rip - START:#x}")
+            return (
+                f"{pieces[n - 1].name} {pieces[n - 1].code.hex(' ')}: registers {changed}, flags {got.flags:#x} "
+                f"not {want.flags:#x}, trap {got.trap} not {want.trap}, rip {got.rip - START:#x}"
+            )
     return "nothing differs when it is run alone"
 
 

@@ -7,8 +7,8 @@ from guesthouse.typed import Table
 
 
 def word_with_bit(cpu, to, index):
-    """The place that holds the bit, and the bit's number there. A register index reaches beyond a memory operand, either
-    way (SDM 2A, 3.1.1.9, bit strings)."""
+    """The place that holds the bit, and the bit's number there. A register index reaches beyond a memory
+    operand, either way (SDM 2A, 3.1.1.9, bit strings)."""
     T = to.type
     number = index.get()
     bit = T(number) & (T.bits - 1)

@@ -1,4 +1,5 @@
-"""BMI1 and BMI2 (SDM 1, 5.1.16): what has a VEX prefix. Where AF and PF are undefined they stay or follow the result."""
+"""BMI1 and BMI2 (SDM 1, 5.1.16): what has a VEX prefix. Where AF and PF are undefined they stay or follow
+the result."""
 
 from guesthouse.bits import rotr, signed, u8, u64
 from guesthouse.system.cpu.x86.definitions import op

@@ -1,6 +1,8 @@
-"""Control transfer within the code segment (SDM 1, 5.1.7), software interrupts, and the undefined instructions.
+"""Control transfer within the code segment (SDM 1, 5.1.7), software interrupts, and the undefined
+instructions.
 
-When a body begins, cpu.pc is the address of the next instruction. Not modelled: the limit of the code segment.
+When a body begins, cpu.pc is the address of the next instruction. Not modelled: the limit of the code
+segment.
 """
 
 from guesthouse.bits import signed, u64

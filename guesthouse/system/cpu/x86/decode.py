@@ -1,12 +1,13 @@
 """Decodes x86 instructions (SDM 2A, chapter 2) with the tables that were derived from the definitions.
 
-An instruction whose address needs more than base, index and displacement (FS, GS, an address size that is not native, any
-segment outside 64-bit mode) becomes two records: the first puts the linear address into cpu.ea.
+An instruction whose address needs more than base, index and displacement (FS, GS, an address size that is
+not native, any segment outside 64-bit mode) becomes two records: the first puts the linear address into
+cpu.ea.
 """
 
-from guesthouse.bits import i8, i16, i32, i64, select, u8, u16, u32, u64
+from guesthouse.bits import i8, i16, i32, select, u8, u16, u32, u64
 from guesthouse.system.cpu.x86.forms import (
-    BYTES, FIXED, FROM_OPCODE, FROM_REG, FROM_RM, FROM_VVVV, LOCKABLE, MOFFS, OFFSET_ONLY, POPS, REGISTERS, RELATIVE,
+    BYTES, FIXED, FROM_OPCODE, FROM_REG, FROM_VVVV, LOCKABLE, MOFFS, OFFSET_ONLY, POPS, REGISTERS, RELATIVE,
     STRING, THIS, VVVV,
 )
 from guesthouse.system.cpu.x86.operands import ORIGIN
@@ -57,9 +58,11 @@ def signed_at(code: u64, n: u64, size: u64) -> u64:
 
 
 def prefixes(code, long):
-    """Legacy and REX prefixes: (how many bytes, REX, segment, LOCK?, 66?, 67?, F2 or F3 as index in PREFIXES or 0).
+    """Legacy and REX prefixes: (how many bytes, REX, segment, LOCK?, 66?, 67?, F2 or F3 as index in
+    PREFIXES or 0).
 
-    A REX that does not stand right before the opcode means nothing; ES to DS mean nothing in 64-bit mode (2.1.1).
+    A REX that does not stand right before the opcode means nothing; ES to DS mean nothing in 64-bit mode
+    (2.1.1).
     """
     n, rex, segment, lock, size, address, rep = u64(0), u8(0), u8(NO_SEGMENT), u8(0), u8(0), u8(0), u64(0)
     byte = byte_at(code, n)
@@ -100,7 +103,8 @@ def opcode_at(code, n):
 
 
 def vex_at(code, n, long):
-    """A VEX prefix (2.3.5) and its opcode: (opcode, map, R X B W as in REX, pp, L, vvvv, where the rest begins)."""
+    """A VEX prefix (2.3.5) and its opcode: (opcode, map, R X B W as in REX, pp, L, vvvv, where the rest
+    begins)."""
     two = byte_at(code, n) == 0xC5
     first = byte_at(code, n + 1)
     last = select(two, first, byte_at(code, n + 2))
@@ -220,7 +224,12 @@ def found(tables, slot, code, begin, selectors):
 
 def clear(record) -> None:
     """A record with no operands."""
-    record[0].base, record[0].index, record[0].scale, record[0].segment = u16(NOTHING), u16(NOTHING), u8(0), u8(DS)
+    record[0].base, record[0].index, record[0].scale, record[0].segment = (
+        u16(NOTHING),
+        u16(NOTHING),
+        u8(0),
+        u8(DS),
+    )
     record[0].disp, record[0].imm = u64(0), u64(0)
 
 
@@ -258,7 +267,8 @@ def slots(tables, leaf, record, modrm, opcode, rex, has_rex, vvvv) -> None:
 
 
 def finished(tables, leaf, record, n, in_memory, long, address, override):
-    """Set handler and length; add the step that computes the address if one is needed. Returns how many records."""
+    """Set handler and length; add the step that computes the address if one is needed. Returns how many
+    records."""
     flags = tables.flags[leaf]
     record[0].handler, record[0].length = u64(tables.handler[leaf]), u8(n)
     if n > LONGEST:
@@ -270,7 +280,11 @@ def finished(tables, leaf, record, n, in_memory, long, address, override):
         record[0].base = segment_base(long, record[0].segment)
         record[0].index = segment_base(long, u8(ES))
     offset_only = flags & OFFSET_ONLY != 0
-    plain = select(offset_only, (address == 2) | ((address == 1) & (not long)), long & (address == 2) & (override == NO_SEGMENT))
+    plain = select(
+        offset_only,
+        (address == 2) | ((address == 1) & (not long)),
+        long & (address == 2) & (override == NO_SEGMENT),
+    )
     if plain | (leaf == UNDEFINED) | (not (in_memory | (flags & MOFFS != 0))):
         return u64(1)
     split(record, select(offset_only, u64(STEPS), u64(STEPS + 2)) + address)
@@ -278,7 +292,8 @@ def finished(tables, leaf, record, n, in_memory, long, address, override):
 
 
 def split(record, step) -> None:
-    """Make the record two: `step` is the handler that computes cpu.ea from the address, which the second then uses."""
+    """Make the record two: `step` is the handler that computes cpu.ea from the address, which the second
+    then uses."""
     record[1].handler, record[1].length = record[0].handler, record[0].length
     record[1].r0, record[1].r1, record[1].r2 = record[0].r0, record[0].r1, record[0].r2
     record[1].base, record[1].index, record[1].scale = u16(EA), u16(NOTHING), u8(0)

@@ -1,7 +1,8 @@
-"""What the definition of an x86 instruction is: encodings, operand kinds, a body; and which handlers follow from it.
+"""What the definition of an x86 instruction is: encodings, operand kinds, a body; and which handlers
+follow from it.
 
-The encoding is written as the SDM's volume 2 prints it (3.1.1.1). `@op` may stand several times above one body; it only
-attaches what it says to the function, `definitions()` gathers them from a module.
+The encoding is written as the SDM's volume 2 prints it (3.1.1.1). `@op` may stand several times above one
+body; it only attaches what it says to the function, `definitions()` gathers them from a module.
 """
 
 import re
@@ -45,7 +46,9 @@ class Encoding:
     reg: int | None = None
     rm: int | None = None
     forms: str = "rm"  # what ModRM.mod may say: register, memory
-    registers: bool = False  # ModRM.mod means nothing: MOV to and from control and debug registers (SDM 2B, MOV)
+    registers: bool = (
+        False  # ModRM.mod means nothing: MOV to and from control and debug registers (SDM 2B, MOV)
+    )
     immediates: tuple[str, ...] = ()
 
 
@@ -67,8 +70,9 @@ def op(
 ) -> Callable[[F], F]:
     """This encoding with these operands means the body below.
 
-    `lock`: LOCK is allowed before the memory form. `modes`: where it is valid. `default64`, `force64`: the operand size
-    in 64-bit mode is 64 unless 66 says 16, or in any case (d64 and f64 of appendix A). `ends`, `counts`: see engine.op.Op.
+    `lock`: LOCK is allowed before the memory form. `modes`: where it is valid. `default64`, `force64`: the
+    operand size in 64-bit mode is 64 unless 66 says 16, or in any case (d64 and f64 of appendix A).
+    `ends`, `counts`: see engine.op.Op.
     """
     base = Encoding(encoding, kinds, lock, modes, default64, force64, ends, counts)
     parsed = parse(base)
@@ -160,7 +164,9 @@ def checked(encoding: Encoding) -> Encoding:
     places = [k.place for k in encoding.kinds]
     takes = sum(p in ("immediate", "target", "far", "moffs") for p in places)
     if takes != len(encoding.immediates):
-        raise DefinitionError(f"{encoding.text!r} has {len(encoding.immediates)} immediates, its operands take {takes}")
+        raise DefinitionError(
+            f"{encoding.text!r} has {len(encoding.immediates)} immediates, its operands take {takes}"
+        )
     if {"rm", "reg", "address", "offset"} & set(places) and not encoding.modrm:
         raise DefinitionError(f"{encoding.text!r} has no ModRM byte for its operands")
     if ("opcode" in places) < (encoding.opcodes == 8) or ("condition" in places) != (encoding.opcodes == 16):

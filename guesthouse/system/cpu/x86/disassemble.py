@@ -1,4 +1,5 @@
-"""Instructions as text, in Intel's syntax, derived from the definitions: what the decoder makes of the bytes, read back.
+"""Instructions as text, in Intel's syntax, derived from the definitions: what the decoder makes of the
+bytes, read back.
 
 Also the list of all definitions, for the coverage page. The names of registers are those of SDM 1, 3.4.1.
 """
@@ -15,8 +16,18 @@ from guesthouse.system.cpu.x86.decode import LOCK as LOCK_PREFIX
 from guesthouse.system.cpu.x86.decode import OPCODE as NO_PREFIX
 from guesthouse.system.cpu.x86.guest import DEFINITIONS, HANDLERS, X86
 from guesthouse.system.cpu.x86.operands import (
-    ORIGIN, BindAddress, BindCell, BindConstant, BindFar, BindImmediate, BindMemory, BindNumber, BindRegister, BindString,
-    BindTarget, Decoded,
+    ORIGIN,
+    BindAddress,
+    BindCell,
+    BindConstant,
+    BindFar,
+    BindImmediate,
+    BindMemory,
+    BindNumber,
+    BindRegister,
+    BindString,
+    BindTarget,
+    Decoded,
 )
 from guesthouse.typed import Pointer
 
@@ -27,10 +38,14 @@ SEGMENTS = ("es", "cs", "ss", "ds", "fs", "gs", "?", "?")
 POINTERS = {8: "byte", 16: "word", 32: "dword", 64: "qword", 128: "xmmword"}
 LETTERS = {u8: "b", u16: "w", u32: "d", u64: "q"}
 SIZED = {  # mnemonics that say their size
-    "cbw": {u16: "cbw", u32: "cwde", u64: "cdqe"}, "cwd": {u16: "cwd", u32: "cdq", u64: "cqo"},
-    "pushf": {u16: "pushfw", u32: "pushfd", u64: "pushfq"}, "popf": {u16: "popfw", u32: "popfd", u64: "popfq"},
-    "pusha": {u16: "pushaw", u32: "pushad"}, "popa": {u16: "popaw", u32: "popad"},
-    "jcxz": {u16: "jcxz", u32: "jecxz", u64: "jrcxz"}, "iret": {u16: "iretw", u32: "iretd", u64: "iretq"},
+    "cbw": {u16: "cbw", u32: "cwde", u64: "cdqe"},
+    "cwd": {u16: "cwd", u32: "cdq", u64: "cqo"},
+    "pushf": {u16: "pushfw", u32: "pushfd", u64: "pushfq"},
+    "popf": {u16: "popfw", u32: "popfd", u64: "popfq"},
+    "pusha": {u16: "pushaw", u32: "pushad"},
+    "popa": {u16: "popaw", u32: "popad"},
+    "jcxz": {u16: "jcxz", u32: "jecxz", u64: "jrcxz"},
+    "iret": {u16: "iretw", u32: "iretd", u64: "iretq"},
 }
 
 
@@ -80,7 +95,9 @@ class Disassembler:
         if int(records[-1].handler) == UNDEFINED:
             return Instruction(max(int(records[-1].length), 1), "(bad)", handlers)
         locked = any(PREFIX_CLASS[u8(b)] == LOCK_PREFIX for b in prefix_bytes(code))
-        return Instruction(int(records[-1].length), ("lock " if locked else "") + described(handlers, records), handlers)
+        return Instruction(
+            int(records[-1].length), ("lock " if locked else "") + described(handlers, records), handlers
+        )
 
     def lines(self, code: bytes, address: int = 0) -> Iterator[tuple[int, bytes, str]]:
         """Address, bytes and text of one instruction after the other."""

@@ -1,14 +1,24 @@
 """The arithmetic flags, kept as what they are computed from (SDM 1, 3.4.3).
 
-ZF is `zero == 0`; SF is the top bit of `sign` and PF the parity of its low byte; CF, OF are 0 or 1; AF is bit 4 of `adjust`.
-Every instruction leaves all five exact: there is nothing lazy that a fault could find half done.
+ZF is `zero == 0`; SF is the top bit of `sign` and PF the parity of its low byte; CF, OF are 0 or 1; AF is
+bit 4 of `adjust`. Every instruction leaves all five exact: there is nothing lazy that a fault could find
+half done.
 """
 
 from guesthouse.bits import i64, popcount, select, signed, u8, u64
 from guesthouse.engine.processor import Processor
 
 CF, PF, AF, ZF, SF, TF, IF, DF, OF = 0x1, 0x4, 0x10, 0x40, 0x80, 0x100, 0x200, 0x400, 0x800
-IOPL, NT, RF, VM, AC, VIF, VIP, ID = 0x3000, 0x4000, 0x1_0000, 0x2_0000, 0x4_0000, 0x8_0000, 0x10_0000, 0x20_0000
+IOPL, NT, RF, VM, AC, VIF, VIP, ID = (
+    0x3000,
+    0x4000,
+    0x1_0000,
+    0x2_0000,
+    0x4_0000,
+    0x8_0000,
+    0x10_0000,
+    0x20_0000,
+)
 STATUS = CF | PF | AF | ZF | SF | OF
 
 
@@ -18,7 +28,8 @@ def widened(x):
 
 
 class Flags(Processor):
-    """The processor with its flags. `flags` has the bits of RFLAGS other than the six status flags, in place."""
+    """The processor with its flags. `flags` has the bits of RFLAGS other than the six status flags, in
+    place."""
 
     zero: u64
     sign: u64
@@ -105,7 +116,8 @@ class Flags(Processor):
         return low | self.sign >> 63 << 7 | u64(self.overflow) << 11
 
     def set_status(self, image: u64) -> None:
-        """Take the six status flags from an image of RFLAGS. The low byte of `sign` is chosen to have the parity."""
+        """Take the six status flags from an image of RFLAGS. The low byte of `sign` is chosen to have the
+        parity."""
         self.carry = u8(image & CF)
         self.adjust = u8(image & AF)
         self.overflow = u8(image >> 11 & 1)

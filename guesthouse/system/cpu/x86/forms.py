@@ -1,7 +1,7 @@
 """From definitions to handlers: each encoding under each operand size, register or memory, gives a form.
 
-A form is what the decoder looks up: the handler, where each operand slot comes from, what immediates follow. Forms that
-differ only in encoding (01 /r and 03 /r between registers) share a handler.
+A form is what the decoder looks up: the handler, where each operand slot comes from, what immediates
+follow. Forms that differ only in encoding (01 /r and 03 /r between registers) share a handler.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,8 +12,19 @@ from guesthouse.bits import u8
 from guesthouse.engine.op import Handler, Op
 from guesthouse.system.cpu.x86.definitions import Definition, Encoding
 from guesthouse.system.cpu.x86.operands import (
-    BY_BITS, BindAddress, BindCell, BindConstant, BindFar, BindImmediate, BindMemory, BindNumber, BindRegister, BindString,
-    BindTarget, BindThis, Kind,
+    BY_BITS,
+    BindAddress,
+    BindCell,
+    BindConstant,
+    BindFar,
+    BindImmediate,
+    BindMemory,
+    BindNumber,
+    BindRegister,
+    BindString,
+    BindTarget,
+    BindThis,
+    Kind,
 )
 from guesthouse.system.cpu.x86.state import RDI, RSI
 
@@ -44,9 +55,18 @@ class Forms:
     handlers: list[Handler]
     numbers: dict[Any, int] = field(default_factory=dict)
 
-    def settle(self, definition: Definition, encoding: Encoding, condition: int, memory: bool, bits: int, address: int,
-               long: bool) -> Form:
-        """The form of an encoding for these sizes, in bits; `condition`: how far the opcode is above the first."""
+    def settle(
+        self,
+        definition: Definition,
+        encoding: Encoding,
+        condition: int,
+        memory: bool,
+        bits: int,
+        address: int,
+        long: bool,
+    ) -> Form:
+        """The form of an encoding for these sizes, in bits; `condition`: how far the opcode is above the
+        first."""
         binds, slots, flags, constant = [], [0, 0, 0], 0, 0
         fields = iter(("imm", "disp"))
         for n, kind in enumerate(encoding.kinds):
@@ -64,7 +84,8 @@ class Forms:
         first, second = immediates(encoding, bits, address)
         target_bits = 64 if long else 16 if bits == 16 else 32
         number = self.number(definition, encoding, tuple(binds))
-        return Form(number, tuple(slots), first, second, constant, flags, target_bits)  # type: ignore[arg-type]
+        places = (slots[0], slots[1], slots[2])
+        return Form(number, places, first, second, constant, flags, target_bits)
 
     def number(self, definition: Definition, encoding: Encoding, binds: tuple[Any, ...]) -> int:
         """The number of the handler for this body and these binds, made if it is new."""
@@ -79,12 +100,14 @@ class Forms:
 
 
 FLAGS = {
-    "offset": OFFSET_ONLY, "source": STRING, "destination": STRING, "moffs": MOFFS, "target": RELATIVE, "vvvv": VVVV,
-    "this": THIS,
+    "offset": OFFSET_ONLY, "source": STRING, "destination": STRING, "moffs": MOFFS, "target": RELATIVE,
+    "vvvv": VVVV, "this": THIS,
 }
 
 
-def bind(kind: Kind, n: int, condition: int, memory: bool, bits: int, address: int, fields: Iterator[str]) -> Any:
+def bind(
+    kind: Kind, n: int, condition: int, memory: bool, bits: int, address: int, fields: Iterator[str]
+) -> Any:
     """How operand number n is found in a record."""
     make: dict[str, Callable[[], Any]] = {
         "address": BindAddress,
@@ -143,7 +166,8 @@ def immediates(encoding: Encoding, bits: int, address: int) -> tuple[int, int]:
 def described(bind: Any) -> str:
     """A short name of an operand for a handler's name."""
     kind = getattr(bind, "type", None)
-    letter = {BindRegister: "r", BindCell: "x", BindMemory: "m", BindImmediate: "i", BindString: "s"}.get(type(bind), "")
+    letters = {BindRegister: "r", BindCell: "x", BindMemory: "m", BindImmediate: "i", BindString: "s"}
+    letter = letters.get(type(bind), "")
     if isinstance(bind, BindConstant):
         return bind.value.__name__ if isinstance(bind.value, type) else str(bind.value)
     if kind is None:

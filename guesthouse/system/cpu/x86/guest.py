@@ -1,4 +1,5 @@
-"""The x86 guest: all definitions, the handlers and opcode tables that follow from them, and the whole state."""
+"""The x86 guest: all definitions, the handlers and opcode tables that follow from them, and the whole
+state."""
 
 from collections.abc import Iterable
 from types import ModuleType
@@ -7,10 +8,44 @@ from typing import Any
 from guesthouse.bits import u64
 from guesthouse.engine.op import Guest, Handler, Op
 from guesthouse.system.cpu.x86 import (
-    aes, atomics, bcd, bitops, bmi, branches, cpuid, far, hints, integer, mmx, moves, msr, multiply, pclmul, ports, random,
-    segments, sha, shifts, sse_convert, sse_float, sse_integer, sse_moves, sse_shuffle, sse_state, sse_strings, stack,
-    strings, syscall, system, x87_arithmetic, x87_compare, x87_control, x87_moves, x87_remainder,
-    x87_transcendental, x87_trigonometry,
+    aes,
+    atomics,
+    bcd,
+    bitops,
+    bmi,
+    branches,
+    cpuid,
+    far,
+    hints,
+    integer,
+    mmx,
+    moves,
+    msr,
+    multiply,
+    pclmul,
+    ports,
+    random,
+    segments,
+    sha,
+    shifts,
+    sse_convert,
+    sse_float,
+    sse_integer,
+    sse_moves,
+    sse_shuffle,
+    sse_state,
+    sse_strings,
+    stack,
+    strings,
+    syscall,
+    system,
+    x87_arithmetic,
+    x87_compare,
+    x87_control,
+    x87_moves,
+    x87_remainder,
+    x87_transcendental,
+    x87_trigonometry,
 )
 from guesthouse.system.cpu.x86.decode import decoded
 from guesthouse.system.cpu.x86.definitions import Definition, definitions
@@ -23,10 +58,44 @@ from guesthouse.system.cpu.x86.tables import OpcodeTables, Tables, register_file
 from guesthouse.typed import Pointer, function
 
 MODULES = (
-    integer, moves, shifts, multiply, bitops, bmi, atomics, stack, branches, hints, bcd, strings, ports,
-    system, segments, far, syscall, msr, cpuid, random,
-    x87_control, x87_moves, x87_arithmetic, x87_compare, x87_remainder, x87_transcendental, x87_trigonometry,
-    mmx, sse_state, sse_moves, sse_float, sse_convert, sse_integer, sse_shuffle, sse_strings, aes, pclmul, sha,
+    integer,
+    moves,
+    shifts,
+    multiply,
+    bitops,
+    bmi,
+    atomics,
+    stack,
+    branches,
+    hints,
+    bcd,
+    strings,
+    ports,
+    system,
+    segments,
+    far,
+    syscall,
+    msr,
+    cpuid,
+    random,
+    x87_control,
+    x87_moves,
+    x87_arithmetic,
+    x87_compare,
+    x87_remainder,
+    x87_transcendental,
+    x87_trigonometry,
+    mmx,
+    sse_state,
+    sse_moves,
+    sse_float,
+    sse_convert,
+    sse_integer,
+    sse_shuffle,
+    sse_strings,
+    aes,
+    pclmul,
+    sha,
 )
 
 
@@ -58,11 +127,16 @@ def first_handlers() -> list[Handler]:
         Handler("undefined", Op("undefined", undefined)),
         Handler("too long", Op("too_long", too_long)),
         *(Handler(f"offset {m.value:x}", Op("offset_step", offset_step), (m, address)) for m in masks[:2]),
-        *(Handler(f"linear {m.value:x}", Op("linear_step", linear_step), (m, segment, address)) for m in masks),
+        *(
+            Handler(f"linear {m.value:x}", Op("linear_step", linear_step), (m, segment, address))
+            for m in masks
+        ),
     ]
 
 
-def assembled(modules: Iterable[ModuleType], state: type[Any]) -> tuple[list[Definition], list[Handler], Tables]:
+def assembled(
+    modules: Iterable[ModuleType], state: type[Any]
+) -> tuple[list[Definition], list[Handler], Tables]:
     """All that follows from the definitions in these modules."""
     found = [d for module in modules for d in definitions(module)]
     forms = Forms(first_handlers())
@@ -74,7 +148,8 @@ DEFINITIONS, HANDLERS, TABLES = assembled(MODULES, FloatState)
 
 
 class X86(FloatState, ModelSpecific):
-    """An x86 processor, whole. ModelSpecific and what it derives from add methods to SystemState, but no fields."""
+    """An x86 processor, whole. ModelSpecific and what it derives from add methods to SystemState, but no
+    fields."""
 
     @function
     def decode(self, pc: u64, code: u64, record: Pointer[Decoded]) -> u64:

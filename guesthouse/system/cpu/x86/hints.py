@@ -1,5 +1,6 @@
-"""Instructions that do nothing here: prefetches, cache line control, fences (one processor runs at a time and memory is
-strongly ordered), and the reserved no-operations, among them ENDBR (SDM 2A, CET is not modelled)."""
+"""Instructions that do nothing here: prefetches, cache line control, fences (one processor runs at a time
+and memory is strongly ordered), and the reserved no-operations, among them ENDBR (SDM 2A, CET is not
+modelled)."""
 
 from guesthouse.system.cpu.x86.definitions import op
 from guesthouse.system.cpu.x86.operands import Ev, M

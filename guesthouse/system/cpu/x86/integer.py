@@ -1,4 +1,5 @@
-"""Binary arithmetic and logic (SDM 1, 5.1.2 and 5.1.4): ADD to CMP, INC, DEC, NEG, NOT, TEST, ADX, sign extension.
+"""Binary arithmetic and logic (SDM 1, 5.1.2 and 5.1.4): ADD to CMP, INC, DEC, NEG, NOT, TEST, ADX, sign
+extension.
 
 Each body stores its result before the flags: a write that faults must leave the flags alone.
 """

@@ -1,11 +1,11 @@
-"""Data transfer (SDM 1, 5.1.1): MOV and its relatives, LEA, exchanges of registers, table lookup, flag images in AH."""
+"""Data transfer (SDM 1, 5.1.1): MOV and its relatives, LEA, exchanges of registers, table lookup, flag
+images in AH."""
 
-from guesthouse.bits import byteswap, select, signed, u8, u16, u32, u64
+from guesthouse.bits import byteswap, select, signed, u8, u16, u64
 from guesthouse.system.cpu.x86.definitions import LEGACY, LONG, op
 from guesthouse.system.cpu.x86.operands import (
     AL, Cc, Eb, Ed, Ev, Ew, Gb, Gv, Gy, Ib, Iv, Iz, Mv, My, Ob, Offset, Ov, Xb, Zb, Zv, rAX,
 )
-from guesthouse.system.cpu.x86.flags import CF, OF
 from guesthouse.system.cpu.x86.state import RAX, RBX
 from guesthouse.system.cpu.x86.strings import string_address
 
@@ -61,7 +61,8 @@ def lea(cpu, to, offset) -> None:
 
 @op("0F 40+cc /r", Cc, Gv, Ev)
 def cmov(cpu, cc, to, source) -> None:
-    """SDM 2A, CMOVcc. Memory is read and a 32-bit register's upper half cleared whatever the condition says."""
+    """SDM 2A, CMOVcc. Memory is read and a 32-bit register's upper half cleared whatever the condition
+    says."""
     new = source.get()
     to.put(select(cpu.condition(cc), new, to.get()))
 
@@ -84,7 +85,8 @@ def xchg(cpu, a, b) -> None:
 
 @op("90", Zv, rAX)
 def nop(cpu, a, b) -> None:
-    """SDM 2B, NOP: an XCHG of EAX with itself that does not clear the upper half. With REX.B it is XCHG with R8."""
+    """SDM 2B, NOP: an XCHG of EAX with itself that does not clear the upper half. With REX.B it is XCHG
+    with R8."""
     exchange_if_two(a, b)
 
 

@@ -38,7 +38,8 @@ def mul(cpu, by) -> None:
 
 
 def signed_product(a, b):
-    """The double-width product of two values taken as signed: (low, high, does it need more than the low half?)."""
+    """The double-width product of two values taken as signed: (low, high, does it need more than the low
+    half?)."""
     T = type(a)
     S, W = signed(T), signed(DOUBLE[T])
     product = W(S(a)) * W(S(b))
@@ -77,7 +78,8 @@ def imul__(cpu, to, a, b) -> None:
 
 @function
 def divide_wide(high: u64, low: u64, by: u64) -> u64:
-    """(high:low) / by, where high < by: two digits of 32 bits, each guessed and corrected (Knuth 2, 4.3.1, D)."""
+    """(high:low) / by, where high < by: two digits of 32 bits, each guessed and corrected (Knuth 2, 4.3.1,
+    D)."""
     shift = clz(by)
     by = by << shift
     high = high << shift | low >> 64 - shift

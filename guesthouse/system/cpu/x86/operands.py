@@ -1,8 +1,9 @@
 """What an instruction's operands can be: the kinds of SDM 2D, appendix A.2, and the places that bodies see.
 
-A kind (`Eb`, `Gv`, `Iz`...) says where the operand is encoded and how wide it is. Once the operand size is settled, and
-whether ModRM names a register or memory, it becomes a bind: a typed function of (cpu, record) that gives the body a
-place with get() and put(), or a plain u64 for addresses, branch targets and register numbers.
+A kind (`Eb`, `Gv`, `Iz`...) says where the operand is encoded and how wide it is. Once the operand size is
+settled, and whether ModRM names a register or memory, it becomes a bind: a typed function of (cpu, record)
+that gives the body a place with get() and put(), or a plain u64 for addresses, branch targets and register
+numbers.
 """
 
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ ORIGIN = General.offset("r")  # records hold 16-bit offsets from here: the addre
 
 
 class Decoded(Record):
-    """A decoded x86 instruction. Registers are byte offsets from ORIGIN; slot n belongs to the n-th operand."""
+    """A decoded x86 instruction. Registers are byte offsets from ORIGIN; slot n belongs to the n-th
+    operand."""
 
     r0: u16
     r1: u16
@@ -57,7 +59,8 @@ class Register(Value):
 
 @dataclass(frozen=True)
 class Cell(Value):
-    """The low part of a vector register; writing leaves the rest alone. `offset` for what wants another part."""
+    """The low part of a vector register; writing leaves the rest alone. `offset` for what wants another
+    part."""
 
     cpu: Any
     type: Any
@@ -75,7 +78,8 @@ class Cell(Value):
 
 @dataclass(frozen=True)
 class Memory(Value):
-    """A place in memory. get_to_change: as get, but a fault is that of a write, for what put() will follow."""
+    """A place in memory. get_to_change: as get, but a fault is that of a write, for what put() will
+    follow."""
 
     cpu: Any
     type: Any
@@ -230,8 +234,8 @@ class BindConstant:
 
 @dataclass(frozen=True)
 class String(Value):
-    """DS:rSI (or its override) or ES:rDI, for string instructions. `base` is the segment's base, `index` the register's
-    offset in the state, `size` the type of the address."""
+    """DS:rSI (or its override) or ES:rDI, for string instructions. `base` is the segment's base, `index`
+    the register's offset in the state, `size` the type of the address."""
 
     type: Any
     size: Any
@@ -247,7 +251,9 @@ class BindString:
     index: int
 
     def __call__(self, cpu, record):
-        return String(self.type, self.size, cpu.peek(u64, u64(getattr(record, self.base)) + ORIGIN), self.index)
+        return String(
+            self.type, self.size, cpu.peek(u64, u64(getattr(record, self.base)) + ORIGIN), self.index
+        )
 
 
 # Kinds: what definitions name.
@@ -258,9 +264,10 @@ BY_BITS = {16: u16, 32: u32, 64: u64}
 
 @dataclass(frozen=True)
 class Kind:
-    """One operand kind. `place`: where it is encoded (`definitions.py` knows them); `width`: a key of WIDTHS, or v (16,
-    32, 64 bits), y (32, 64), z (16, 32). `file`: which registers: r general, x XMM, m MMX, n a bare number.
-    `forms`: which of register and memory ModRM may name. `memory`: the width in memory where it is another."""
+    """One operand kind. `place`: where it is encoded (`definitions.py` knows them); `width`: a key of
+    WIDTHS, or v (16, 32, 64 bits), y (32, 64), z (16, 32). `file`: which registers: r general, x XMM, m
+    MMX, n a bare number. `forms`: which of register and memory ModRM may name. `memory`: the width in
+    memory where it is another."""
 
     name: str
     place: str
@@ -283,19 +290,25 @@ class Kind:
         return BY_BITS[bits] if width == "v" else WIDTHS[width]
 
 
-# General registers: ModRM.rm (E; R register only; M memory only), ModRM.reg (G), low bits of the opcode (Z), VEX.vvvv (B).
+# General registers: ModRM.rm (E; R register only; M memory only), ModRM.reg (G), low bits of the opcode
+# (Z), VEX.vvvv (B).
 Eb, Ew, Ed, Eq, Ev, Ey = (Kind(f"E{w}", "rm", w) for w in "bwdqvy")
 Rb, Rw, Rd, Rq, Rv, Ry = (Kind(f"R{w}", "rm", w, forms="r") for w in "bwdqvy")
 Gb, Gw, Gd, Gq, Gv, Gy = (Kind(f"G{w}", "reg", w) for w in "bwdqvy")
 Zb, Zw, Zd, Zq, Zv = (Kind(f"Z{w}", "opcode", w) for w in "bwdqv")
 By = Kind("By", "vvvv", "y")
 Epop = Kind("Ev", "rm", "v", pops=True)
-RvMw, RdMb, RdMw = Kind("Rv/Mw", "rm", "v", memory="w"), Kind("Rd/Mb", "rm", "d", memory="b"), Kind("Rd/Mw", "rm", "d", memory="w")
+RvMw, RdMb, RdMw = (
+    Kind("Rv/Mw", "rm", "v", memory="w"),
+    Kind("Rd/Mb", "rm", "d", memory="b"),
+    Kind("Rd/Mw", "rm", "d", memory="w"),
+)
 AL, CL = Kind("AL", "fixed", "b", fixed=0), Kind("CL", "fixed", "b", fixed=1)
 AX, DX = Kind("AX", "fixed", "w", fixed=0), Kind("DX", "fixed", "w", fixed=2)
 rAX, eAX = Kind("rAX", "fixed", "v", fixed=0), Kind("eAX", "fixed", "z", fixed=0)
 
-# Memory only. M: the linear address, for bodies that read or write more than one value; Offset: LEA's, no segment added.
+# Memory only. M: the linear address, for bodies that read or write more than one value; Offset: LEA's, no
+# segment added.
 Mb, Mw, Md, Mq, Mv, My, Mz = (Kind(f"M{w}", "rm", w, forms="m") for w in "bwdqvyz")
 Mx, Mu = Kind("Mx", "rm", "x", forms="m", aligned=True), Kind("Mu", "rm", "x", forms="m")
 M, Offset = Kind("M", "address", forms="m"), Kind("Offset", "offset", forms="m")
@@ -303,7 +316,8 @@ Ob, Ov = Kind("Ob", "moffs", "b"), Kind("Ov", "moffs", "v")
 Xb, Xw, Xd, Xq, Xv, Xz = (Kind(f"X{w}", "source", w) for w in "bwdqvz")
 Yb, Yw, Yd, Yq, Yv, Yz = (Kind(f"Y{w}", "destination", w) for w in "bwdqvz")
 
-# Immediates (sIb: a byte, sign-extended to the operand size), branch targets, a far pointer (offset, selector).
+# Immediates (sIb: a byte, sign-extended to the operand size), branch targets, a far pointer (offset,
+# selector).
 Ib, Iw, Id, Iz, Iv = (Kind(f"I{w}", "immediate", w) for w in ("b", "w", "d", "v", "v"))
 sIb, One = Kind("Ib", "immediate", "v"), Kind("1", "one", "b")
 Jb, Jz, Ap = Kind("Jb", "target"), Kind("Jz", "target"), Kind("Ap", "far")
@@ -321,7 +335,12 @@ Pd, Pq = (Kind(f"P{w}", "reg", w, file="m") for w in "dq")
 Qd, Qq = (Kind(f"Q{w}", "rm", w, file="m") for w in "dq")
 Nq = Kind("Nq", "rm", "q", file="m", forms="r")
 
-# Known when the handler is compiled: a condition's number (from +cc), the operand size and the address size as types.
-Cc, Size, AddressSize = Kind("cc", "condition"), Kind("size", "size", "v"), Kind("address size", "address size")
+# Known when the handler is compiled: a condition's number (from +cc), the operand size and the address
+# size as types.
+Cc, Size, AddressSize = (
+    Kind("cc", "condition"),
+    Kind("size", "size", "v"),
+    Kind("address size", "address size"),
+)
 # The address of the instruction itself, for repeated string instructions, which jump to themselves.
 This = Kind("this", "this")

@@ -1,4 +1,5 @@
-"""Input and output (SDM 1, chapter 19): IN, OUT, INS, OUTS. A port is asked for only when nothing else can fault."""
+"""Input and output (SDM 1, chapter 19): IN, OUT, INS, OUTS. A port is asked for only when nothing else can
+fault."""
 
 from guesthouse.bits import u16, u64
 from guesthouse.engine.cpu import PORT_READ, PORT_WRITE, WRITE

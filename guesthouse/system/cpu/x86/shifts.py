@@ -1,5 +1,5 @@
-"""Shifts and rotates (SDM 1, 5.1.5). A masked count of zero changes no flag; where the SDM leaves OF or CF undefined the
-formula of the defined case goes on."""
+"""Shifts and rotates (SDM 1, 5.1.5). A masked count of zero changes no flag; where the SDM leaves OF or CF
+undefined the formula of the defined case goes on."""
 
 from collections.abc import Callable
 from typing import TypeVar

@@ -1,4 +1,5 @@
-"""The general-purpose part of an x86 processor's state: registers, segments, and what decoding depends on (SDM 1, 3.4).
+"""The general-purpose part of an x86 processor's state: registers, segments, and what decoding depends on
+(SDM 1, 3.4).
 
 SystemState (system_state.py) adds control registers and tables, FloatState (float_state.py) x87 and SSE,
 X86 (guest.py) makes it whole.
@@ -20,8 +21,9 @@ VECTOR_MF, VECTOR_AC, VECTOR_MC, VECTOR_XM = range(16, 20)
 
 
 class Segment(Struct):
-    """A segment register with its hidden part. `limit` is the last valid offset, granularity applied; `access` has
-    bits 8 to 23 of the descriptor's upper half: type, S, DPL, P in its low byte, AVL, L, D/B, G in bits 12 to 15."""
+    """A segment register with its hidden part. `limit` is the last valid offset, granularity applied;
+    `access` has bits 8 to 23 of the descriptor's upper half: type, S, DPL, P in its low byte, AVL, L, D/B,
+    G in bits 12 to 15."""
 
     base: u64
     limit: u32
@@ -30,8 +32,8 @@ class Segment(Struct):
 
 
 class General(Flags):
-    """Registers and segments. `nothing` is always zero: operands that lack a base or index register point to it.
-    `ea` takes an effective address that needed a step of its own."""
+    """Registers and segments. `nothing` is always zero: operands that lack a base or index register point
+    to it. `ea` takes an effective address that needed a step of its own."""
 
     r: Array[u64, 16]
     nothing: u64
@@ -64,8 +66,8 @@ class General(Flags):
             self.poke(kind, General.offset("r") + 8 * n, value)
 
     def target(self, kind: type, offset):
-        """The linear address of an offset in the code segment, whose base is 0 in 64-bit code; #GP(0) if not canonical.
-        A branch asks before it changes anything."""
+        """The linear address of an offset in the code segment, whose base is 0 in 64-bit code; #GP(0) if
+        not canonical. A branch asks before it changes anything."""
         if kind.size == 8:
             if unlikely(u64(i64(offset << 16) >> 16) != offset):
                 self.raise_fault(VECTOR_GP)

@@ -1,8 +1,8 @@
 """String instructions (SDM 1, 5.1.9) and their repetition.
 
-One execution of a repeated instruction does one element, or, for MOVS, STOS and SCAS upwards through RAM that the address
-cache knows, as many as lie within the pages; it then jumps to itself while rCX is not zero. So it can be interrupted
-and faults exactly, and each such step counts as one instruction.
+One execution of a repeated instruction does one element, or, for MOVS, STOS and SCAS upwards through RAM
+that the address cache knows, as many as lie within the pages; it then jumps to itself while rCX is not
+zero. So it can be interrupted and faults exactly, and each such step counts as one instruction.
 """
 
 from guesthouse.bits import select, u8, u16, u32, u64
@@ -54,7 +54,8 @@ def upwards(cpu, limit):
 
 
 def room_to_read(cpu, address, size: int):
-    """How many elements can be read from here on through the address cache, and at which host address they are."""
+    """How many elements can be read from here on through the address cache, and at which host address they
+    are."""
     entry = cpu.tlb[address >> PAGE_BITS & (TLB_SIZE - 1)]
     known = entry.read == address & ~u64(PAGE - 1)
     return select(known, in_page(address, size), u64(0)), address + entry.addend
@@ -82,8 +83,8 @@ def movs(cpu, to, source) -> None:
 
 @function
 def copy_many(cpu, to: u64, source: u64, size: u64, most: u64) -> u64:
-    """Copy elements upwards while both pages last; returns how many, or 0 if it must be done one by one. A target that
-    begins inside the source repeats it: so no more than their distance at once."""
+    """Copy elements upwards while both pages last; returns how many, or 0 if it must be done one by one. A
+    target that begins inside the source repeats it: so no more than their distance at once."""
     readable, source_host = room_to_read(cpu, source, 1)
     writable, host = room_to_write(cpu, to, 1)
     bytes_ = least(least(readable, writable), host - source_host)

@@ -1,7 +1,9 @@
-"""The opcode tables, derived from the definitions: which form an opcode means under which prefixes, ModRM and sizes.
+"""The opcode tables, derived from the definitions: which form an opcode means under which prefixes, ModRM
+and sizes.
 
 An opcode looks only at what tells its encodings apart: for each such selector it has a stride, and the sum of
-selector times stride, from its base on, is the place in `leaves` where the number of the form stands (0: undefined).
+selector times stride, from its base on, is the place in `leaves` where the number of the form stands (0:
+undefined).
 """
 
 import itertools
@@ -9,7 +11,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from guesthouse.bits import u8, u16, u32
-from guesthouse.engine.op import Handler
 from guesthouse.errors import DefinitionError
 from guesthouse.system.cpu.x86.definitions import IN_32, IN_64, MAPS, PREFIXES, Definition, Encoding
 from guesthouse.system.cpu.x86.forms import Form, Forms
@@ -25,7 +26,8 @@ Candidate = tuple[Definition, Encoding, int]
 
 @dataclass(frozen=True)
 class Tables:
-    """Constant arrays for decode.py. The last four tell where register files lie, by forms.BYTES and so on."""
+    """Constant arrays for decode.py. The last four tell where register files lie, by forms.BYTES and so
+    on."""
 
     has_modrm: Table
     base: Table
@@ -79,7 +81,9 @@ class OpcodeTables:
             texts = ", ".join(f"{d.name} {e.text!r}" for d, e, _ in winners)
             raise DefinitionError(f"opcode {at >> 8}:{at & 255:02X} could be any of {texts}")
         definition, encoding, above = winners[0]
-        memory = encoding.modrm and not encoding.registers and not chosen[IS_REGISTER] and "m" in encoding.forms
+        memory = (
+            encoding.modrm and not encoding.registers and not chosen[IS_REGISTER] and "m" in encoding.forms
+        )
         bits, address = operand_bits(encoding, chosen), 16 << chosen[ADDRESS]
         form = self.forms.settle(definition, encoding, above, memory, bits, address, bool(chosen[LONG_MODE]))
         return self.leaf_numbers.setdefault(form, len(self.leaf_numbers))
@@ -88,12 +92,20 @@ class OpcodeTables:
         """The finished tables; `files` has offset, stride and number mask of each register file."""
         forms = list(self.leaf_numbers)
         return Tables(
-            Table(u8, self.has_modrm), Table(u32, self.base), tuple(Table(u16, s) for s in self.strides),
-            Table(u16, self.leaves), Table(u16, [f.handler for f in forms]), Table(u16, [f.flags for f in forms]),
+            Table(u8, self.has_modrm),
+            Table(u32, self.base),
+            tuple(Table(u16, s) for s in self.strides),
+            Table(u16, self.leaves),
+            Table(u16, [f.handler for f in forms]),
+            Table(u16, [f.flags for f in forms]),
             tuple(Table(u32, [f.slots[n] for f in forms]) for n in range(3)),
-            Table(u8, [f.immediate for f in forms]), Table(u8, [f.second for f in forms]),
-            Table(u8, [f.constant for f in forms]), Table(u8, [f.target_bits for f in forms]),
-            Table(u16, [f[0] for f in files]), Table(u16, [f[1] for f in files]), Table(u8, [f[2] for f in files]),
+            Table(u8, [f.immediate for f in forms]),
+            Table(u8, [f.second for f in forms]),
+            Table(u8, [f.constant for f in forms]),
+            Table(u8, [f.target_bits for f in forms]),
+            Table(u16, [f[0] for f in files]),
+            Table(u16, [f[1] for f in files]),
+            Table(u8, [f[2] for f in files]),
         )
 
 
@@ -126,9 +138,13 @@ def matters(encoding: Encoding, selector: int) -> bool:
 
 
 def matches(encoding: Encoding, chosen: list[int]) -> bool:
-    """Whether an encoding is meant by these selectors. 16-bit code decodes as 32-bit code with the other sizes."""
+    """Whether an encoding is meant by these selectors. 16-bit code decodes as 32-bit code with the other
+    sizes."""
     return (
-        (encoding.prefix in (None, chosen[PREFIX]) or (PREFIXES[encoding.prefix] == "NFx" and chosen[PREFIX] < 2))
+        (
+            encoding.prefix in (None, chosen[PREFIX])
+            or (PREFIXES[encoding.prefix] == "NFx" and chosen[PREFIX] < 2)
+        )
         and bool(encoding.modes & (IN_64 if chosen[LONG_MODE] else IN_32))
         and (encoding.w is None or encoding.w == (chosen[SIZE] == 2))
         and encoding.reg in (None, chosen[REG])
@@ -140,7 +156,10 @@ def matches(encoding: Encoding, chosen: list[int]) -> bool:
 
 def specific(encoding: Encoding) -> tuple[bool, ...]:
     return (
-        encoding.rm is not None, encoding.prefix is not None, encoding.w is not None, encoding.reg is not None,
+        encoding.rm is not None,
+        encoding.prefix is not None,
+        encoding.w is not None,
+        encoding.reg is not None,
         encoding.opcodes == 1,
     )
 
@@ -155,7 +174,8 @@ def operand_bits(encoding: Encoding, chosen: list[int]) -> int:
 
 
 def register_files(state: type) -> tuple[tuple[int, int, int], ...]:
-    """Where bytes, general, XMM and MMX registers lie from ORIGIN on, and numbers, which are their own offsets."""
+    """Where bytes, general, XMM and MMX registers lie from ORIGIN on, and numbers, which are their own
+    offsets."""
     def at(name: str) -> int:
         return state.offset(name) - ORIGIN if name in state.fields else 0  # type: ignore[attr-defined]
 
