@@ -1,4 +1,4 @@
-"""`guesthouse doctor`: what this host has, what is missing, and what to do about it. Made to be pasted into a report."""
+"""`guesthouse doctor`: what this host has, what is missing, what to do about it. To be pasted into a report."""
 
 from __future__ import annotations
 

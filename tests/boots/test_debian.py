@@ -1,4 +1,4 @@
-"""Whole boots of Debian's own kernel, unmodified, to its shell: the first path through the house, both instruction sets.
+"""Whole boots of Debian's own kernel, unmodified, to its shell, on both instruction sets.
 
 They need the guest in the cache or a Debian mirror, and are skipped where there is neither.
 """
