@@ -128,7 +128,9 @@ class Chance(random.Random):
         if x87:
             status |= (self.getrandbits(7) & ~open_) | self.getrandbits(16) & 0x4700
         tags = self.choice((0xFF, 0xFF, 0xFF, self.getrandbits(8)))
-        mxcsr = 0x1F80 & ~(open_ << 7) | self.randrange(4) << 13 | self.choice((0, 0, 0, 0x40, 0x8000, 0x8040))
+        mxcsr = (
+            0x1F80 & ~(open_ << 7) | self.randrange(4) << 13 | self.choice((0, 0, 0, 0x40, 0x8000, 0x8040))
+        )
         mxcsr |= self.choice((0, 0x20, 0x3F))
         head = HEAD.pack(control, status, tags, 0, 0, 0, mxcsr, 0)
         stack = b"".join(self.number().to_bytes(16, "little") for _ in range(8))

@@ -7,7 +7,13 @@ from collections.abc import Iterator
 import pytest
 
 from guesthouse.system.cpu.x86 import (
-    x87_arithmetic, x87_compare, x87_control, x87_moves, x87_remainder, x87_transcendental, x87_trigonometry,
+    x87_arithmetic,
+    x87_compare,
+    x87_control,
+    x87_moves,
+    x87_remainder,
+    x87_transcendental,
+    x87_trigonometry,
 )
 from guesthouse.system.cpu.x86.state import VECTOR_MF
 from tests.x86.floats import HEAD, WAYS, FloatOurs, cases, machine, unexplained

@@ -1,7 +1,7 @@
 """x87 exponentials and logarithms: F2XM1, FYL2X, FYL2XP1 (SDM 1, 8.3.7 and 8.3.10; SDM 2A).
 
-Computed in fixed point of 128 bits by power series, then rounded once: within an ulp of the exact result, which is
-what the SDM promises, but not always the bit that a given processor gives.
+Computed in fixed point of 128 bits by power series, then rounded once: within an ulp of the exact result,
+which is what the SDM promises, but not always the bit that a given processor gives.
 """
 
 from math import factorial
@@ -65,7 +65,8 @@ def over(a: u128, b: u128) -> u128:
 
 
 def series(table, x, terms: int, alternates):
-    """c0 + c1 * x + c2 * x**2 ..., or with alternating signs; x of 2**128, the coefficients and the sum of 2**127."""
+    """c0 + c1 * x + c2 * x**2 ..., or with alternating signs; x of 2**128, the coefficients and the sum of
+    2**127."""
     total, n = table[terms - 1], u64(terms - 1)
     while n != 0:
         n -= 1
@@ -185,7 +186,8 @@ def infinite_logarithm(env, y, x):
 
 
 def scaled_logarithm(env, y, exponent, significand):
-    """y * log2(significand / 2**63 * 2**exponent): the exponent, and the logarithm of a number from 0.75 to 1.5."""
+    """y * log2(significand / 2**63 * 2**exponent): the exponent, and the logarithm of a number from 0.75
+    to 1.5."""
     down, whole = u64(0), u128(significand)
     above, below = whole - (1 << 63), whole + (1 << 63)
     if significand >> 62 == 3:
@@ -200,7 +202,8 @@ def scaled_logarithm(env, y, exponent, significand):
 
 
 def logarithm(quotient, power):
-    """2 / ln 2 * artanh(s) for s = quotient / 2**127 * 2**power: (size, power) of the same form, normalised."""
+    """2 / ln 2 * artanh(s) for s = quotient / 2**127 * 2**power: (size, power) of the same form,
+    normalised."""
     lead = clz(quotient)
     quotient, power = quotient << lead, power - i64(lead)
     s = quotient >> u128(0 - power - 1)
@@ -226,7 +229,9 @@ def product_with(env, y, whole, sign, power, size):
         return zero(FORM, sign_of(FORM, y))
     exponent, significand = unpacked(FORM, y)
     if not inexact:  # a power of two: the product has at most 80 bits
-        return round_extended(env, FORM, env.rounding, sign, exponent + power + 1, u128(significand) * (size >> 64))
+        return round_extended(
+            env, FORM, env.rounding, sign, exponent + power + 1, u128(significand) * (size >> 64)
+        )
     return finished(env, sign, exponent + power + 1, times(size, u128(significand) << 64))
 
 

@@ -1,22 +1,46 @@
 """x87 trigonometry: FSIN, FCOS, FSINCOS, FPTAN, FPATAN (SDM 1, 8.3.7 and 8.3.8; SDM 2A).
 
-As x87_transcendental.py: fixed point of 128 bits, rounded once. Angles are reduced by a pi of 66 bits, as the SDM
-says that processors do.
+As x87_transcendental.py: fixed point of 128 bits, rounded once. Angles are reduced by a pi of 66 bits, as
+the SDM says that processors do.
 """
 
 from math import factorial
 
 from guesthouse.bits import clz, i64, select, u64, u128
 from guesthouse.system.cpu.softfloat.rounding import (
-    invalid, is_infinite, is_nan, is_zero, nan_of, nan_of_one, note_denormal, sign_of, unpacked, zero,
+    invalid,
+    is_infinite,
+    is_nan,
+    is_zero,
+    nan_of,
+    nan_of_one,
+    note_denormal,
+    sign_of,
+    unpacked,
+    zero,
 )
 from guesthouse.system.cpu.x86.definitions import op
 from guesthouse.system.cpu.x86.float_state import C2
 from guesthouse.system.cpu.x86.x87_stack import (
-    FORM, INDEFINITE, ONE, begin, ended, occupied, read, underflow, write,
+    FORM,
+    INDEFINITE,
+    ONE,
+    begin,
+    ended,
+    occupied,
+    read,
+    underflow,
+    write,
 )
 from guesthouse.system.cpu.x86.x87_transcendental import (
-    ODD, UNIT, combine_and_pop, finished, fixed, over, series, times,
+    ODD,
+    UNIT,
+    combine_and_pop,
+    finished,
+    fixed,
+    over,
+    series,
+    times,
 )
 from guesthouse.typed import Table, function
 
@@ -163,10 +187,13 @@ def reduced(angle):
 
 
 def of_reduced(env, what, rest, power, quadrant, back, negative):
-    """From the angle rest / 2**127 * 2**power, at most a quarter pi, in its quadrant; `back`: it is negative there."""
+    """From the angle rest / 2**127 * 2**power, at most a quarter pi, in its quadrant; `back`: it is
+    negative there."""
     part = fixed(power + FORM.bias, rest)
     square = times(part, part)
-    factor = series(SINE_SERIES, square, 15, True) - (0 if what == TANGENT else 1)  # never quite 1, nor is the cosine
+    factor = series(SINE_SERIES, square, 15, True) - (
+        0 if what == TANGENT else 1
+    )  # never quite 1, nor is the cosine
     sine, sine_power = times(rest, factor), power + 1
     lead = clz(sine)
     sine, sine_power = sine << lead, sine_power - i64(lead)
@@ -249,7 +276,8 @@ def angle_of(env, sign, left, y, x):
 
 
 def near_eighths(sn, sd, power):
-    """k / 8 near n / d, and (n / d - k / 8) / (1 + n / d * k / 8) as quotient, power, and whether it is negative."""
+    """k / 8 near n / d, and (n / d - k / 8) / (1 + n / d * k / 8) as quotient, power, and whether it is
+    negative."""
     n, d, k = u128(sn) << 57 >> u128(0 - power), u128(sd) << 57, u64(0)
     for j in range(8):
         k = select(n * 16 >= d * (2 * j + 1), u64(j + 1), k)
