@@ -155,10 +155,11 @@ class Struct:
     """A record with named, typed fields at a host address. Subclasses declare fields by annotation.
 
     `Cls.new()` makes a zeroed one that owns its memory; `Cls.at(address)` is a view of memory that someone else owns.
-    A subclass of a struct starts with its parent's fields. Methods called from typed code are inlined.
+    A subclass of a struct starts with its parent's fields and goes on where they end. Methods called from typed code are inlined.
     """
 
     size: ClassVar[int] = 0
+    used: ClassVar[int] = 0  # size without the padding at the end
     align: ClassVar[int] = 1
     fields: ClassVar[dict[str, Field]] = {}
     __slots__ = ("where", "owner")
@@ -167,7 +168,7 @@ class Struct:
 
     def __init_subclass__(cls) -> None:
         cls.fields = dict(cls.fields)
-        at, align = cls.size, cls.align
+        at, align = cls.used, cls.align
         for name, annotation in cls.__dict__.get("__annotations__", {}).items():
             if getattr(annotation, "__origin__", None) is ClassVar or name in ("where", "owner"):
                 continue
@@ -178,7 +179,7 @@ class Struct:
             cls.fields[name] = Field(name, annotation, at, kind)
             setattr(cls, name, cls.fields[name])
             at, align = at + kind.size, max(align, kind.align)
-        cls.size, cls.align = -(-at // align) * align, align
+        cls.size, cls.used, cls.align = -(-at // align) * align, at, align
 
     @classmethod
     def at(cls, address: int) -> Self:
