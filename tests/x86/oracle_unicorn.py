@@ -51,6 +51,11 @@ DIFFERS = {  # where unicorn 2 (QEMU 5) is not like a processor, and why it is n
     "jmp": "canonical addresses",
     "cmpxchg": "clears an upper half",
     "cmpxchg16b": "faults are lost",
+    "shld": "RIP-relative before an immediate",
+    "shrd": "RIP-relative before an immediate",
+    "popcnt": "66 with REX.W",
+    "enter": "faults are lost",
+    "aam": "faults are lost",
 }
 UNMAPPED, FETCHED = 14, (unicorn.UC_ERR_FETCH_UNMAPPED, unicorn.UC_ERR_FETCH_PROT)
 
@@ -67,7 +72,7 @@ class Unicorn:
     def machine(self, bits: int) -> Any:
         made = unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64 if bits == 64 else unicorn.UC_MODE_32)
         made.mem_map(CODE, 0x1000)
-        made.mem_map(DATA, DATA_SIZE)
+        made.mem_map(DATA, DATA_SIZE, unicorn.UC_PROT_READ | unicorn.UC_PROT_WRITE)
         made.hook_add(unicorn.UC_HOOK_INTR, self.interrupted)
         return made
 
@@ -86,7 +91,7 @@ class Unicorn:
         machine.reg_write(x86.UC_X86_REG_EFLAGS, before.flags)
         self.trap, rip = -1, x86.UC_X86_REG_RIP if bits == 64 else x86.UC_X86_REG_EIP
         try:
-            machine.emu_start(START, 0, count=1000)
+            machine.emu_start(START, 0, count=100_000)
         except unicorn.UcError as error:
             if error.errno == unicorn.UC_ERR_INSN_INVALID:
                 self.trap = 6
