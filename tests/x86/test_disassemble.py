@@ -3,6 +3,7 @@
 import pytest
 
 from guesthouse.system.cpu.x86.disassemble import Disassembler, disassemble, listing
+from tests.x86.test_integer import MODULES
 
 TEXTS = {
     "48 01 d8": "add rax, rbx",
@@ -38,5 +39,8 @@ def test_lines_follow_each_other() -> None:
     assert [(at, text) for at, _, text in found] == [(0x1000, "push rbp"), (0x1001, "mov rbp, rsp"), (0x1004, "ret")]
 
 
-def test_every_definition_names_its_page_and_an_encoding() -> None:
-    assert [line.name for line in listing() if not line.reference or not line.encodings] == []
+def test_every_definition_has_an_encoding_and_the_general_ones_name_their_page() -> None:
+    general = {module.__name__ for module in MODULES}
+    lines = list(listing())
+    assert [line.name for line in lines if not line.encodings] == []
+    assert [line.name for line in lines if line.module in general and not line.reference] == []
