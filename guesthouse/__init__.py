@@ -13,16 +13,16 @@ if TYPE_CHECKING:
         TimedOut, UserError, WrongState,
     )
     from guesthouse.manager.machine import Machine
-    from guesthouse.manager.outcome import CommandFailed, Completed, GuestDied, GuestGone
+    from guesthouse.manager.outcome import CommandFailed, Completed, GuestDied, GuestGone, GuestHung
 
 __version__ = "0.1.0"
 __all__ = [
-    "CommandFailed", "Completed", "ConfigError", "DefinitionError", "GuestDied", "GuestGone", "GuesthouseError",
-    "HouseBug", "ImageError", "Machine", "NoSuchThing", "NotSupportedHere", "TimedOut", "UserError", "WrongState",
-    "__version__",
+    "CommandFailed", "Completed", "ConfigError", "DefinitionError", "GuestDied", "GuestGone", "GuestHung",
+    "GuesthouseError", "HouseBug", "ImageError", "Machine", "NoSuchThing", "NotSupportedHere", "TimedOut",
+    "UserError", "WrongState", "__version__",
 ]
 
-_OUTCOMES = ("CommandFailed", "Completed", "GuestDied", "GuestGone")
+_OUTCOMES = ("CommandFailed", "Completed", "GuestDied", "GuestGone", "GuestHung")
 
 
 def __getattr__(name: str) -> Any:

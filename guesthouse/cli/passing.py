@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from guesthouse.cli.terminal import Attachment
+from guesthouse.cli.terminal import Attachment, unwritable
 from guesthouse.errors import UserError
 from guesthouse.manager.outcome import Completed, GuestGone
 
@@ -36,11 +36,8 @@ class Outflow:
                 self._broken()
 
     def check(self) -> None:
-        if isinstance(self.wrong, BrokenPipeError):
-            raise self.wrong
         if self.wrong:
-            raise UserError(f"The output cannot be written: {self.wrong.strerror}.",
-                            "Make room, or send it elsewhere.")
+            raise unwritable(self.wrong)
 
 
 def console(machine: Machine) -> int:

@@ -6,6 +6,7 @@ terminal is put back as it was on every way out.
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -18,6 +19,7 @@ from types import FrameType
 from typing import Protocol
 
 from guesthouse.cli.typist import Typist
+from guesthouse.errors import UserError
 
 ESCAPE = b"\x01"
 HELP = "Ctrl-A x leaves (and switches the machine off), Ctrl-A Ctrl-A types Ctrl-A, Ctrl-A h shows this."
@@ -158,7 +160,13 @@ class Attachment:
     def _show(self) -> None:
         with self._changed:
             part = bytes(self._pending[:4096])
-        written = os.write(self._output, part)
+        try:
+            written = os.write(self._output, part)
+        except OSError as wrong:
+            if wrong.errno == errno.EIO:  # the terminal was hung up
+                self._left = True
+                return
+            raise unwritable(wrong) from wrong
         with self._changed:
             del self._pending[:written]
             self._changed.notify_all()
@@ -229,6 +237,13 @@ class Attachment:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def unwritable(wrong: OSError) -> Exception:
+    """What to raise for an output that fails: a pipe's closed end is no mistake of anybody's."""
+    if isinstance(wrong, BrokenPipeError):
+        return wrong
+    return UserError(f"The output cannot be written: {wrong.strerror}.", "Make room, or send it elsewhere.")
 
 
 def size(terminal: int = 0) -> tuple[int, int] | None:

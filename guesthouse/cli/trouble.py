@@ -71,7 +71,9 @@ def status_of(act: Callable[[], object], command: bool = False) -> int:
 
 
 def tell(wrong: UserError) -> None:
-    """What happened and why, then what to do."""
+    """What happened and why, then what to do; before it, since it is long, the report on a guest if there is one."""
+    if found := getattr(wrong, "report", ""):
+        click.echo(f"{found}\n", err=True)
     click.echo(f"guesthouse: {wrong.what}", err=True)
     if wrong.do:
         click.echo(wrong.do, err=True)

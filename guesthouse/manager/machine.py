@@ -22,7 +22,7 @@ from guesthouse.manager import building
 from guesthouse.manager.commands import Command, Commands
 from guesthouse.manager.config import Config, config
 from guesthouse.manager.console import Console
-from guesthouse.manager.outcome import CommandFailed, Completed, GuestDied, GuestGone, indented
+from guesthouse.manager.outcome import CommandFailed, Completed, GuestDied, GuestGone, GuestHung
 from guesthouse.manager.view import Cpu, Memory
 from guesthouse.system.boards.outcome import AtBreakpoint, Died, Outcome, OutOfTime, PoweredOff, Reset, Stopped
 
@@ -159,8 +159,8 @@ class Machine:
             self.commands.wait_until_ready(timeout)
         except TimedOut:
             self._raise_failure()
-            raise TimedOut(*self._never_came_up(f"The guest did not come up within {timeout:g} s.",
-                                                self.report("it did not come up"))) from None
+            raise GuestHung(f"The guest did not come up within {timeout:g} s.", self.report("it did not come up"),
+                            self.console.tail()) from None
 
     def exec(self, argv: Sequence[str], *, check: bool = False, input: str | bytes | None = None,
              timeout: float | None = None, env: Mapping[str, str] | None = None,
@@ -338,18 +338,13 @@ class Machine:
         self.stop()
 
     def _overtime(self) -> TimedOut | None:
-        """The error of a machine whose time is up; if its userland never came up, with a report of where it hangs."""
+        """The error of a machine whose time is up; a report too if its userland never came up."""
         if self._overdue is None:
             return None
         what = f"The guest was still on after {self._overdue:g} s and was switched off."
         if self.commands.ready:
             return TimedOut(what, "Allow more time with --timeout.")
-        return TimedOut(*self._never_came_up(what, str(self._board.report("its time was up"))))
-
-    def _never_came_up(self, what: str, report: str) -> tuple[str, str]:
-        tail = indented(self.console.tail()) or "    (nothing)"
-        return (f"{what} It never came so far as to take commands. The last lines of its console:\n{tail}",
-                f"Allow more time, or see where it hangs:\n\n{report}")
+        return GuestHung(what, str(self._board.report("its time was up")), self.console.tail())
 
     def _kill(self, command: Command) -> None:
         """Kill it, and wait a moment for its end: the next command can only begin then."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from guesthouse.errors import UserError
+from guesthouse.errors import TimedOut, UserError
 
 
 class GuestDied(UserError):
@@ -15,8 +15,17 @@ class GuestDied(UserError):
 
     def __init__(self, reason: str, report: str = "", console: str = "") -> None:
         self.reason, self.report, self.console = reason, report, console
-        tail = f"\nThe last lines of its console:\n{indented(console)}" if console.strip() else ""
-        super().__init__(f"The guest died: {reason}{tail}", f"\n{report}" if report else "")
+        super().__init__(f"The guest died: {reason}{last_lines(console)}",
+                         "Its report says where it was." if report else "")
+
+
+class GuestHung(TimedOut):
+    """The guest did not come so far as to take commands; `report` and `console` as in GuestDied."""
+
+    def __init__(self, what: str, report: str, console: str) -> None:
+        self.report, self.console = report, console
+        super().__init__(f"{what} It never came so far as to take commands.{last_lines(console)}",
+                         "Allow more time, or see in its report where it hangs.")
 
 
 class GuestGone(UserError):
@@ -53,6 +62,9 @@ class CommandFailed(UserError):
                          + (f":\n{indented(said)}" if said else "."), "")
 
 
+def last_lines(console: str) -> str:
+    return f"\nThe last lines of its console:\n{indented(console)}" if console.strip() else ""
+
+
 def indented(text: str) -> str:
-    """The text, each line set off to the right; nothing if there is none."""
-    return "\n".join("    " + line for line in text.strip("\n").split("\n")) if text.strip() else ""
+    return "\n".join("    " + line for line in text.strip("\n").split("\n"))

@@ -129,11 +129,12 @@ def test_an_output_that_nobody_reads_any_more_ends_the_command(tmp_path: Path) -
         assert b"Traceback" not in process.stderr.read()
 
 
-def test_a_full_disk_behind_standard_output_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("command", "status"), [(["--", "both"], 125), ([], 1)])
+def test_a_full_disk_behind_standard_output_is_told(tmp_path: Path, command: list[str], status: int) -> None:
     with open("/dev/full", "wb") as full:
-        done = subprocess.run([*COMMAND, "run", "debian", "--", "both"], cwd=ROOT, stdout=full,
-                              stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment(tmp_path), timeout=60)
-    assert done.returncode == 125 and b"cannot be written: No space left" in done.stderr
+        done = subprocess.run([*COMMAND, "run", "debian", *command], cwd=ROOT, stdout=full, timeout=60,
+                              stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment(tmp_path))
+    assert done.returncode == status and b"cannot be written: No space left" in done.stderr
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])

@@ -57,8 +57,8 @@ def test_a_signal_ends_it_with_the_terminal_restored(on_terminal: Opened, number
 def test_the_terminal_is_restored_when_the_guest_dies(on_terminal: Opened) -> None:
     console = joined(on_terminal)
     console.press(b"panic\r")
-    console.expect("The guest died: kernel panic")
     console.expect("rip 1234")
+    console.expect("The guest died: kernel panic")
     assert console.end() == 1 and console.restored
 
 

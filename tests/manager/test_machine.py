@@ -9,7 +9,7 @@ import pytest
 
 from guesthouse.errors import ConfigError, HouseBug, NoSuchThing, TimedOut, UserError
 from guesthouse.manager.machine import Machine
-from guesthouse.manager.outcome import CommandFailed, GuestDied, GuestGone
+from guesthouse.manager.outcome import CommandFailed, GuestDied, GuestGone, GuestHung
 from tests.manager import fakes
 
 
@@ -205,11 +205,12 @@ def test_a_guest_that_hangs_before_its_userland_is_reported_on() -> None:
     with fakes.machine(agent=False, timeout=0.2) as machine:
         with pytest.raises(TimedOut, match="never came so far") as caught:
             machine.wait(5)
-    assert "Linux version" in caught.value.what and "report: its time was up" in caught.value.do
+    assert "Linux version" in caught.value.what and isinstance(caught.value, GuestHung)
+    assert "report: its time was up" in caught.value.report
 
 
 def test_who_waits_for_a_guest_that_does_not_come_up_is_told_where_it_is() -> None:
     with fakes.machine(agent=False) as machine:
-        with pytest.raises(TimedOut, match="did not come up within 0.1 s") as caught:
+        with pytest.raises(GuestHung, match="did not come up within 0.1 s") as caught:
             machine.exec(["both"], timeout=0.1)
-    assert "report: it did not come up" in caught.value.do
+    assert "report: it did not come up" in caught.value.report
