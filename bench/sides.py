@@ -1,0 +1,140 @@
+"""The two sides of a comparison: a guest in a process of its own, whose console lines are timed as they come.
+
+Both are started on the same files with the same command line and are looked at from outside, in the same way: the
+host's monotonic clock, the process's CPU clock (all its threads), its resident memory.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.loops import MARK
+
+COUNT = "\x1f"  # what stands between a line and guesthouse's instruction count
+UP = "guesthouse: userland up"
+PATIENCE = 600.0  # seconds that one guest may take in all
+ROOT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What both sides boot."""
+
+    kernel: Path
+    initrd: Path
+    append: str
+    memory: int
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where a guest was at one line: seconds of the host's clock and of its process, instructions if they are told."""
+
+    wall: float
+    cpu: float
+    count: int = 0
+
+    def since(self, start: Moment) -> Moment:
+        return Moment(self.wall - start.wall, self.cpu - start.cpu, self.count - start.count)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One thing that was measured on one side; `result` is what a loop computed."""
+
+    name: str
+    took: Moment
+    result: str = ""
+
+
+def guesthouse(setup: Setup) -> list[str]:
+    """The command that runs a guest on our own engine and tells instruction counts."""
+    return [sys.executable, "-m", "bench.ours", str(setup.kernel), str(setup.initrd), str(setup.memory), setup.append]
+
+
+def qemu(program: str, setup: Setup) -> list[str]:
+    """The same guest under QEMU's dynamic translator, with no more devices than ours has."""
+    return [program, "-accel", "tcg", "-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio",
+            "-device", "virtio-rng-pci", "-m", f"{setup.memory >> 20}M", "-kernel", str(setup.kernel),
+            "-initrd", str(setup.initrd), "-append", f"console=ttyS0 {setup.append}"]
+
+
+def lines(command: list[str], memory: list[int] | None = None) -> Generator[tuple[str, Moment], None, None]:
+    """Start the command and hand on each line with its moment since the start; ends it when nobody listens any more.
+
+    The resident bytes beyond the guest's RAM, as they are at each line, go into `memory`.
+    """
+    start = time.monotonic()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, cwd=ROOT) as child:
+        assert child.stdout is not None
+        try:
+            for raw in child.stdout:
+                text, _, count = raw.decode(errors="replace").rstrip("\r\n").partition(COUNT)
+                yield text, Moment(time.monotonic() - start, cpu_seconds(child.pid), int(count or 0))
+                if memory is not None:
+                    memory.append(resident_beyond_ram(child.pid))
+                if time.monotonic() - start > PATIENCE:
+                    raise TimeoutError(f"{command[0]} took longer than {PATIENCE:g} s")
+        finally:
+            child.kill()
+
+
+def cpu_seconds(pid: int) -> float:
+    """The CPU time of another process: its clock, as clock_getcpuclockid(3) names it on Linux."""
+    return time.clock_gettime(~pid << 3 | 2)
+
+
+def resident_beyond_ram(pid: int) -> int:
+    """Bytes in the host's memory, without the largest mapping, which is the guest's RAM."""
+    text = Path(f"/proc/{pid}/smaps").read_text()
+    mappings = zip(re.findall(r"^Size: +(\d+)", text, re.M), re.findall(r"^Rss: +(\d+)", text, re.M), strict=True)
+    sizes = sorted((int(size), int(resident)) for size, resident in mappings)
+    return sum(resident for _, resident in sizes[:-1]) << 10
+
+
+def boot(command: list[str]) -> Measured:
+    """From the command's start to the guest's first line of user space."""
+    with closing(lines(command)) as heard:
+        for text, moment in heard:
+            if UP in text:
+                return Measured("boot", moment)
+    raise RuntimeError(f"the guest ended before its userland was up: {' '.join(command)}")
+
+
+def loops(command: list[str], memory: list[int] | None = None) -> list[Measured]:
+    """All loops of one boot, each from its first line to its last."""
+    found: list[Measured] = []
+    begun: dict[str, Moment] = {}
+    with closing(lines(command, memory)) as heard:
+        for text, moment in heard:
+            if not (said := re.search(rf"{MARK} (\w+) (begins|ends)(?: (\w+))?", text)):
+                continue
+            if said[2] == "begins":
+                begun[said[1]] = moment
+            elif said[1] == "all":
+                return found
+            else:
+                found.append(Measured(said[1], moment.since(begun[said[1]]), said[3]))
+    raise RuntimeError(f"the guest ended before its loops did: {' '.join(command)}")
+
+
+def spent(command: list[str], environment: dict[str, str] | None = None) -> tuple[Moment, str]:
+    """Run a command to its end: wall time, user and system time, and what it printed."""
+    before = time.monotonic()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, text=True,
+                          env={**os.environ, **(environment or {})}) as child:
+        assert child.stdout is not None
+        printed = child.stdout.read()
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with {child.returncode}")
+    return Moment(time.monotonic() - before, usage.ru_utime + usage.ru_stime), printed
