@@ -39,6 +39,13 @@ class RamRange(Struct):
     writable: u64
 
 
+class CodePage(Struct):
+    """What has been decoded from one RAM page."""
+
+    block: u64  # the newest block that has bytes there, or 0
+    lines: u64  # a bit for each 64 bytes of the page that have been decoded
+
+
 class Cpu(Struct):
     """The engine's part of a processor's state. A guest's own state is a subclass, and supplies the methods
     that op.Guest names."""
@@ -63,7 +70,7 @@ class Cpu(Struct):
     ram: Array[RamRange, 8]
     ram_start: u64  # host address of all RAM, one mapping
     ram_pages: u64
-    code: Pointer[u64]  # for each RAM page the newest block decoded from it, or 0
+    code: Pointer[CodePage]  # for each RAM page
     faults: u64  # counters, for --stats
     fills: u64
     flushes: u64
@@ -148,7 +155,9 @@ class Cpu(Struct):
         if host == 0:
             self.device(u64(MEMORY_WRITE), physical, size, value)
         else:
-            self.forget(host)
+            page = self.page_of(host)
+            if page < self.ram_pages and self.code[page].lines & lines_of(host, size) != 0:
+                self.forget(host)
             self.install(va, physical, host, u64(WRITE))
             store_sized(host, size, value)
 
@@ -211,7 +220,7 @@ class Cpu(Struct):
             entry.read = page
         elif access == EXECUTE:
             entry.execute = page
-        elif self.code[self.page_of(host)] == 0:
+        elif self.code[self.page_of(host)].block == 0:
             entry.write = page
 
     @function
@@ -219,10 +228,11 @@ class Cpu(Struct):
         """Bytes in this RAM page change: every block decoded from it ends before its next instruction."""
         page = self.page_of(host)
         if page < self.ram_pages:
-            block = self.code[page]
+            code = self.code[page]
+            block = code.block
             if block != 0:
                 self.invalidations += 1
-                self.code[page] = u64(0)
+                code.block, code.lines = u64(0), u64(0)
                 self.retire(block, host)
 
     # Address spaces.
@@ -265,6 +275,12 @@ class Cpu(Struct):
             self.no_code(va)
         self.install(va, physical, host, u64(EXECUTE))
         return host
+
+
+def lines_of(host: u64, size: u64) -> u64:
+    """The bits of CodePage.lines for bytes that lie in one page; `size` is at least 1."""
+    first, last = (host & (PAGE - 1)) >> 6, (host + (size - 1) & (PAGE - 1)) >> 6
+    return ~u64(0) >> 63 - last & ~u64(0) << first
 
 
 def load_sized(host: u64, size: u64) -> u64:

@@ -8,7 +8,7 @@ anew into `scratch` and run alone.
 """
 
 from guesthouse.bits import u8, u16, u64, unlikely
-from guesthouse.engine.cpu import BUDGET, FAULT, NONE, PAGE, PAGE_BITS, STEP, TLB_SETS, TLB_SIZE, Cpu, TlbEntry
+from guesthouse.engine.cpu import BUDGET, FAULT, NONE, PAGE, PAGE_BITS, STEP, TLB_SETS, TLB_SIZE, CodePage, Cpu, TlbEntry, lines_of
 from guesthouse.engine.op import FALLS, Record
 from guesthouse.typed import Abandon, Array, Pointer, Struct, copy, fill, function, static
 
@@ -152,20 +152,25 @@ class Processor(Cpu):
         header.count = u64(Pointer[guest.record](block + Block.size)[0].left)
         self.buckets[bucket] = block
         self.room = block + (Block.size + records * guest.record.size + 63 & ~u64(63))
-        header.in_page = self.enlist(block, host)
-        if self.crossing != 0:
-            header.in_second = self.enlist(block, self.crossing)
+        length = u64(Pointer[guest.record](block + Block.size)[records - 1].after)
+        if self.crossing == 0:
+            header.in_page = self.enlist(block, host, length)
+        else:
+            in_page = PAGE - (pc & (PAGE - 1))
+            header.in_page = self.enlist(block, host, in_page)
+            header.in_second = self.enlist(block, self.crossing, length - in_page)
         return block
 
     @function
-    def enlist(self, block: u64, host: u64) -> u64:
-        """Make a block the newest of the RAM page at this host address; returns the one before it."""
+    def enlist(self, block: u64, host: u64, length: u64) -> u64:
+        """Make a block with these bytes the newest of its RAM page; returns the one before it."""
         page, before = self.page_of(host), u64(0)
         if page < self.ram_pages:
-            before = self.code[page]
+            code = self.code[page]
+            before = code.block
             if before == 0:
                 self.protect(host & ~u64(PAGE - 1))
-            self.code[page] = block
+            code.block, code.lines = block, code.lines | lines_of(host, length)
         return before
 
     @function
@@ -259,7 +264,7 @@ class Processor(Cpu):
         self.room = self.room_start
         fill(self.buckets.address, u8(0), u64(BUCKETS * 8))
         fill(self.jumps.address, u8(0xFF), u64(JUMPS * Jump.size))
-        fill(self.code.address, u8(0), self.ram_pages * 8)
+        fill(self.code.address, u8(0), self.ram_pages * CodePage.size)
 
     @function
     def forget_jumps(self, va: u64) -> None:

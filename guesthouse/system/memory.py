@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from guesthouse.bits import u64
-from guesthouse.engine.cpu import Cpu
+from guesthouse.engine.cpu import CodePage, Cpu
 from guesthouse.errors import UserError
 from guesthouse.typed import Pointer
 
@@ -167,7 +167,7 @@ class Memory:
         first, last = offset // PAGE, (offset + count - 1) // PAGE
         for _, code, forget in self._cpus:
             for page in range(first, last + 1):
-                if code[page]:
+                if code[2 * page]:
                     forget(self.host + page * PAGE)
 
     def install(self, cpu: Cpu, forget: Forget | None = None) -> None:
@@ -179,8 +179,8 @@ class Memory:
         for i in range(len(self.ranges), RANGES):
             cpu.ram[i].length = u64(0)
         cpu.ram_start, cpu.ram_pages = u64(self.host), u64(self.size // PAGE)
-        code = Mapping(self.size // PAGE * 8)
-        cpu.code = Pointer[u64](code.host)  # type: ignore[call-arg]
+        code = Mapping(self.size // PAGE * CodePage.size)
+        cpu.code = Pointer[CodePage](code.host)  # type: ignore[call-arg]
         self._cpus.append((code, code.view.cast("Q"), forget or (lambda host: cpu.forget(u64(host)))))
 
     def close(self) -> None:

@@ -154,3 +154,12 @@ def test_a_full_room_for_blocks_starts_again(compiled):
     machine.ram[0x2000:0x2000 + len(LOOP)] = LOOP
     machine.state.pc = u64(0x2000)
     assert machine.vcpu.run(10_000) == Halted() and machine.state.x[4] == 1275
+
+
+def test_data_beside_code_does_not_cost_the_code(compiled):
+    program = code((ADD_IMMEDIATE, 1, 1, 1), (STORE, 1, 9, 0), (BRANCH_IF, 1, 0, -12))
+    machine = Machine(compiled, program)
+    machine.state.x[9] = u64(0x1800)
+    machine.vcpu.run(3000)
+    assert machine.ram[0x1800:0x1802] == (1000).to_bytes(2, "little")
+    assert machine.vcpu.counters()["invalidations"] == 0 and machine.vcpu.counters()["builds"] < 5

@@ -8,7 +8,7 @@ import ctypes
 import mmap
 
 from guesthouse.bits import i8, i32, i64, u8, u64
-from guesthouse.engine.cpu import FAULT, HALTED, MEMORY_READ
+from guesthouse.engine.cpu import FAULT, HALTED, MEMORY_READ, CodePage
 from guesthouse.engine.op import BRANCHES, FALLS, LEAVES, Guest, Handler, Op, Record
 from guesthouse.engine.processor import Processor
 from guesthouse.engine.soft import SoftVcpu
@@ -133,12 +133,12 @@ class Machine:
         self.vcpu = SoftVcpu(TOY, engine)
         self.ram = mmap.mmap(-1, RAM)
         self.anchor = (ctypes.c_uint8 * RAM).from_buffer(self.ram)
-        self.blocks = (ctypes.c_uint64 * (RAM >> 12))()
+        self.pages = (ctypes.c_uint64 * (2 * (RAM >> 12)))()
         state = self.state = self.vcpu.state
         where = u64(ctypes.addressof(self.anchor))
         state.ram[0].length, state.ram[0].host, state.ram[0].writable = u64(RAM), where, u64(1)
         state.ram_start, state.ram_pages = where, u64(RAM >> 12)
-        state.code = Pointer[u64](ctypes.addressof(self.blocks))
+        state.code = Pointer[CodePage](ctypes.addressof(self.pages))
         self.ram[0x80:0x84] = code((HALT, 0, 0, 0))
         self.ram[at:at + len(program)] = program
         state.pc = u64(at)

@@ -78,8 +78,8 @@ def test_writes_tell_which_pages_with_code_change(memory):
     told = []
     cpu = Cpu.new()
     memory.install(cpu, told.append)
-    cpu.code[2] = u64(1)
-    cpu.code[4] = u64(1)
+    cpu.code[2].block = u64(1)
+    cpu.code[4].block = u64(1)
     memory.write(0, bytes(2 * PAGE))
     assert told == []
     memory.write(2 * PAGE - 1, b"ab")
