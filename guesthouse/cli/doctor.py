@@ -113,7 +113,7 @@ def caches() -> Iterator[Finding]:
 
     folder = cache_folder()
     standing = next(path for path in [folder, *folder.parents] if path.exists())
-    if not os.access(standing, os.W_OK | os.X_OK):
+    if not can_write(standing):
         yield Finding("cache", f"{folder} cannot be written", MISSING,
                       "Make it writable, or set GUESTHOUSE_CACHE to a folder that is.")
     else:
@@ -123,6 +123,17 @@ def caches() -> Iterator[Finding]:
     built = sorted(code_folder().glob("*.code"))
     names = ", ".join(f"{file.name.split('-')[0]} ({size_text(file.stat().st_size)})" for file in built)
     yield Finding("compiled code", names or "none yet: the first run compiles, which takes about a minute")
+
+
+def can_write(folder: Path) -> bool:
+    """Whether files can be made there; permissions alone do not tell."""
+    import tempfile
+
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError:
+        return False
+    return True
 
 
 def guests() -> Iterator[Finding]:

@@ -49,7 +49,7 @@ class Wishes:
 
 
 @click.command(help=HELP, short_help="Boot a guest: a shell on this terminal, or one command.")
-@click.argument("guest")
+@click.argument("guest", shell_complete=lambda context, argument, typed: guests_like(typed))
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.option("--memory", "-m", type=Size(), default="512M", show_default=True, help="The machine's RAM.")
 @click.option("--arch", type=click.Choice(["amd64", "riscv64"]), default="amd64", show_default=True,
@@ -73,6 +73,13 @@ def run(guest: str, command: tuple[str, ...], tty: bool | None, timeout: float |
     on_terminal = bool(command) and not json and (terminals if tty is None else tty)
     wishes = Wishes(command, on_terminal, timeout, stats, json)
     return trouble.status_of(lambda: perform(guest, machine, wishes), command=bool(command))
+
+
+def guests_like(typed: str) -> list[str]:
+    """Names of guests, for a shell to complete."""
+    from guesthouse.images.catalogue import NAMES
+
+    return [name for name in NAMES if name.startswith(typed)]
 
 
 def perform(guest: str, options: dict[str, Any], wishes: Wishes) -> int:

@@ -54,6 +54,7 @@ class Machine:
         self._counted: dict[str, int] = {}
         self._alarm: threading.Timer | None = None
         self._overdue: float | None = None
+        self._closed = False
         self.console = Console(self._type)
         self.commands = Commands()
         self.memory = Memory(self)
@@ -94,7 +95,7 @@ class Machine:
 
     def __exit__(self, kind: type[BaseException] | None, wrong: BaseException | None,
                  trace: TracebackType | None) -> None:
-        self.stop()
+        self.close()
 
     @property
     def state(self) -> str:
@@ -130,6 +131,12 @@ class Machine:
                 self._thread.join()
         if self._alarm:
             self._alarm.cancel()
+
+    def close(self) -> None:
+        """Switch it off and give its memory back to the host; nothing can be looked at any more."""
+        self.stop()
+        self._closed = True
+        self._board.close()
 
     def power_off(self, timeout: float = 30.0) -> None:
         """Ask the guest to switch itself off (through its agent, else the power button), and wait until it has."""
@@ -190,6 +197,8 @@ class Machine:
         """What `job(board)` returns, called in the machine's thread between two instructions."""
         if threading.current_thread() is self._thread:
             return job(self._board)
+        if self._closed:
+            raise GuestGone("The machine was closed, and its memory given back.", "Look at it before.")
         answer: Future[T] = Future()
 
         def perform() -> None:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -179,13 +178,13 @@ def test_two_machines_live_side_by_side() -> None:
         assert other.exec(["both"]).returncode == 3
 
 
-def test_leaving_the_block_switches_it_off() -> None:
+def test_leaving_the_block_switches_it_off_and_gives_its_memory_back() -> None:
     with fakes.machine() as machine:
         pass
-    assert machine.state == "off"
-    deadline = time.monotonic() + 5
-    while any(t.name.startswith("guesthouse") for t in threading.enumerate()) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    assert machine.state == "off" and machine.boards[-1].closed  # type: ignore[attr-defined]
+    assert not any(t.name.startswith("guesthouse debian") for t in threading.enumerate())
+    with pytest.raises(GuestGone, match="was closed"):
+        machine.memory.read(0, 1)
 
 
 def test_mistakes_in_a_description_name_key_value_and_what_is_allowed() -> None:
