@@ -1,1 +1,4 @@
-"""Benchmarks: guesthouse beside QEMU's TCG, on one kernel and one initramfs, in one run. `python -m bench --help`."""
+"""Benchmarks: guesthouse beside QEMU's TCG, on one kernel and one initramfs, in one run.
+
+`python -m bench --help` says how.
+"""

@@ -1,7 +1,7 @@
 """The command line of the benchmarks: what is measured, in which order, and the table.
 
-Rounds are interleaved (ours, QEMU's, ours, ...), so that a host that gets slower does so for both. A ratio is our
-median over QEMU's: below 1 we are faster. CPU time is user and system time of the process, all its threads.
+Rounds are interleaved (ours, QEMU's, ours, ...), so that a host that gets slower does so for both. A ratio is
+our median over QEMU's: below 1 we are faster. CPU time is that of all threads of a process, user and system.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from bench.sides import Measured, Moment, Setup
 
 NAMES = ("boot", *(loop.name for loop in LOOPS), "start")
 KINDS = {"boot": "first line of user space"} | {loop.name: loop.kind for loop in LOOPS}
+RESIDENT = "resident beyond the guest's RAM, MB"
 QUIET = "quiet loglevel=0 rdinit=/bench/init"
 LOAD = """import sys, time
 a = time.perf_counter()
@@ -50,8 +51,8 @@ class Row:
         """Of the medians, by the clock `wall` or `cpu`."""
         if not self.ours or not self.theirs:
             return None
-        ours, theirs = (median(getattr(moment, clock) for moment in side) for side in (self.ours, self.theirs))
-        return float(ours / theirs)
+        ours = median(getattr(moment, clock) for moment in self.ours)
+        return float(ours / median(getattr(moment, clock) for moment in self.theirs))
 
     def rate(self) -> float | None:
         """Guest instructions for each second of CPU time."""
@@ -60,15 +61,15 @@ class Row:
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser("python -m bench", description=__doc__.partition("\n\n")[2] if __doc__ else "")
-    made.add_argument("-n", "--rounds", type=positive, default=3, help="how often each side runs (default 3)")
+    made = argparse.ArgumentParser("python -m bench", description=(__doc__ or "").partition("\n\n")[2])
+    made.add_argument("-n", "--rounds", type=positive, default=3, help="how often each side runs (3)")
     made.add_argument("--only", type=chosen, default=NAMES, metavar="NAMES",
                       help=f"some of these, with commas between: {','.join(NAMES)}")
-    made.add_argument("--memory", type=positive, default=512, metavar="MIB", help="the guest's RAM (default 512)")
+    made.add_argument("--memory", type=positive, default=512, metavar="MIB", help="the guest's RAM (512)")
     made.add_argument("--kernel", type=Path, help="a bzImage, instead of Debian's from the cache")
     made.add_argument("--initrd", type=Path, help="its initramfs, not compressed, with busybox in /bin")
     made.add_argument("--append", default="guesthouse.run=shell", help="for the guest's command line")
-    made.add_argument("--qemu", default="qemu-system-x86_64", metavar="PROGRAM", help="the other side; '' for none")
+    made.add_argument("--qemu", default="qemu-system-x86_64", metavar="PROGRAM", help="'' for ours alone")
     made.add_argument("--build", action="store_true", help="also compile all engines from nothing")
     made.add_argument("--json", action="store_true", help="print one JSON object with every round")
     return made
@@ -98,14 +99,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             rows, resident = compare(options, Path(folder))
         costs |= resident
     if options.json:
-        print(json.dumps({"host": host(options.qemu), "rows": [as_json(row) for row in rows], "costs": costs}, indent=1))
+        shown = {"host": host(options.qemu), "rows": [as_json(row) for row in rows], "costs": costs}
+        print(json.dumps(shown, indent=1))
     else:
         show(host(options.qemu), rows, costs)
     return 1 if any(len(row.results) > 1 for row in rows) else 0
 
 
 def compare(options: argparse.Namespace, folder: Path) -> tuple[list[Row], dict[str, list[float]]]:
-    """Boots and loops, side by side; and the resident memory beyond the guest's, in MB, when the loops are done."""
+    """Boots and loops, side by side; and the resident memory beyond the guest's when the loops are done."""
     normal, busy = setups(options, folder)
     rows = {name: Row(name) for name in options.only if name != "start"}
     resident: dict[str, list[float]] = {}
@@ -117,7 +119,7 @@ def compare(options: argparse.Namespace, folder: Path) -> tuple[list[Row], dict[
             if set(rows) - {"boot"}:
                 sizes: list[int] = []
                 found += sides.loops(made(busy), sizes)
-                resident.setdefault(f"{side}: resident beyond the guest's RAM, MB", []).append(sizes[-1] / 1e6)
+                resident.setdefault(f"{side}: {RESIDENT}", []).append(sizes[-1] / 1e6)
             for one in found:
                 row = rows[one.name]
                 (row.ours if side == "guesthouse" else row.theirs).append(one.took)
@@ -171,15 +173,18 @@ def host(qemu: str | None) -> dict[str, Any]:
     told = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     models = [line.partition(": ")[2] for line in told.splitlines() if line.startswith("model name")]
     asked = subprocess.run([qemu, "--version"], capture_output=True, text=True).stdout if qemu else "none"
-    return {"cpu": models[0] if models else platform.processor() or platform.machine(), "cores": os.cpu_count(),
-            "load": round(os.getloadavg()[0], 2), "kernel": platform.release(), "python": platform.python_version(),
-            "llvmlite": version("llvmlite"), "qemu": asked.partition("\n")[0]}
+    return {"cpu": models[0] if models else platform.machine(), "cores": os.cpu_count(),
+            "load": round(os.getloadavg()[0], 2), "kernel": platform.release(),
+            "python": platform.python_version(), "llvmlite": version("llvmlite"),
+            "qemu": asked.partition("\n")[0]}
 
 
 def as_json(row: Row) -> dict[str, Any]:
-    return {"name": row.name, "kind": KINDS[row.name], "ratio": row.ratio("wall"), "ratio_cpu": row.ratio("cpu"),
-            "instructions_per_cpu_second": row.rate(), "results": sorted(row.results),
-            "guesthouse": [asdict(moment) for moment in row.ours], "qemu": [asdict(moment) for moment in row.theirs]}
+    return {"name": row.name, "kind": KINDS[row.name], "results": sorted(row.results),
+            "ratio": row.ratio("wall"), "ratio_cpu": row.ratio("cpu"),
+            "instructions_per_cpu_second": row.rate(),
+            "guesthouse": [asdict(moment) for moment in row.ours],
+            "qemu": [asdict(moment) for moment in row.theirs]}
 
 
 def show(machine: dict[str, Any], rows: list[Row], costs: dict[str, list[float]]) -> None:

@@ -1,7 +1,7 @@
-"""A very small x86-64 assembler for the benchmark loops: Intel's syntax, after the encodings that SDM 2 prints.
+"""A very small x86-64 assembler for the benchmark loops: Intel's syntax, the encodings as SDM 2 prints them.
 
-Knows the instructions in FORMS. Jumps are always near, with 32 bits. Not modelled: segments, 16-bit operands, byte
-registers beyond the first four, addresses relative to RIP.
+Knows the instructions in FORMS. Jumps are always near, with 32 bits. Not modelled: segments, 16-bit operands,
+byte registers beyond the first four, addresses relative to RIP.
 """
 
 from __future__ import annotations
@@ -16,19 +16,20 @@ REGISTERS = {  # name: (kind, number)
     **{f"e{name}": ("d", n) for n, name in enumerate(LEGACY)}, **{f"r{n}d": ("d", n) for n in range(8, 16)},
     **{f"{letter}l": ("b", n) for n, letter in enumerate("acdb")}, **{f"xmm{n}": ("x", n) for n in range(16)},
 }
-CONDITIONS = {"b": 2, "ae": 3, "e": 4, "z": 4, "ne": 5, "nz": 5, "be": 6, "a": 7, "l": 12, "ge": 13, "le": 14, "g": 15}
+CONDITIONS = {"b": 2, "ae": 3, "z": 4, "e": 4, "nz": 5, "ne": 5, "be": 6, "a": 7, "l": 12, "ge": 13, "g": 15}
 ARITHMETIC = ("add", "or", "adc", "sbb", "and", "sub", "xor", "cmp")
 SHIFTS = {"rol": 0, "ror": 1, "shl": 4, "shr": 5, "sar": 7}
 
-# Operands, then the encoding. In ModRM.reg: r (32 or 64 bits), b (8), x (SSE); in ModRM.rm, perhaps memory: m, n, y of
-# the same sizes; o: in the opcode; i, j: a number of 32 or 64 bits; l: a label.
+# Operands, then the encoding. In ModRM.reg: r (32 or 64 bits), b (8), x (SSE); in ModRM.rm, perhaps memory:
+# m, n, y of the same sizes; o: in the opcode; i, j: a number of 32 or 64 bits; l: a label.
 FORMS: dict[str, tuple[str, ...]] = {
     "mov": ("mi: C7 /0 id", "oj: B8 +r iq", "ni: C6 /0 ib", "mr: 89 /r", "rm: 8B /r", "nb: 88 /r"),
     "movzx": ("rn: 0F B6 /r",), "lea": ("rm: 8D /r",), "imul": ("rm: 0F AF /r",), "test": ("mr: 85 /r",),
     "inc": ("m: FF /0",), "dec": ("m: FF /1",), "push": ("o: 50 +r",), "pop": ("o: 58 +r",),
     "call": ("l: E8 cd",), "jmp": ("l: E9 cd",), "ret": (": C3",), "syscall": (": 0F 05",),
     "rep_movsb": (": F3 A4",), "rep_stosb": (": F3 AA",),
-    "movsd": ("xy: F2 0F 10 /r", "yx: F2 0F 11 /r"), "movapd": ("xy: 66 0F 28 /r",), "movq": ("mx: 66 0F 7E /r",),
+    "movsd": ("xy: F2 0F 10 /r", "yx: F2 0F 11 /r"), "movapd": ("xy: 66 0F 28 /r",),
+    "movq": ("mx: 66 0F 7E /r",),
     "addsd": ("xy: F2 0F 58 /r",), "mulsd": ("xy: F2 0F 59 /r",), "subsd": ("xy: F2 0F 5C /r",),
     "divsd": ("xy: F2 0F 5E /r",), "sqrtsd": ("xy: F2 0F 51 /r",), "ucomisd": ("xy: 66 0F 2E /r",),
     "cvtsi2sd": ("xm: F2 0F 2A /r",),
@@ -37,7 +38,7 @@ FORMS: dict[str, tuple[str, ...]] = {
     **{name: (f"mi: C1 /{n} ib",) for name, n in SHIFTS.items()},
     **{f"j{name}": (f"l: 0F 8{n:X} cd",) for name, n in CONDITIONS.items()},
 }
-FITS = {"r": "dq", "b": "b", "x": "x", "m": "dqM", "n": "bB", "y": "xM", "o": "q", "i": "i", "j": "j", "l": "l"}
+FITS = {"r": "dq", "b": "b", "x": "x", "m": "dqM", "n": "bB", "y": "xM", "o": "q", **dict(zip("ijl", "ijl"))}
 IMMEDIATES = {"ib": 1, "id": 4, "iq": 8}
 
 
@@ -58,7 +59,7 @@ NONE = Operand("")
 
 
 def assemble(text: str, symbols: Mapping[str, int]) -> bytes:
-    """The machine code of the text: instructions with `;` or line ends between, labels `name:`, comments after `#`."""
+    """The machine code of the text: instructions with `;` or line ends between, `label:`, `# comment`."""
     code = bytearray()
     labels: dict[str, int] = {}
     jumps: list[tuple[int, str]] = []

@@ -1,7 +1,7 @@
-"""The loops that run inside the guest: assembly text, packed as static ELF programs into one more cpio archive.
+"""The loops that run inside the guest: assembly text, packed as static ELF programs into a cpio archive.
 
-Each writes a line when it begins and a line with its result when it ends; whoever reads the console takes the time.
-The result must be the same wherever it runs.
+Each writes a line when it begins and a line with its result when it ends; whoever reads the console takes the
+time. The result must be the same wherever it runs.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from bench.assembler import assemble
 
-ORIGIN, ROOM, OTHER, END = 0x40_0000, 0x50_0000, 0x60_0000, 0x70_0000  # the program; zeroed memory for its data
+ORIGIN, ROOM, OTHER, END = 0x40_0000, 0x50_0000, 0x60_0000, 0x70_0000  # the program; memory for its data
 CALLS_OF_LINUX = {"write": 1, "mmap": 9, "munmap": 11, "getpid": 39, "exit": 60}
 HEADERS, TEXTS = 64 + 56, 128  # bytes: of the ELF and program header; of the lines that are written
 MARK = "bench"
@@ -37,8 +37,8 @@ FILL = """
 
 ALU = """
     mov rcx, rounds; mov rax, 1; mov rbx, 0x9e3779b97f4a7c15
-  next: add rax, rbx; xor rbx, rax; rol rax, 7; lea rdx, [rax+rbx*2+5]; sub rbx, rdx; shr rdx, 3; and edx, 0xffff
-    xor rax, rdx; mov rsi, rax; or rsi, 1; imul rsi, rbx; sub rbx, rsi; dec rcx; jnz next
+  next: add rax, rbx; xor rbx, rax; rol rax, 7; lea rdx, [rax+rbx*2+5]; sub rbx, rdx; shr rdx, 3
+    and edx, 0xffff; xor rax, rdx; mov rsi, rax; or rsi, 1; imul rsi, rbx; sub rbx, rsi; dec rcx; jnz next
     ret
 """
 
@@ -158,7 +158,8 @@ GETPID = """
 
 FAULTS = """
     mov rbp, rounds
-  again: mov edi, 0; mov esi, 0x40000; mov edx, 3; mov r10d, 0x22; mov r8, -1; mov r9d, 0; mov eax, mmap; syscall
+  again: mov edi, 0; mov esi, 0x40000; mov edx, 3; mov r10d, 0x22; mov r8, -1; mov r9d, 0
+    mov eax, mmap; syscall
     mov rdi, rax; mov ecx, 64                               # pages: too few for a huge one
   touch: mov [rax], rcx; add rax, 4096; dec ecx; jnz touch
     mov esi, 0x40000; mov eax, munmap; syscall
@@ -202,22 +203,24 @@ def machine_code(loop: Loop, rounds: int = 0) -> tuple[bytes, bytes]:
     at = ORIGIN + HEADERS
     symbols = {"digits": at, "begins": at + 16, "begins_size": len(begins), "ends": at + 16 + len(begins),
                "ends_size": len(ends) + 17, "result": at + 16 + len(begins) + len(ends),
-               "room": ROOM, "other": OTHER, "rounds": rounds or loop.rounds, **CALLS_OF_LINUX, **loop.symbols}
+               "room": ROOM, "other": OTHER, "rounds": rounds or loop.rounds,
+               **CALLS_OF_LINUX, **loop.symbols}
     return texts.ljust(TEXTS, b"\0"), assemble(FRAME + loop.text, symbols)
 
 
 def program(loop: Loop, rounds: int = 0) -> bytes:
-    """The static executable (System V ABI, ELF-64): one segment, from the headers to the end of its zeroed room."""
+    """The static executable (System V ABI, ELF-64): one segment, from the headers to the end of its room."""
     texts, code = machine_code(loop, rounds)
     size = HEADERS + len(texts) + len(code)
     ident = b"\x7fELF\2\1\1" + bytes(9)
-    header = struct.pack("<16sHHIQQQIHHHHHH", ident, 2, 62, 1, ORIGIN + HEADERS + TEXTS, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+    entry = ORIGIN + HEADERS + TEXTS
+    header = struct.pack("<16sHHIQQQIHHHHHH", ident, 2, 62, 1, entry, 64, 0, 0, 64, 56, 1, 0, 0, 0)
     segment = struct.pack("<IIQQQQQQ", 1, 7, 0, ORIGIN, ORIGIN, size, END - ORIGIN, 4096)
     return header + segment + texts + code
 
 
 def archive(names: Sequence[str]) -> bytes:
-    """The cpio archive with these loops and the script that runs them as process 1, to be put behind an initramfs."""
+    """The loops and the script that runs them as process 1, a cpio archive to be put behind an initramfs."""
     from guesthouse.images.initramfs import DIRECTORY, FILE, Entry
     from guesthouse.images.initramfs import archive as packed
 

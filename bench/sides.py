@@ -1,7 +1,7 @@
 """The two sides of a comparison: a guest in a process of its own, whose console lines are timed as they come.
 
-Both are started on the same files with the same command line and are looked at from outside, in the same way: the
-host's monotonic clock, the process's CPU clock (all its threads), its resident memory.
+Both are started on the same files with the same command line and are looked at from outside, in the same way:
+the host's monotonic clock, the process's CPU clock (all its threads), its resident memory.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Setup:
 
 @dataclass(frozen=True)
 class Moment:
-    """Where a guest was at one line: seconds of the host's clock and of its process, instructions if they are told."""
+    """Where a guest was at one line: seconds of the host's clock and of its process's, its instructions."""
 
     wall: float
     cpu: float
@@ -57,7 +57,8 @@ class Measured:
 
 def guesthouse(setup: Setup) -> list[str]:
     """The command that runs a guest on our own engine and tells instruction counts."""
-    return [sys.executable, "-m", "bench.ours", str(setup.kernel), str(setup.initrd), str(setup.memory), setup.append]
+    return [sys.executable, "-m", "bench.ours", str(setup.kernel), str(setup.initrd), str(setup.memory),
+            setup.append]
 
 
 def qemu(program: str, setup: Setup) -> list[str]:
@@ -68,7 +69,7 @@ def qemu(program: str, setup: Setup) -> list[str]:
 
 
 def lines(command: list[str], memory: list[int] | None = None) -> Generator[tuple[str, Moment], None, None]:
-    """Start the command and hand on each line with its moment since the start; ends it when nobody listens any more.
+    """Start the command and hand on each line with its moment since the start; ends it when nobody listens.
 
     The resident bytes beyond the guest's RAM, as they are at each line, go into `memory`.
     """
@@ -95,9 +96,8 @@ def cpu_seconds(pid: int) -> float:
 def resident_beyond_ram(pid: int) -> int:
     """Bytes in the host's memory, without the largest mapping, which is the guest's RAM."""
     text = Path(f"/proc/{pid}/smaps").read_text()
-    mappings = zip(re.findall(r"^Size: +(\d+)", text, re.M), re.findall(r"^Rss: +(\d+)", text, re.M), strict=True)
-    sizes = sorted((int(size), int(resident)) for size, resident in mappings)
-    return sum(resident for _, resident in sizes[:-1]) << 10
+    sizes, resident = (map(int, re.findall(rf"^{key}: +(\d+)", text, re.M)) for key in ("Size", "Rss"))
+    return sum(kib for _, kib in sorted(zip(sizes, resident, strict=True))[:-1]) << 10
 
 
 def boot(command: list[str]) -> Measured:
