@@ -143,7 +143,8 @@ def compile_parts(guest: Guest, progress: Progress | None, jobs: int) -> list[by
     with tempfile.TemporaryDirectory(prefix="guesthouse-") as folder:
         workers = [
             subprocess.Popen([*command, str(n), f"{folder}/{n}"], stdout=subprocess.PIPE, text=True,
-                             stdin=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+                             stdin=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+                             process_group=0)  # Ctrl-C is for us, who then end them
             for n in range(jobs)
         ]
         try:
