@@ -155,7 +155,8 @@ class Struct:
     """A record with named, typed fields at a host address. Subclasses declare fields by annotation.
 
     `Cls.new()` makes a zeroed one that owns its memory; `Cls.at(address)` is a view of memory that someone else owns.
-    A subclass of a struct starts with its parent's fields and goes on where they end. Methods called from typed code are inlined.
+    A subclass of a struct starts with its parent's fields and goes on where they end. Methods called from typed
+    code are inlined.
     """
 
     size: ClassVar[int] = 0
