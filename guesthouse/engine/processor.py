@@ -1,10 +1,10 @@
-"""Blocks of decoded instructions: looking them up, building them, running them, and forgetting them when their bytes change.
+"""Blocks of decoded instructions: looked up, built, run, and forgotten when their bytes change.
 
-A block is a run of records that ends with a branch, at the end of its page, or after BLOCK_LIMIT instructions. It is found
-by (pc, host address, mode) in a hash table, and before that in a small direct-mapped cache by (pc, context). Its
-instructions are subtracted from the budget when it is entered, so that handlers need not count. An instruction that lies
-in two pages is a block of its own, and known to both pages. One for which the budget does not allow its block is decoded
-anew into `scratch` and run alone.
+A block is a run of records that ends with a branch, at the end of its page, or after BLOCK_LIMIT instructions. It is
+found by (pc, host address, mode) in a hash table, and before that in a small direct-mapped cache by (pc, context).
+Its instructions are subtracted from the budget when it is entered, so that handlers need not count. An instruction
+that lies in two pages is a block of its own, and known to both pages. One for which the budget does not allow its
+block is decoded anew into `scratch` and run alone.
 """
 
 from guesthouse.bits import u8, u16, u64, unlikely
@@ -106,7 +106,7 @@ class Processor(Cpu):
 
     @function
     def find(self, guest: static, allowed: u64) -> u64:
-        """The record to begin with at pc, its instructions taken off the budget. Blocks up to `allowed` instructions."""
+        """The record to begin with at pc, in a block of at most `allowed` instructions, taken off the budget."""
         self.lookups += 1
         pc = self.pc
         host = self.fetch(pc)

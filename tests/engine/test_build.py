@@ -49,8 +49,8 @@ def test_a_change_of_source_is_another_key(monkeypatch):
 
 
 def test_two_processes_at_once_leave_one_whole_file(tmp_path):
-    text = ("import sys; from pathlib import Path; from guesthouse.engine import build; from tests.engine.toy import TOY;"
-            "build.engine(TOY, Path(sys.argv[1]), jobs=1)")
+    text = ("import sys; from pathlib import Path; from guesthouse.engine import build;"
+            "from tests.engine.toy import TOY; build.engine(TOY, Path(sys.argv[1]), jobs=1)")
     runs = [subprocess.Popen([sys.executable, "-c", text, str(tmp_path)], cwd=Path(__file__).parents[2])
             for _ in range(3)]
     assert [r.wait(60) for r in runs] == [0, 0, 0]
