@@ -8,7 +8,9 @@ block is decoded anew into `scratch` and run alone.
 """
 
 from guesthouse.bits import u8, u16, u64, unlikely
-from guesthouse.engine.cpu import BUDGET, FAULT, NONE, PAGE, PAGE_BITS, STEP, TLB_SETS, TLB_SIZE, CodePage, Cpu, TlbEntry, lines_of
+from guesthouse.engine.cpu import (
+    BUDGET, FAULT, NONE, PAGE, PAGE_BITS, STEP, TLB_SETS, TLB_SIZE, CodePage, Cpu, TlbEntry, lines_of,
+)
 from guesthouse.engine.op import FALLS, Record
 from guesthouse.typed import Abandon, Array, Pointer, Struct, copy, fill, function, static
 
