@@ -11,7 +11,7 @@ from guesthouse.typed import Abandon, Array, Pointer, Struct, fill, function, lo
 READ, WRITE, EXECUTE = 0, 1, 2
 PAGE, PAGE_BITS = 4096, 12
 TLB_SIZE, TLB_SETS = 1024, 4
-REPLIES = 16
+REPLIES = 128  # the devices that one instruction can meet: FXSAVE 55, ENTER with 31 levels 66
 STEP = 1 << 15  # a bit of the mode given to use(): while it is set, poll() is called after every instruction
 
 # Why the engine comes back from machine code (Cpu.exit). FAULT never leaves the engine: it is delivered to the guest.
