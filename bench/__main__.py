@@ -135,11 +135,13 @@ def setups(options: argparse.Namespace, folder: Path) -> tuple[Setup, Setup]:
 
         guest = Catalogue().get("debian", "amd64")
         kernel, initrd = kernel or guest.kernel, initrd or guest.initrd
-    data, more = initrd.read_bytes(), folder / "initrd.cpio"
-    more.write_bytes(data + bytes(-len(data) % 4) + archive(options.only))
-    size = options.memory << 20
-    return (Setup(kernel, initrd, f"{options.append} guesthouse.announce", size),
-            Setup(kernel, more, f"{options.append} {QUIET}", size))
+    data, size = initrd.read_bytes(), options.memory << 20
+    copies = {"kernel": kernel.read_bytes(), "initrd": data,
+              "loops": data + bytes(-len(data) % 4) + archive(options.only)}
+    for name, content in copies.items():
+        (folder / name).write_bytes(content)  # the cache may change meanwhile
+    return (Setup(folder / "kernel", folder / "initrd", f"{options.append} guesthouse.announce", size),
+            Setup(folder / "kernel", folder / "loops", f"{options.append} {QUIET}", size))
 
 
 def starting(rounds: int, start: bool, build: bool) -> dict[str, list[float]]:
