@@ -1,0 +1,136 @@
+"""The child of test_hostile.py: random code on the real boards, one line of output for each board that survived.
+
+Run as `python -m tests.fuzz.hostile pc|virt seed count`. What a guest can do wrong it shall do: each board is filled
+with random code, its devices are in reach of every pointer and port, and it stands where a loader has put it.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import random
+import struct
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from guesthouse.bits import u64
+from guesthouse.clock import VirtualClock
+from guesthouse.engine.build import engine
+from guesthouse.engine.soft import SoftVcpu
+from guesthouse.manager.building import code_folder
+from guesthouse.system.boards import board, pc, virt
+from guesthouse.system.boards.outcome import AtBreakpoint, Died, OutOfTime, PoweredOff, Reset, Stopped
+from guesthouse.system.cpu.riscv.guest import RISCV
+from guesthouse.system.cpu.x86.guest import X86_GUEST
+from tests.fuzz.riscv_life import CODE as RISCV_CODE
+from tests.fuzz.riscv_life import RiscvLife
+from tests.fuzz.x86_code import Coder
+from tests.fuzz.x86_life import X86Life
+
+M64 = (1 << 64) - 1
+MIB = 1 << 20
+INSTRUCTIONS, GUEST_TIME, HOST_SECONDS = 150_000, 10_000_000_000, 60
+OUTCOMES = (PoweredOff, Reset, Died, Stopped, OutOfTime, AtBreakpoint)
+KERNEL, LAPIC, IOAPIC = 0x10_0000, 0xFEE0_0000, 0xFEC0_0000
+PORTS = (0x20, 0x21, 0x40, 0x43, 0x60, 0x61, 0x64, 0x70, 0x71, 0x80, 0x92, 0xA0, 0xCF8, 0xCFC, 0xCFE, 0x3F8, 0x3FD,
+         0x4D0, 0x505, 0x600, 0x604, 0x608)
+
+
+def bzimage(chance: random.Random, code: bytes) -> bytes:
+    """The least that the 64-bit boot protocol takes for a kernel."""
+    header = bytearray(1024)
+    for at, value in ((0x1F1, b"\1"), (0x1FE, b"\x55\xaa"), (0x201, b"\x68"), (0x202, b"HdrS\x0f\x02"), (0x211, b"\1"),
+                      (0x22C, b"\xff\xff\xff\x7f"), (0x230, struct.pack("<I", MIB)), (0x234, b"\1"), (0x236, b"\1"),
+                      (0x238, struct.pack("<I", 2047)), (0x258, struct.pack("<Q", KERNEL)),
+                      (0x260, struct.pack("<I", len(code)))):
+        header[at:at + len(value)] = value
+    return bytes(header) + code
+
+
+def riscv_image(chance: random.Random, code: bytes) -> bytes:
+    """An Image whose first instruction jumps over its header."""
+    head = struct.pack("<IIQQQII16x8sII", 0x0400006F, 0, 0, len(code) + 64, 0, 2, 0, b"RISCV\0\0\0", 0x05435352, 0)
+    return head + code
+
+
+class Pc:
+    """The PC, in 64-bit mode or at the reset vector."""
+
+    def __init__(self) -> None:
+        self.life, self.code = X86Life(), engine(X86_GUEST, code_folder())
+
+    def pointer(self, chance: random.Random) -> int:
+        base = chance.choice((IOAPIC, LAPIC, KERNEL, KERNEL, 0, 0x7000, 0x3_0000, 0xC000_0000, 8 * MIB,
+                              0xE_0000, chance.choice(PORTS), chance.choice(PORTS), chance.getrandbits(64)))
+        return base + chance.choice((0, 0x10, 16 * chance.randrange(64), chance.randrange(-8, 8))) & M64
+
+    def board(self, chance: random.Random) -> board.Board:
+        made = pc.PcBoard(8 * MIB, VirtualClock(), lambda memory: SoftVcpu(X86_GUEST, self.code),
+                          random_bytes=chance.randbytes, slice=1 << chance.randrange(4, 18))
+        bits = chance.choice((64, 64, 32, 16))
+        coder = Coder(chance, bits, self.pointer, lambda c: KERNEL + c.randrange(1 << 16))
+        code = chance.randbytes(1 << 14) if chance.random() < 0.2 else coder.code(1 << 14)
+        made.load_linux(bzimage(chance, bytes(0x200) + code * 8), b"", "")
+        if bits != 64:  # the loaded state, but in a smaller mode or from reset
+            made.memory.write(0, code * 4)
+            self.life.begin(made.state, chance)
+            made.state.pc = u64(chance.randrange(1 << 16))
+        if chance.random() < 0.7:
+            gates = range(0, 1 << 12, 16)
+            made.memory.write(0x1000, b"".join(self.gate(chance) for _ in gates))
+            made.state.idtr.base, made.state.idtr.limit = u64(0x1000), made.state.idtr.limit | 0xFFF
+        return made
+
+    @staticmethod
+    def gate(chance: random.Random) -> bytes:
+        target = KERNEL + 0x200 + chance.randrange(1 << 16)
+        return struct.pack("<QQ", target & 0xFFFF | 0x10 << 16 | 0x8E << 40 | (target >> 16) << 48, 0)
+
+
+class Virt:
+    """The RISC-V machine, in supervisor mode over SBI or in machine mode."""
+
+    def __init__(self) -> None:
+        self.life, self.code = RiscvLife(), engine(RISCV, code_folder())
+        self.life.devices = (virt.CLINT, virt.CLINT + 0x4000, virt.CLINT + 0xBFF8, virt.PLIC, virt.PLIC + 0x2000,
+                             virt.PLIC + 0x20_0000, virt.TEST, virt.RTC, virt.UARTS[0][0], virt.VIRTIO[0][0])
+
+    def board(self, chance: random.Random) -> board.Board:
+        made = virt.VirtBoard(8 * MIB, VirtualClock(), lambda memory: SoftVcpu(RISCV, self.code),
+                              random_bytes=chance.randbytes, slice=1 << chance.randrange(4, 18))
+        code = b"".join(self.life.code(chance))
+        if chance.random() < 0.2:
+            code = chance.randbytes(len(code))
+        made.load_linux(riscv_image(chance, code.ljust(0x8000, b"\0") * 8), b"", "")
+        if chance.random() < 0.5:
+            self.life.begin(made.state, chance)
+        else:
+            self.life.registers_at_random(made.state, chance)
+            made.state.stvec = u64(RISCV_CODE + 64 + 2 * chance.randrange(1 << 12))
+        return made
+
+
+def attempt(make: Callable[[random.Random], board.Board], seed: int) -> str:
+    """Run one board to its end, or as long as it may; what came of it."""
+    chance = random.Random(seed)
+    made = make(chance)
+    try:
+        outcome: Any = made.run(GUEST_TIME, instructions=INSTRUCTIONS, seconds=HOST_SECONDS)
+        assert isinstance(outcome, OUTCOMES), outcome
+        assert isinstance(outcome, Died) or made.report("it was asked for")
+        made.statistics()
+        return f"{type(outcome).__name__} after {made.vcpu.count}"
+    finally:
+        made.close()
+
+
+def main(kind: str, first: str, count: str) -> None:
+    faulthandler.enable()
+    made = {"pc": Pc, "virt": Virt}[kind]()
+    for seed in range(int(first), int(first) + int(count)):
+        print(seed, end=" ", flush=True)
+        print(attempt(made.board, seed), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
