@@ -18,6 +18,8 @@ from guesthouse.system.chips.mc146818 import Rtc
 from guesthouse.system.chips.pci.host import PciHost
 from guesthouse.system.chips.plic import Plic
 from guesthouse.system.chips.port61 import Port61
+from guesthouse.system.chips.ps2_keyboard import KEYS, Ps2Keyboard
+from guesthouse.system.chips.ps2_mouse import Ps2Mouse
 from guesthouse.system.chips.sifive_test import SifiveTest
 from guesthouse.system.chips.uart import Uart
 from guesthouse.system.chips.virtio.mmio import VirtioMmio
@@ -57,7 +59,8 @@ MAKERS = {
     "lapic": local_apic,
     "acpi_pm": lambda clock, line: AcpiPm(clock, line(), power_off=lambda: None),
     "reset": lambda clock, line: ResetPort(lambda: None),
-    "i8042": lambda clock, line: I8042(lambda: None, lambda high: None),
+    "i8042": lambda clock, line: I8042(lambda: None, lambda high: None, keyboard=Ps2Keyboard(), mouse=Ps2Mouse(),
+                                       irq1=line(), irq12=line(), clock=clock),
     "port92": lambda clock, line: Port92(lambda: None),
     "clint": lambda clock, line: Clint(clock, [line(), line()], [line(), line()]),
     "plic": lambda clock, line: Plic([line(), line()], sources=40),
@@ -135,6 +138,10 @@ def poke(rng, chip):
         chip.set_gate(rng.randrange(3), high)
     if hasattr(chip, "receive") and isinstance(chip, Uart):
         chip.receive(rng.randbytes(rng.randrange(20)))
+    if isinstance(chip, I8042):
+        chip.keyboard.press(rng.choice(list(KEYS)))
+        chip.keyboard.release(rng.randrange(0x10000))
+        chip.mouse.move(rng.randrange(-999, 999), rng.randrange(-999, 999), rng.randrange(8), rng.randrange(-9, 9))
 
 
 @pytest.mark.parametrize("name", MAKERS)
