@@ -59,18 +59,22 @@ class PcBoard(Board):
             raise UserError(f"A PC cannot run in {memory_bytes >> 10} KiB.", f"Give it {LEAST >> 20} MiB or more.")
         self.low_end = min(size, HOLE)
         self.high = size - self.low_end
-        ranges = [(0, VGA), (ROMS, self.low_end - ROMS)] + ([(HOLE_END, self.high)] if self.high else [])
-        super().__init__(Memory(ranges), clock, vcpu_factory, trace=trace, slice=slice)
+        super().__init__(self._memory(), clock, vcpu_factory, trace=trace, slice=slice)
         self.tables = acpi.Pc(serials=SERIALS, pvpanic=PVPANIC_PORT)
         self._wire_interrupts()
         self._wire_timers(epoch)
         self._wire_serials()
         self._wire_power()
+        self._wire_keyboard()
+        self._wire_post()
         self._random_bytes = random_bytes
         self._wire_pci(random_bytes)
         self._leave_firmware()
 
     # wiring
+
+    def _memory(self) -> Memory:
+        return Memory([(0, VGA), (ROMS, self.low_end - ROMS)] + ([(HOLE_END, self.high)] if self.high else []))
 
     def _wire_interrupts(self) -> None:
         self.bus = ApicBus()
@@ -114,14 +118,22 @@ class PcBoard(Board):
         self.power = AcpiPm(self.clock, self.irqs[SCI_IRQ], power_off=self.power_off, s5=self.tables.s5)
         self.plug(self.ports, self.tables.power_block, self.power, "acpi")
         self.plug(self.ports, 0x92, Port92(self.reset), "port92")
-        keyboard = I8042(self.reset)
+        self.ports.add(PVPANIC_PORT, 1, lambda offset, size: PVPANIC_PANICKED, self._pvpanic, "pvpanic")
+
+    def _wire_keyboard(self) -> None:
+        self._plug_keyboard(I8042(self.reset))
+
+    def _plug_keyboard(self, keyboard: I8042) -> None:
+        """One chip at two ports, with others' ports between them."""
         keyboard.trace_to(self.trace, "i8042")
         for port, offset in ((0x60, 0), (0x64, 4)):
             self.ports.add(port, 1, lambda _, size, at=offset: keyboard.read(at, size),  # type: ignore[misc]
                            lambda _, size, value, at=offset: keyboard.write(at, size, value),  # type: ignore[misc]
                            "i8042")
+
+    def _wire_post(self) -> None:
+        """Where firmware shows how far it is; who writes there wants to wait a little."""
         self.ports.add(0x80, 1, lambda offset, size: 0xFF, lambda offset, size, value: None, "post")
-        self.ports.add(PVPANIC_PORT, 1, lambda offset, size: PVPANIC_PANICKED, self._pvpanic, "pvpanic")
 
     def _wire_pci(self, random_bytes: Callable[[int], bytes]) -> None:
         self._bars: dict[tuple[Function, int], Place] = {}
