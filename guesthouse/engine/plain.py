@@ -45,6 +45,8 @@ class Plain:
                 self.perform(handler, start)
             if handler.op.ends == FALLS:
                 cpu.pc = self.following(start)
+            else:
+                cpu.come_to(cpu.pc)
         except Abandon as why:
             cpu.pc = start
             if cpu.exit == NONE:

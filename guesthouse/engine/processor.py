@@ -18,6 +18,7 @@ BLOCK_LIMIT = 64
 BUCKETS = 16384
 JUMP_PAGES, JUMPS_A_PAGE = 64, 512  # the jump cache: so many pages, so many places in each
 JUMPS = JUMP_PAGES * JUMPS_A_PAGE
+TRAIL = 64  # branch targets that are remembered, for reports
 LOOKUP, LEFT, ABANDONED = range(3)  # why machine code came back to run()
 
 
@@ -55,6 +56,8 @@ class Processor(Cpu):
     ends: Pointer[u8]  # FALLS, BRANCHES or LEAVES for each handler number
     resync: u64  # handler that looks its own instruction up again: put into the records of forgotten blocks
     advance: u64  # handler that goes on after the last instruction of a block
+    trail: Array[u64, TRAIL]  # where the last blocks began; the newest at trail_end
+    trail_end: u64
     crossing: u64  # decode_run: host address of the second page of an instruction, or 0
     window: Array[u8, 32]
     scratch: Array[u64, 64]
@@ -117,6 +120,7 @@ class Processor(Cpu):
         if block == 0 and allowed != 0 and not stepping:
             block = self.build(guest, pc, host)
         self.start = pc
+        self.come_to(pc)
         if block != 0 and not stepping:
             header = Pointer[Block](block)[0]
             if header.count <= allowed:
@@ -268,6 +272,17 @@ class Processor(Cpu):
         fill(self.jumps.address, u8(0xFF), u64(JUMPS * Jump.size))
         fill(self.code.address, u8(0), self.ram_pages * CodePage.size)
 
+    def come_to(self, pc: u64) -> None:
+        """A block begins here: remember it for reports."""
+        end = self.trail_end + 1 & (TRAIL - 1)
+        self.trail[end] = pc
+        self.trail_end = end
+
+    def branches(self) -> list[int]:
+        """Where the last blocks began, the newest last. For Python."""
+        end = int(self.trail_end)
+        return [pc for n in range(TRAIL) if (pc := int(self.trail[(end + 1 + n) % TRAIL]))]
+
     @function
     def forget_jumps(self, va: u64) -> None:
         """The translation of the page at va may have changed: branches into it must look again. Blocks that begin in
@@ -283,6 +298,7 @@ class Processor(Cpu):
         if unlikely(jump.pc != pc or jump.context != self.context or left < jump.count):
             return False, u64(0), left
         self.start = pc
+        self.come_to(pc)
         return True, jump.record, left - jump.count
 
 

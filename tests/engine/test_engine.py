@@ -163,3 +163,9 @@ def test_data_beside_code_does_not_cost_the_code(compiled):
     machine.vcpu.run(3000)
     assert machine.ram[0x1800:0x1802] == (1000).to_bytes(2, "little")
     assert machine.vcpu.counters()["invalidations"] == 0 and machine.vcpu.counters()["builds"] < 5
+
+
+def test_the_last_branches_are_remembered(way):
+    machine = Machine(way, LOOP)
+    machine.vcpu.run(10_000)
+    assert machine.state.branches().count(0x1004) == 49 and 0x1018 in machine.state.branches()

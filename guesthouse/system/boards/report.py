@@ -22,9 +22,15 @@ class Reporter:
         lines = [f"The guest died: {reason}" if reason else "The guest, as it stands",
                  f"after {self.board.vcpu.count} instructions, {self.board.clock.now() / 1e9:.6f} s of its time", ""]
         lines += guarded(self.board.describe_state)
+        lines += ["", "last branches, the newest last:", *guarded(lambda: self.branches())]
         lines += ["", f"last {len(self.exits)} exits, the newest last (instruction count, exit):"]
         lines += [f"  {count:>14} {shown(exit)}" for count, exit in self.exits]
         return "\n".join(lines) + "\n"
+
+    def branches(self) -> list[str]:
+        """Where the processor's last blocks began."""
+        found = [f"{pc:016x}" for pc in self.board.state.branches()]
+        return ["  " + " ".join(found[i:i + 6]) for i in range(0, len(found), 6)]
 
 
 def shown(exit: Exit) -> str:
