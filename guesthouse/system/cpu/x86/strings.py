@@ -1,8 +1,9 @@
 """String instructions (SDM 1, 5.1.9) and their repetition.
 
-One execution of a repeated instruction does one element, or, for MOVS, STOS and SCAS upwards through RAM
-that the address cache knows, as many as lie within the pages; it then jumps to itself while rCX is not
-zero. So it can be interrupted and faults exactly, and each such step counts as one instruction.
+One execution of a repeated instruction does one element, or, for MOVS, STOS and SCAS upwards through RAM,
+as many as lie within the pages; it then jumps to itself while rCX is not zero. So it can be interrupted and
+faults exactly, and each such step counts as one instruction. The first element goes the usual way and
+brings its page into the address cache: how many steps there are does not depend on what was in it.
 """
 
 from guesthouse.bits import select, u8, u16, u32, u64
@@ -82,15 +83,16 @@ def movs(cpu, to, source) -> None:
 
 
 @function
-def copy_many(cpu, to: u64, source: u64, size: u64, most: u64) -> u64:
-    """Copy elements upwards while both pages last; returns how many, or 0 if it must be done one by one. A
-    target that begins inside the source repeats it: so no more than their distance at once."""
+def copy_more(cpu, to: u64, source: u64, size: u64, most: u64) -> u64:
+    """The first element is copied: copy those after it upwards while both pages last; returns how many of
+    them all are done. A target that begins inside the source repeats it: so no more than their distance."""
     readable, source_host = room_to_read(cpu, source, 1)
     writable, host = room_to_write(cpu, to, 1)
     bytes_ = least(least(readable, writable), host - source_host)
     count = least(bytes_ // size, most)
-    if count != 0:
-        copy(host, source_host, count * size)
+    if count <= 1:
+        return u64(1)
+    copy(host + size, source_host + size, (count - 1) * size)
     return count
 
 
@@ -103,10 +105,8 @@ def rep_movs(cpu, to, source, size, here) -> None:
     T, most = to.type, u64(cpu.get(size, RCX))
     if most != 0:
         target, start = address_of(cpu, to), address_of(cpu, source)
-        count = copy_many(cpu, target, start, u64(T.size), upwards(cpu, most))
-        if count == 0:
-            cpu.store(T, target, cpu.load(T, start))
-            count = u64(1)
+        cpu.store(T, target, cpu.load(T, start))
+        count = copy_more(cpu, target, start, u64(T.size), upwards(cpu, most))
         advance(cpu, to, count)
         advance(cpu, source, count)
         again(cpu, size, here, count)
@@ -121,16 +121,17 @@ def stos(cpu, to) -> None:
 
 
 @function
-def fill_many(cpu, to: u64, size: u64, most: u64) -> u64:
-    """Store AL to RAX upwards while the page lasts; returns how many, or 0 if it must be done one by one."""
+def fill_more(cpu, to: u64, size: u64, most: u64) -> u64:
+    """The first element is stored: store AL to RAX upwards after it while the page lasts; returns how many
+    of them all are done."""
     room, host = room_to_write(cpu, to, 1)
     count, value = least(room // size, most), cpu.r[RAX]
-    if count == 0:
-        return count
+    if count <= 1:
+        return u64(1)
     if size == 1 or value == u64(u8(value)) * 0x0101_0101_0101_0101:
-        fill(host, u8(value), count * size)
+        fill(host + size, u8(value), (count - 1) * size)
         return count
-    n = u64(0)
+    n = u64(1)
     while n < count:
         if size == 2:
             store(u16, host + n * 2, u16(value))
@@ -151,10 +152,8 @@ def rep_stos(cpu, to, size, here) -> None:
     T, most = to.type, u64(cpu.get(size, RCX))
     if most != 0:
         target = address_of(cpu, to)
-        count = fill_many(cpu, target, u64(T.size), upwards(cpu, most))
-        if count == 0:
-            cpu.store(T, target, cpu.get(T, RAX))
-            count = u64(1)
+        cpu.store(T, target, cpu.get(T, RAX))
+        count = fill_more(cpu, target, u64(T.size), upwards(cpu, most))
         advance(cpu, to, count)
         again(cpu, size, here, count)
 
@@ -202,10 +201,11 @@ def scan(cpu, to, size, here, stops_at_equal: bool) -> None:
     """SCAS repeated until rCX is zero, or ZF is what stops it. The element that stops it is done alone."""
     T, most = to.type, u64(cpu.get(size, RCX))
     if most != 0:
-        a = cpu.get(T, RAX)
+        a, b = cpu.get(T, RAX), cpu.load(T, address_of(cpu, to))
         count = passed_over(cpu, to, a, stops_at_equal, upwards(cpu, most))
+        if count > 1:
+            b = cpu.load(T, string_address(cpu, to, cpu.r[RDI] + (count - 1) * T.size))
         count = select(count == 0, u64(1), count)
-        b = cpu.load(T, string_address(cpu, to, cpu.r[RDI] + (count - 1) * T.size))
         advance(cpu, to, count)
         left = size(most - count)
         cpu.put(size, RCX, left)
