@@ -1,6 +1,7 @@
 """Random accesses to every chip: nothing raises, values fit, and what was saved is what is restored."""
 
 import random
+from functools import partial
 
 import pytest
 
@@ -16,17 +17,20 @@ from guesthouse.system.chips.kit import Line
 from guesthouse.system.chips.lapic import ApicBus, LocalApic
 from guesthouse.system.chips.mc146818 import Rtc
 from guesthouse.system.chips.pci.host import PciHost
+from guesthouse.system.chips.pci.vga import VgaFunction
 from guesthouse.system.chips.plic import Plic
 from guesthouse.system.chips.port61 import Port61
 from guesthouse.system.chips.ps2_keyboard import KEYS, Ps2Keyboard
 from guesthouse.system.chips.ps2_mouse import Ps2Mouse
 from guesthouse.system.chips.sifive_test import SifiveTest
 from guesthouse.system.chips.uart import Uart
+from guesthouse.system.chips.vga import Text, Vga
 from guesthouse.system.chips.virtio.mmio import VirtioMmio
 from guesthouse.system.chips.virtio.pci import VirtioPci
 from guesthouse.system.chips.virtio.rng import Rng
 from tests.chips.virtio_driver import Memory, Refused
 
+FRAME = 1 << 17
 ACCESSES, EPOCH = 3000, 1_700_000_000
 INTERESTING = (0, 1, 2, 3, 7, 0x0F, 0x10, 0x20, 0x7F, 0x80, 0xFF, 0x1FF, 0x1000, 0xFFFF, 0x20000, 0x40000,
                0x8000_0000, 0xFFFF_FFFF, 0xFFFF_FFFF_FFFF_FFFF)
@@ -67,6 +71,7 @@ MAKERS = {
     "test": lambda clock, line: SifiveTest(lambda *verdict: None),
     "goldfish": lambda clock, line: GoldfishRtc(clock, line(), epoch=EPOCH),
     "pci": virtio_pci,
+    "vga": lambda clock, line: Vga(clock, frame=bytearray(FRAME)),
     "virtio_pci": window,
     "virtio_mmio": lambda clock, line: VirtioMmio(Rng(bytes), Memory(), line(), refused=Refused),
 }
@@ -92,6 +97,11 @@ class World:
         if isinstance(chip, VirtioPci):
             page = chip.registers
             return [(chip.read, chip.write, chip.SIZE), (page.read, page.write, page.SIZE)]
+        if isinstance(chip, Vga):
+            function, dispi = VgaFunction(chip), chip.dispi
+            return [(chip.read, chip.write, chip.SIZE), (dispi.read, dispi.write, dispi.SIZE),
+                    (chip.window_read, chip.window_write, 0x20000), (chip.frame_read, chip.frame_write, FRAME),
+                    *((partial(function.bar_read, n), partial(function.bar_write, n), 0x1000) for n in (0, 2))]
         return [(chip.read, chip.write, chip.SIZE)]
 
 
@@ -138,6 +148,10 @@ def poke(rng, chip):
         chip.set_gate(rng.randrange(3), high)
     if hasattr(chip, "receive") and isinstance(chip, Uart):
         chip.receive(rng.randbytes(rng.randrange(20)))
+    if isinstance(chip, Vga) and rng.random() < 0.1:
+        screen = chip.screen()
+        picture = screen.draw() if isinstance(screen, Text) else screen
+        assert len(picture.rgb) == 3 * picture.width * picture.height
     if isinstance(chip, I8042):
         chip.keyboard.press(rng.choice(list(KEYS)))
         chip.keyboard.release(rng.randrange(0x10000))

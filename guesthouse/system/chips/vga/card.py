@@ -1,0 +1,264 @@
+"""The VGA's ports and windows: CRT controller, attribute controller and DAC, after the IBM VGA technical
+reference (PS/2 Hardware Interface, "Video Subsystem").
+
+Retrace is where the clock says that the beam is. What the registers mean for the picture is in screen.py. Not
+modelled: the light pen, the feature connector, the sense of the monitor's switches.
+"""
+
+from __future__ import annotations
+
+from guesthouse.clock import SECOND, Clock
+from guesthouse.system.chips.kit import ONES, Chip, Field, Stateful, on_read, on_write
+from guesthouse.system.chips.vga.dispi import BANK, BANK_SIZE, DAC8, ENABLE, Dispi
+from guesthouse.system.chips.vga.memory import Planes
+from guesthouse.system.chips.vga.screen import Screen, see
+
+FRAME = 16 << 20
+DOT_CLOCKS = (25_175_000, 28_322_000, 25_175_000, 25_175_000)
+COLOUR, RAM_ENABLE = 0x01, 0x02  # miscellaneous output
+NOT_SHOWN, RETRACE = 0x01, 0x08  # input status 1
+SEQUENCER_MASK = (0x03, 0x3D, 0x0F, 0x3F, 0x0E)
+GRAPHICS_MASK = (0x0F, 0x0F, 0x0F, 0x1F, 0x03, 0x7B, 0x0F, 0x0F, 0xFF)
+CRTC_COUNT, ATTRIBUTES = 0x19, 0x15
+MONO, COLOURED = 0x04, 0x24  # where the CRT controller is
+
+
+class Vga(Chip):
+    SIZE, BUS = 0x30, 1
+    misc = Field()
+    feature = Field()
+    sequencer_index = Field()
+    graphics_index = Field()
+    crtc_index = Field()
+    crtc = Field([0] * CRTC_COUNT)
+    attribute_index = Field()
+    attribute_data_next = Field(False)
+    attributes = Field([0] * ATTRIBUTES)
+    pel_mask = Field(0xFF)
+    palette = Field(bytearray(768))
+    dac_read = Field()
+    dac_write = Field()
+    dac_part = Field()
+    dac_state = Field()
+
+    def __init__(self, clock: Clock, *, frame: bytearray | memoryview | None = None) -> None:
+        """`frame` is the linear framebuffer; who gives it saves it."""
+        self.clock = clock
+        self.frame = bytearray(FRAME) if frame is None else frame
+        self.planes = Planes()
+        self.dispi = Dispi(len(self.frame), self._clear_frame)
+        super().__init__()
+
+    def parts(self) -> dict[str, Stateful]:
+        return {"planes": self.planes, "dispi": self.dispi}
+
+    def screen(self) -> Screen:
+        """What is to be seen now."""
+        return see(self)
+
+    # windows
+
+    def window_read(self, offset: int, size: int) -> int:
+        if self.dispi.enabled:
+            banked = offset + self.dispi.registers[BANK] * BANK_SIZE
+            return self.frame_read(banked, size) if offset < BANK_SIZE else ONES[size]
+        if not self.misc & RAM_ENABLE:
+            return ONES[size]
+        return sum(self.planes.read(offset + i) << 8 * i for i in range(size))
+
+    def window_write(self, offset: int, size: int, value: int) -> None:
+        if self.dispi.enabled:
+            if offset < BANK_SIZE:
+                self.frame_write(offset + self.dispi.registers[BANK] * BANK_SIZE, size, value)
+        elif self.misc & RAM_ENABLE:
+            for i in range(size):
+                self.planes.write(offset + i, value >> 8 * i & 0xFF)
+
+    def frame_read(self, offset: int, size: int) -> int:
+        if offset + size > len(self.frame):
+            return ONES[size]
+        return int.from_bytes(self.frame[offset:offset + size], "little")
+
+    def frame_write(self, offset: int, size: int, value: int) -> None:
+        if offset + size <= len(self.frame):
+            self.frame[offset:offset + size] = (value & ONES[size]).to_bytes(size, "little")
+
+    def _clear_frame(self, count: int) -> None:
+        self.frame[:count] = bytes(count)
+
+    # attribute controller
+
+    @on_write(0x10)
+    def write_attribute(self, value: int) -> None:
+        """One port for index and data, by turns."""
+        if not self.attribute_data_next:
+            self.attribute_index = value & 0x3F
+        elif (index := self.attribute_index & 0x1F) < ATTRIBUTES and (index > 15 or not self.attribute_index & 0x20):
+            self.attributes[index] = value & (0x3F if index < 16 or index == 0x12 else 0xFF)
+        self.attribute_data_next = not self.attribute_data_next
+
+    @on_read(0x10, pure=True)
+    def read_attribute_index(self) -> int:
+        return int(self.attribute_index)
+
+    @on_read(0x11, pure=True)
+    def read_attribute(self) -> int:
+        index = self.attribute_index & 0x1F
+        return int(self.attributes[index]) if index < ATTRIBUTES else 0
+
+    # miscellaneous output, input status
+
+    @on_write(0x12)
+    def write_misc(self, value: int) -> None:
+        self.misc = value
+
+    @on_read(0x1C, pure=True)
+    def read_misc(self) -> int:
+        return int(self.misc)
+
+    @on_read(0x12, pure=True)
+    def read_status0(self) -> int:
+        return 0x10  # the monitor's sense: one is there
+
+    @on_write(0x0A)
+    @on_write(0x2A)
+    def write_feature(self, value: int) -> None:
+        self.feature = value & 0x0B
+
+    @on_read(0x1A, pure=True)
+    def read_feature(self) -> int:
+        return int(self.feature)
+
+    @on_read(0x0A)
+    @on_read(0x2A)
+    def read_status1(self) -> int:
+        self.attribute_data_next = False
+        return self.beam()
+
+    def beam(self) -> int:
+        """Input status 1: whether the beam is outside the picture, or on its way back up."""
+        crtc, sequencer = self.crtc, self.planes.sequencer
+        dots = 8 if sequencer[1] & 1 else 9
+        rate = DOT_CLOCKS[self.misc >> 2 & 3] >> (sequencer[1] >> 3 & 1)
+        line = (crtc[0] + 5) * dots * SECOND // rate
+        total = (crtc[6] | (crtc[7] & 1) << 8 | (crtc[7] & 0x20) << 4) + 2
+        at = self.clock.now() % (line * total)
+        row, column = at // line, at % line
+        if row >= self.lines():
+            start = crtc[0x10] | (crtc[7] & 4) << 6 | (crtc[7] & 0x80) << 2
+            height = (crtc[0x11] - start & 15) or 16
+            return NOT_SHOWN | (RETRACE if start <= row < start + height else 0)
+        return NOT_SHOWN if column >= (crtc[1] + 1) * dots * SECOND // rate else 0
+
+    def lines(self) -> int:
+        """Scan lines that are shown."""
+        return int(self.crtc[0x12] | (self.crtc[7] & 2) << 7 | (self.crtc[7] & 0x40) << 3) + 1
+
+    # sequencer, graphics controller
+
+    @on_write(0x14)
+    def select_sequencer(self, value: int) -> None:
+        self.sequencer_index = value & 7
+
+    @on_read(0x14, pure=True)
+    def sequencer_selected(self) -> int:
+        return int(self.sequencer_index)
+
+    @on_write(0x15)
+    def write_sequencer(self, value: int) -> None:
+        if self.sequencer_index < len(SEQUENCER_MASK):
+            self.planes.sequencer[self.sequencer_index] = value & SEQUENCER_MASK[self.sequencer_index]
+
+    @on_read(0x15, pure=True)
+    def read_sequencer(self) -> int:
+        return int(self.planes.sequencer[self.sequencer_index])
+
+    @on_write(0x1E)
+    def select_graphics(self, value: int) -> None:
+        self.graphics_index = value & 15
+
+    @on_read(0x1E, pure=True)
+    def graphics_selected(self) -> int:
+        return int(self.graphics_index)
+
+    @on_write(0x1F)
+    def write_graphics(self, value: int) -> None:
+        if self.graphics_index < len(GRAPHICS_MASK):
+            self.planes.graphics[self.graphics_index] = value & GRAPHICS_MASK[self.graphics_index]
+
+    @on_read(0x1F, pure=True)
+    def read_graphics(self) -> int:
+        return int(self.planes.graphics[self.graphics_index])
+
+    # DAC
+
+    @on_write(0x16)
+    def write_pel_mask(self, value: int) -> None:
+        self.pel_mask = value
+
+    @on_read(0x16, pure=True)
+    def read_pel_mask(self) -> int:
+        return int(self.pel_mask)
+
+    @on_write(0x17)
+    def select_dac_read(self, value: int) -> None:
+        self.dac_read, self.dac_part, self.dac_state = value, 0, 3
+
+    @on_read(0x17, pure=True)
+    def read_dac_state(self) -> int:
+        return int(self.dac_state)
+
+    @on_write(0x18)
+    def select_dac_write(self, value: int) -> None:
+        self.dac_write, self.dac_part, self.dac_state = value, 0, 0
+
+    @on_read(0x18, pure=True)
+    def dac_selected(self) -> int:
+        return int(self.dac_write)
+
+    @on_write(0x19)
+    def write_dac(self, value: int) -> None:
+        wide = self.dispi.registers[ENABLE] & DAC8
+        self.palette[3 * self.dac_write + self.dac_part] = value if wide else value & 0x3F
+        self.dac_part = (self.dac_part + 1) % 3
+        if self.dac_part == 0:
+            self.dac_write = self.dac_write + 1 & 0xFF
+
+    @on_read(0x19)
+    def read_dac(self) -> int:
+        value = self.palette[3 * self.dac_read + self.dac_part]
+        self.dac_part = (self.dac_part + 1) % 3
+        if self.dac_part == 0:
+            self.dac_read = self.dac_read + 1 & 0xFF
+        return int(value)
+
+    # CRT controller: at 3B4h or 3D4h, as the miscellaneous output register says
+
+    def _here(self, half: int) -> bool:
+        return half == (1 if self.misc & COLOUR else 0)
+
+    @on_write(MONO, count=2, stride=COLOURED - MONO)
+    def select_crtc(self, half: int, value: int) -> None:
+        if self._here(half):
+            self.crtc_index = value & 0x3F
+
+    @on_read(MONO, count=2, stride=COLOURED - MONO, pure=True)
+    def crtc_selected(self, half: int) -> int:
+        return int(self.crtc_index) if self._here(half) else 0xFF
+
+    @on_write(MONO + 1, count=2, stride=COLOURED - MONO)
+    def write_crtc(self, half: int, value: int) -> None:
+        """Bit 7 of register 11h protects the first eight, but for the line compare bit."""
+        index = self.crtc_index
+        if not self._here(half) or index >= CRTC_COUNT:
+            return
+        if index > 7 or not self.crtc[0x11] & 0x80:
+            self.crtc[index] = value
+        elif index == 7:
+            self.crtc[7] = self.crtc[7] & ~0x10 | value & 0x10
+
+    @on_read(MONO + 1, count=2, stride=COLOURED - MONO, pure=True)
+    def read_crtc(self, half: int) -> int:
+        if not self._here(half):
+            return 0xFF
+        return int(self.crtc[self.crtc_index]) if self.crtc_index < CRTC_COUNT else 0
