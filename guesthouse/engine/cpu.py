@@ -235,6 +235,15 @@ class Cpu(Struct):
                 code.block, code.lines = u64(0), u64(0)
                 self.retire(block, host)
 
+    @function
+    def open_to_stores(self, va: u64) -> None:
+        """Many stores to this page follow: what was decoded from it goes, so that the address cache may have it."""
+        physical = self.walk(va, u64(WRITE))
+        host = self.host_to_write(physical)
+        if host != 0:
+            self.forget(host)
+            self.install(va, physical, host, u64(WRITE))
+
     # Address spaces.
 
     @function

@@ -63,8 +63,11 @@ def room_to_read(cpu, address, size: int):
 
 
 def room_to_write(cpu, address, size: int):
-    """As room_to_read, for writing."""
+    """As room_to_read, for writing. A page with decoded code in it has room too: how many steps there are does
+    not depend on what was decoded."""
     entry = cpu.tlb[address >> PAGE_BITS & (TLB_SIZE - 1)]
+    if entry.write != address & ~u64(PAGE - 1):
+        cpu.open_to_stores(address)
     known = entry.write == address & ~u64(PAGE - 1)
     return select(known, in_page(address, size), u64(0)), address + entry.addend
 
