@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from guesthouse.bits import u64
+from guesthouse.bits import u32, u64
 from guesthouse.clock import VirtualClock
 from guesthouse.engine.build import engine
 from guesthouse.engine.soft import SoftVcpu
@@ -25,12 +25,13 @@ from guesthouse.system.cpu.x86.guest import X86_GUEST
 from tests.fuzz.riscv_life import CODE as RISCV_CODE
 from tests.fuzz.riscv_life import RiscvLife
 from tests.fuzz.x86_code import Coder
-from tests.fuzz.x86_life import X86Life
+from tests.fuzz.x86_life import CODE, X86Life, gate, skipper
 
 M64 = (1 << 64) - 1
 MIB = 1 << 20
 INSTRUCTIONS, GUEST_TIME, HOST_SECONDS = 150_000, 10_000_000_000, 60
 OUTCOMES = (PoweredOff, Reset, Died, Stopped, OutOfTime, AtBreakpoint)
+HANDLERS, STACK = 0x5_0000, 0x6_8000
 KERNEL, LAPIC, IOAPIC = 0x10_0000, 0xFEE0_0000, 0xFEC0_0000
 PORTS = (0x20, 0x21, 0x40, 0x43, 0x60, 0x61, 0x64, 0x70, 0x71, 0x80, 0x92, 0xA0, 0xCF8, 0xCFC, 0xCFE, 0x3F8, 0x3FD,
          0x4D0, 0x505, 0x600, 0x604, 0x608)
@@ -49,7 +50,7 @@ def bzimage(chance: random.Random, code: bytes) -> bytes:
 
 def riscv_image(chance: random.Random, code: bytes) -> bytes:
     """An Image whose first instruction jumps over its header."""
-    head = struct.pack("<IIQQQII16x8sII", 0x0400006F, 0, 0, len(code) + 64, 0, 2, 0, b"RISCV\0\0\0", 0x05435352, 0)
+    head = struct.pack("<IIQQQII8x8s4sI", 0x0400_006F, 0, 0, len(code) + 64, 0, 2, 0, b"RISCV", b"RSC\x05", 0)
     return head + code
 
 
@@ -72,19 +73,26 @@ class Pc:
         code = chance.randbytes(1 << 14) if chance.random() < 0.2 else coder.code(1 << 14)
         made.load_linux(bzimage(chance, bytes(0x200) + code * 8), b"", "")
         if bits != 64:  # the loaded state, but in a smaller mode or from reset
-            made.memory.write(0, code * 4)
+            made.memory.write(CODE, code * 4)
+            self.life.system_tables(made.memory, chance)
+            self.life.page_tables(made.memory, chance)
             self.life.begin(made.state, chance)
-            made.state.pc = u64(chance.randrange(1 << 16))
-        if chance.random() < 0.7:
-            gates = range(0, 1 << 12, 16)
-            made.memory.write(0x1000, b"".join(self.gate(chance) for _ in gates))
-            made.state.idtr.base, made.state.idtr.limit = u64(0x1000), made.state.idtr.limit | 0xFFF
+        else:
+            self.long(made, chance)
         return made
 
-    @staticmethod
-    def gate(chance: random.Random) -> bytes:
-        target = KERNEL + 0x200 + chance.randrange(1 << 16)
-        return struct.pack("<QQ", target & 0xFFFF | 0x10 << 16 | 0x8E << 40 | (target >> 16) << 48, 0)
+    def long(self, made: board.Board, chance: random.Random) -> None:
+        """Pointers in the registers, a stack, and handlers that skip what faults, or go anywhere."""
+        for n in range(16):
+            made.state.r[n] = u64(self.pointer(chance))
+        made.state.r[4] = u64(STACK)
+        made.state.idtr.base, made.state.idtr.limit = u64(0x1000), u32(0xFFF)
+        for vector in range(256):
+            target = HANDLERS + 16 * vector
+            made.memory.write(target, skipper(vector, bytes([chance.randrange(1, 6)])))
+            if chance.random() < 0.1:
+                target = KERNEL + 0x200 + chance.randrange(1 << 16)
+            made.memory.write(0x1000 + 16 * vector, gate(target, 0x8E, 0x10) + bytes(8))
 
 
 class Virt:

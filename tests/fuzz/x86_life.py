@@ -45,6 +45,11 @@ def gate(target: int, kind: int, selector: int) -> bytes:
     return struct.pack("<Q", target & 0xFFFF | selector << 16 | kind << 40 | (target >> 16) << 48)
 
 
+def skipper(vector: int, skip: bytes) -> bytes:
+    """A handler in 64-bit code: drop the error code, skip a few bytes, return."""
+    return bytes.fromhex("4883c408") * (vector in CODED) + bytes.fromhex("48830424") + skip + b"\x48\xcf"
+
+
 class X86Life:
     """See lockstep.Life."""
 
@@ -111,8 +116,7 @@ class X86Life:
         """For each vector and size of code: drop the error code, skip a few bytes, return."""
         for vector in range(256):
             skip, coded = bytes([chance.randrange(1, 7)]), vector in CODED
-            memory.write(SKIP_64 + 16 * vector,
-                         bytes.fromhex("4883c408") * coded + bytes.fromhex("48830424") + skip + b"\x48\xcf")
+            memory.write(SKIP_64 + 16 * vector, skipper(vector, skip))
             memory.write(SKIP_32 + 16 * vector, bytes.fromhex("83c404") * coded + b"\x83\x04\x24" + skip + b"\xcf")
             memory.write(SKIP_16 + 16 * vector, bytes.fromhex("5589e5834602") + skip + b"\x5d\xcf")
 
