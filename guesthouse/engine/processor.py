@@ -9,7 +9,8 @@ block is decoded anew into `scratch` and run alone.
 
 from guesthouse.bits import u8, u16, u64, unlikely
 from guesthouse.engine.cpu import (
-    BUDGET, FAULT, NONE, PAGE, PAGE_BITS, STEP, TLB_SETS, TLB_SIZE, CodePage, Cpu, TlbEntry, lines_of,
+    BUDGET, FAULT, MEMORY_READ, NONE, PAGE, PAGE_BITS, REGISTER_WRITE, STEP, TLB_SETS, TLB_SIZE, CodePage, Cpu,
+    TlbEntry, lines_of,
 )
 from guesthouse.engine.op import FALLS, Record
 from guesthouse.typed import Abandon, Array, Pointer, Struct, copy, fill, function, static
@@ -86,10 +87,12 @@ class Processor(Cpu):
         self.left = u64(1)
         self.step(guest, u64(0))
         self.left += others
-        if self.exit == NONE:
+        if self.exit < MEMORY_READ or self.exit > REGISTER_WRITE:  # else it asks for more
+            faulted = self.replies_known == 0
             self.replies_known = u64(0)
             self.replies_used = u64(0)
-            self.poll()
+            if self.exit == NONE and not faulted:
+                self.poll()
 
     @function
     def step(self, guest: static, allowed: u64) -> None:
@@ -100,7 +103,7 @@ class Processor(Cpu):
         except Abandon:
             pass
         if self.exit == FAULT:
-            self.exit = u64(NONE)
+            self.exit, self.replies_known = u64(NONE), u64(0)
             self.faults += 1
             self.left -= 1
             self.deliver()
