@@ -84,10 +84,10 @@ class FarTransfers(Exceptions):
 
     @function
     def take_real(self, selector: u64, offset: u64) -> None:
-        """Real mode: a selector is a base."""
+        """Real mode: a selector is a base. As an immediate it came with its sign extended."""
         self.segments[CS].selector = u16(selector)
-        self.segments[CS].base = selector << 4
-        self.pc = (selector << 4) + (offset & 0xFFFF)
+        self.segments[CS].base = (selector & 0xFFFF) << 4
+        self.pc = ((selector & 0xFFFF) << 4) + (offset & 0xFFFF)
 
     @function
     def call_far(self, selector: u64, offset: u64, size: u64) -> None:
