@@ -12,8 +12,12 @@ from guesthouse.system.chips.goldfish_rtc import GoldfishRtc
 from guesthouse.system.chips.i8042 import I8042, Port92
 from guesthouse.system.chips.i8254 import Pit
 from guesthouse.system.chips.i8259 import PicPair
+from guesthouse.system.chips.ide.ata import AtaDisk
+from guesthouse.system.chips.ide.atapi import AtapiCdrom
+from guesthouse.system.chips.ide.bus_master import BusMaster
+from guesthouse.system.chips.ide.channel import Channel
 from guesthouse.system.chips.ioapic import IoApic
-from guesthouse.system.chips.kit import Line
+from guesthouse.system.chips.kit import Line, Stateful
 from guesthouse.system.chips.lapic import ApicBus, LocalApic
 from guesthouse.system.chips.mc146818 import Rtc
 from guesthouse.system.chips.pci.host import PciHost
@@ -28,6 +32,7 @@ from guesthouse.system.chips.vga import Text, Vga
 from guesthouse.system.chips.virtio.mmio import VirtioMmio
 from guesthouse.system.chips.virtio.pci import VirtioPci
 from guesthouse.system.chips.virtio.rng import Rng
+from tests.chips.disks import MemoryDisk
 from tests.chips.virtio_driver import Memory, Refused
 
 FRAME = 1 << 17
@@ -53,6 +58,23 @@ def window(clock, line):
     return VirtioPci(Rng(bytes), Memory(), line(), refused=Refused)
 
 
+class Ide(Stateful):
+    """A channel with a disk and a CD, and the bus master behind it."""
+
+    def __init__(self, clock, line):
+        self.channel, self.cd = Channel(line()), AtapiCdrom(MemoryDisk(64, 2048))
+        self.channel.attach(0, AtaDisk(MemoryDisk()))
+        self.channel.attach(1, self.cd)
+        self.master = BusMaster(self.channel, Channel(line()), Memory(), refused=Refused)
+        super().__init__()
+
+    def parts(self):
+        return {"channel": self.channel, "master": self.master}
+
+    def doors(self):
+        return [(c.read, c.write, c.SIZE) for c in (self.channel.command, self.channel.control, self.master)]
+
+
 MAKERS = {
     "uart": lambda clock, line: Uart(line(), lambda data: None),
     "pic": lambda clock, line: PicPair(line()),
@@ -71,6 +93,7 @@ MAKERS = {
     "test": lambda clock, line: SifiveTest(lambda *verdict: None),
     "goldfish": lambda clock, line: GoldfishRtc(clock, line(), epoch=EPOCH),
     "pci": virtio_pci,
+    "ide": Ide,
     "vga": lambda clock, line: Vga(clock, frame=bytearray(FRAME)),
     "virtio_pci": window,
     "virtio_mmio": lambda clock, line: VirtioMmio(Rng(bytes), Memory(), line(), refused=Refused),
@@ -92,6 +115,8 @@ class World:
     def doors(self):
         """The (read, write, size) that a guest can reach."""
         chip = self.chip
+        if hasattr(chip, "doors"):
+            return chip.doors()
         if isinstance(chip, PicPair):
             return [(c.read, c.write, c.SIZE) for c in (chip.master, chip.slave, chip.elcr)]
         if isinstance(chip, VirtioPci):
