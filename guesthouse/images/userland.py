@@ -163,19 +163,29 @@ pass() {
     exec cat
 }
 
-# What a command left running may hold the pipes for ever: five seconds after its end nobody listens any more.
+# What a command left running may hold the pipes for ever: once it has ended, a few seconds in which nothing
+# is passed on are the end of the listening. However slow the host is, what the command itself wrote arrives.
 conclude() {
-    status=255 cats= limit=
-    while read -r $limit kind number; do
+    status=255 cats= limit= now= quiet=0
+    while read -r $limit kind number || moving; do
         case $kind in
         cat) cats="$cats $number" ;;
-        status) status=$number limit="-t 5" ;;
+        status) status=$number limit="-t 1" ;;
         esac
     done
     kill $cats
     drain <&4
     drain <&5
     echo "exit $id $status" >&3
+}
+
+# Whether a cat still lives, and bytes have gone through the UARTs in the last four looks, a second apart.
+moving() {
+    for cat in $cats; do kill -0 "$cat" && break; done || return
+    was=$now now=
+    while read -r line; do now="$now$line"; done </proc/tty/driver/serial
+    if [ "$now" = "$was" ]; then quiet=$((quiet + 1)); else quiet=0; fi
+    [ $quiet -lt 4 ]
 }
 
 # Standard input comes as chunks, each a line with its length and then the bytes; length 0 is the end. What an

@@ -116,8 +116,8 @@ def handler(body, ends, *binds, counts=False):
 
 TOY = Guest("toy", Toy, ToyRecord, (
     handler(add_immediate, FALLS, a, b, immediate), handler(add, FALLS, a, b),
-    handler(branch_if, BRANCHES, a, immediate), handler(load_, FALLS, a, b, immediate), handler(store, FALLS, a, b, immediate),
-    handler(halt, LEAVES),
+    handler(branch_if, BRANCHES, a, immediate), handler(load_, FALLS, a, b, immediate),
+    handler(store, FALLS, a, b, immediate), handler(halt, LEAVES),
     handler(time, FALLS, a, counts=True), handler(two_devices, FALLS, a),
 ), (), "tests.engine.toy:TOY", ("ask", "forget"))
 
