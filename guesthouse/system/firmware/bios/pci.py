@@ -1,0 +1,74 @@
+"""INT 1Ah, B1h: the PCI BIOS of real mode, after the PCI BIOS specification 2.1, by configuration mechanism 1.
+
+Not modelled: the 32-bit entry (BIOS32), special cycles, the interrupt routing functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from guesthouse.system.firmware.bios.guest import CF, Guest
+
+ADDRESS, DATA, ENABLE = 0xCF8, 0xCFC, 1 << 31
+OK, NOT_SUPPORTED, BAD_VENDOR, NOT_FOUND, BAD_REGISTER = 0x00, 0x81, 0x83, 0x86, 0x87
+SIZES = (1, 2, 4)
+
+
+class PciBios:
+    def __init__(self, guest: Guest, buses: int = 1) -> None:
+        self.guest, self.buses = guest, buses
+
+    def call(self) -> None:
+        guest, function = self.guest, self.guest.al & 0x7F
+        if function == 0x01:
+            guest.edx, guest.al, guest.bx, guest.cl = 0x2049_4350, 0x01, 0x0210, self.buses - 1
+            status = OK
+        elif function == 0x02:
+            wanted = guest.cx << 16 | guest.dx
+            status = BAD_VENDOR if guest.dx == 0xFFFF else self._find(
+                guest.si, (where for where in self.functions() if self.read(where, 0, 4) == wanted))
+        elif function == 0x03:
+            kind = guest.ecx & 0xFF_FFFF
+            status = self._find(guest.si, (at for at in self.functions() if self.read(at, 8, 4) >> 8 == kind))
+        elif 0x08 <= function <= 0x0D:
+            status = self._configuration((function - 8) % 3, write=function >= 0x0B)
+        else:
+            status = NOT_SUPPORTED
+        guest.ah = status
+        guest.set_flag(CF, status != OK)
+
+    def read(self, where: int, register: int, size: int) -> int:
+        self.guest.bus.port_write(ADDRESS, 4, ENABLE | where << 8 | register & 0xFC)
+        return self.guest.bus.port_read(DATA + (register & 3), size)
+
+    def write(self, where: int, register: int, size: int, value: int) -> None:
+        self.guest.bus.port_write(ADDRESS, 4, ENABLE | where << 8 | register & 0xFC)
+        self.guest.bus.port_write(DATA + (register & 3), size, value)
+
+    def functions(self) -> Iterator[int]:
+        """Everything that answers, as bus, device and function in one number."""
+        for device in range(self.buses * 32):
+            if self.read(device << 3, 0, 2) == 0xFFFF:
+                continue
+            many = self.read(device << 3, 0x0E, 1) & 0x80
+            for function in range(8 if many else 1):
+                if self.read(device << 3 | function, 0, 2) != 0xFFFF:
+                    yield device << 3 | function
+
+    def _find(self, index: int, found: Iterator[int]) -> int:
+        for n, where in enumerate(found):
+            if n == index:
+                self.guest.bx = where
+                return OK
+        return NOT_FOUND
+
+    def _configuration(self, size: int, *, write: bool) -> int:
+        guest, count = self.guest, SIZES[size]
+        if guest.di > 0xFF or guest.di % count:
+            return BAD_REGISTER
+        name = ("cl", "cx", "ecx")[size]
+        if write:
+            self.write(guest.bx, guest.di, count, getattr(guest, name))
+        else:
+            setattr(guest, name, self.read(guest.bx, guest.di, count))
+        return OK
