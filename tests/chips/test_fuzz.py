@@ -10,8 +10,10 @@ from guesthouse.system.chips.acpi_pm import AcpiPm, ResetPort
 from guesthouse.system.chips.clint import Clint
 from guesthouse.system.chips.goldfish_rtc import GoldfishRtc
 from guesthouse.system.chips.i8042 import I8042, Port92
+from guesthouse.system.chips.i8237 import DmaPair
 from guesthouse.system.chips.i8254 import Pit
 from guesthouse.system.chips.i8259 import PicPair
+from guesthouse.system.chips.i82077 import Floppy
 from guesthouse.system.chips.ide.ata import AtaDisk
 from guesthouse.system.chips.ide.atapi import AtapiCdrom
 from guesthouse.system.chips.ide.bus_master import BusMaster
@@ -75,6 +77,22 @@ class Ide(Stateful):
         return [(c.read, c.write, c.SIZE) for c in (self.channel.command, self.channel.control, self.master)]
 
 
+class Floppies(Stateful):
+    """The floppy controller and the DMA that it asks."""
+
+    def __init__(self, clock, line):
+        self.dma = DmaPair(Memory(), refused=Refused)
+        self.floppy = Floppy(clock, line(), self.dma)
+        self.floppy.insert(0, MemoryDisk(2880))
+        super().__init__()
+
+    def parts(self):
+        return {"dma": self.dma, "floppy": self.floppy}
+
+    def doors(self):
+        return [(c.read, c.write, c.SIZE) for c in (self.dma.first, self.dma.second, self.dma.pages, self.floppy)]
+
+
 MAKERS = {
     "uart": lambda clock, line: Uart(line(), lambda data: None),
     "pic": lambda clock, line: PicPair(line()),
@@ -94,6 +112,7 @@ MAKERS = {
     "goldfish": lambda clock, line: GoldfishRtc(clock, line(), epoch=EPOCH),
     "pci": virtio_pci,
     "ide": Ide,
+    "floppy": Floppies,
     "vga": lambda clock, line: Vga(clock, frame=bytearray(FRAME)),
     "virtio_pci": window,
     "virtio_mmio": lambda clock, line: VirtioMmio(Rng(bytes), Memory(), line(), refused=Refused),
