@@ -46,6 +46,7 @@ CR8 = 0x1_0000_0008  # how a processor asks for CR8, which is the local APIC's
 PIC_IRQS, SCI_IRQ, PCI_INPUTS = 16, acpi.SCI, range(16, 20)
 SERIALS = (acpi.Serial(0x3F8, 4), acpi.Serial(0x2F8, 3), acpi.Serial(0x3E8, 5), acpi.Serial(0x2E8, 7))
 RNG_SLOT = 2
+PCI_PORTS = 0xC000  # and on: windows of PCI functions
 PVPANIC_PANICKED, PVPANIC_PORT = 1, 0x505
 
 
@@ -171,12 +172,12 @@ class PcBoard(Board):
         return self.pci_inputs[acpi.interrupt_of(self.tables, slot, 0) - PCI_INPUTS[0]].source()
 
     def _place_bars(self, slot: int, function: Function) -> None:
-        """Give each window an address, as firmware does, and switch them on."""
+        """Switch the windows on and give each an address, as firmware does."""
+        self.pci.config_write(0, slot, 0, 0x04, 2, 0x3)
         for n, bar in function.windows():
-            at = self._free_memory(bar.size)
+            at = self._free_ports(bar.size) if bar.io else self._free_memory(bar.size)
             self.pci.config_write(0, slot, 0, 0x10 + 4 * n, 4, at)
         function.route(acpi.interrupt_of(self.tables, slot, 0))
-        self.pci.config_write(0, slot, 0, 0x04, 2, 0x2)
 
     def _free_memory(self, size: int) -> int:
         first, last = self.tables.pci_window
@@ -185,6 +186,12 @@ class PcBoard(Board):
             at += size
         if at + size - 1 > last:
             raise UserError("The PCI window is full.", "Give the machine fewer devices.")
+        return at
+
+    def _free_ports(self, size: int) -> int:
+        at = PCI_PORTS
+        while not self.ports.free(at, size):
+            at += size
         return at
 
     def _remap(self, function: Function, n: int, bar: Bar, address: int | None) -> None:

@@ -1,0 +1,56 @@
+"""A drive of the PC: a place for a medium, which the firmware and the drive's own controller both use."""
+
+from __future__ import annotations
+
+from guesthouse.errors import UserError
+from guesthouse.storage.disk import Disk
+from guesthouse.storage.geometry import FLOPPIES, SECTOR, Geometry, translated
+
+SECTOR_SIZES = {"floppy": SECTOR, "disk": SECTOR, "cdrom": 2048}
+
+
+class Attached:
+    """`kind` is floppy, disk or cdrom. Without a medium, a drive that could take one."""
+
+    def __init__(self, kind: str, disk: Disk | None = None, *, name: str = "",
+                 geometry: tuple[int, int, int] | None = None) -> None:
+        if kind not in SECTOR_SIZES:
+            raise UserError(f"There is no drive of the kind {kind!r}.", f"There are: {', '.join(SECTOR_SIZES)}.")
+        self.kind, self.name, self.sector_size = kind, name or kind, SECTOR_SIZES[kind]
+        self._take(disk, geometry)
+        self.changed = False
+
+    def insert(self, disk: Disk, geometry: tuple[int, int, int] | None = None) -> None:
+        """Between two runs of the machine, or in a job posted to it."""
+        self._take(disk, geometry)
+
+    def eject(self) -> None:
+        self._take(None, None)
+
+    def _take(self, disk: Disk | None, geometry: tuple[int, int, int] | None) -> None:
+        self._disk, self.present, self.changed = disk, disk is not None, True
+        self.sectors = 0 if disk is None else disk.sectors
+        self.writable = disk is not None and disk.writable
+        self.geometry: tuple[int, int, int] = geometry or usual_geometry(self.kind, self.sectors)
+
+    def read(self, lba: int, count: int) -> bytes:
+        return self._medium().read(lba, count)
+
+    def write(self, lba: int, data: bytes) -> None:
+        self._medium().write(lba, data)
+
+    def flush(self) -> None:
+        if self._disk is not None:
+            self._disk.flush()
+
+    def _medium(self) -> Disk:
+        if self._disk is None:
+            raise OSError("there is no medium in the drive")
+        return self._disk
+
+
+def usual_geometry(kind: str, sectors: int) -> Geometry:
+    """The smallest floppy that holds so much, or what every BIOS makes of a disk of that size."""
+    if kind != "floppy":
+        return translated(sectors)
+    return next((known for known in FLOPPIES.values() if sectors <= known.total), FLOPPIES[2880])

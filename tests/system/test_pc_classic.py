@@ -1,0 +1,127 @@
+import pytest
+
+from guesthouse.clock import VirtualClock
+from guesthouse.engine.soft import SoftVcpu
+from guesthouse.engine.vcpu import Died as CpuDied, MemoryRead, MemoryWrite, PortRead, PortWrite, Window
+from guesthouse.errors import UserError
+from guesthouse.storage.disk import Memory
+from guesthouse.system.boards.attached import Attached
+from guesthouse.system.boards.classic import ClassicPc
+from guesthouse.system.chips.vga import Picture, Text
+from guesthouse.system.cpu.x86.guest import X86_GUEST
+from guesthouse.system.memory import OutsideRam
+from tests.system.fake import HALT, Scripted
+
+MIB = 1 << 20
+JUMP = bytes.fromhex("ea 00 f0 00 f0")  # to F000:F000
+
+
+def image(code="f4", size=0x1_0000):
+    """Firmware that jumps from the reset vector to `code`."""
+    rom = bytearray(b"\xFF" * size)
+    body = bytes.fromhex(code)
+    rom[size - 0x1000:size - 0x1000 + len(body)] = body
+    rom[size - 16:size - 11] = JUMP
+    return bytes(rom)
+
+
+@pytest.fixture
+def pc():
+    """Boards whose processor runs by a script; with nothing in it, plainly."""
+    made = []
+
+    def make(*script, firmware=None, **options):
+        def processor(memory):
+            real = SoftVcpu(X86_GUEST)
+            return Scripted(script, real.state) if script else real
+
+        made.append(ClassicPc(16 * MIB, VirtualClock(), processor, firmware=image() if firmware is None else firmware, random_bytes=lambda n: b"r" * n,
+                              **options))
+        return made[-1]
+
+    yield make
+    for board in made:
+        board.close()
+
+
+def test_the_processor_begins_at_the_reset_vector_and_goes_on_below_one_megabyte(pc):
+    b = pc(firmware=image("b8 34 12 0f 20 c3 f4"))  # mov ax,1234h; mov ebx,cr0; hlt
+    b.run(instructions=3)
+    assert int(b.state.r[0]) == 0x1234 and int(b.state.r[3]) & 1 == 0
+    assert int(b.state.segments[1].selector) == 0xF000 and int(b.state.pc) == 0xF_F006
+
+
+def test_the_guest_cannot_write_its_rom(pc):
+    b = pc(firmware=image("0e 1f c7 06 00 f0 00 00 a1 00 f0 f4"))  # ds = cs; [f000h] = 0; ax = [f000h]
+    b.run(instructions=5)
+    assert int(b.state.r[0]) & 0xFFFF == 0x1F0E
+
+
+def test_a_key_is_an_interrupt_1_and_a_scancode(pc):
+    def begin(port, base, wiring):
+        return [PortWrite(port, 1, 0x11), *[PortWrite(port + 1, 1, v) for v in (base, wiring, 1, 0)]]
+
+    def on(vcpu):
+        vcpu.state.flags |= type(vcpu.state.flags)(0x200)
+
+    b = pc(*begin(0x20, 0x08, 4), PortWrite(0x64, 1, 0x60), PortWrite(0x60, 1, 0x65), on, HALT, Window(),
+           (PortRead, 0x60, 1), CpuDied("end"))
+    b.keyboard.press("enter")
+    b.run()
+    assert b.vcpu.injected == [0x09] and b.vcpu.answers == [0x1C]
+
+
+def test_the_framebuffer_lies_where_the_card_says_and_takes_pixels(pc):
+    b = pc(MemoryWrite(0xC100_0000, 4, 0x00FF_8040), (MemoryRead, 0xC100_0000, 4), CpuDied("end"))
+    assert b.frame == 0xC100_0000
+    b.run()
+    assert b.vcpu.answers == [0x00FF_8040]
+
+
+def test_memory_that_the_firmware_keeps_for_itself_is_not_offered(pc):
+    kinds = {m.start: (m.size, m.kind) for m in pc().memory_map()}
+    assert kinds[0] == (0x9_FC00, 1) and kinds[0x9_FC00] == (0x400, 2) and kinds[0xFFFF_0000] == (0x1_0000, 2)
+
+
+def test_large_firmware_ends_at_4_gib_and_its_last_128_kib_at_1_mib(pc):
+    b = pc(firmware=b"\x11" * 0x2_0000 + image(size=0x2_0000))
+    assert b.memory.read(0xFFFC_0000, 1) == b"\x11" and b.memory.read(0xE_0000, 1) == b"\xFF"
+    with pytest.raises(OutsideRam):
+        b.memory.read(0xFFFB_FFFF, 1)
+
+
+@pytest.mark.parametrize("wrong", [b"", b"x" * 4095, bytes(17 * MIB)])
+def test_firmware_that_does_not_fit_is_a_message(pc, wrong):
+    with pytest.raises(UserError, match="whole pages"):
+        pc(firmware=wrong)
+
+
+def test_a_screen_can_be_looked_at_before_anything_ran(pc):
+    screen = pc().screen()
+    assert isinstance(screen, (Text, Picture))
+
+
+def test_disks_and_cds_are_on_the_cables_in_their_order(pc):
+    drives = [Attached("floppy"), Attached("disk", Memory(b"\xAB" * 2048)), Attached("cdrom", Memory(bytes(2048), 2048))]
+    b = pc(PortWrite(0x1F6, 1, 0xE0), PortWrite(0x1F2, 1, 1), PortWrite(0x1F7, 1, 0x20), (PortRead, 0x1F0, 2),
+           PortWrite(0x1F6, 1, 0xF0), (PortRead, 0x1F5, 1), (PortRead, 0x177, 1), CpuDied("end"), drives=drives)
+    b.run()
+    assert b.vcpu.answers == [0xABAB, 0xEB, 0xFF]
+
+
+def test_a_pc_has_places_for_four_disks(pc):
+    with pytest.raises(UserError, match="5 disks"):
+        pc(drives=[Attached("disk", Memory(bytes(512)))] * 5)
+
+
+def test_a_drive_without_a_medium_refuses_and_takes_one():
+    drive = Attached("floppy")
+    with pytest.raises(OSError, match="no medium"):
+        drive.read(0, 1)
+    drive.insert(Memory(bytes(737_280)))
+    assert drive.changed and drive.present and drive.geometry == (80, 2, 9) and drive.read(0, 1) == bytes(512)
+
+
+def test_a_drive_of_no_known_kind_is_a_message():
+    with pytest.raises(UserError, match="drum"):
+        Attached("drum")
