@@ -14,7 +14,8 @@ from guesthouse.engine.cpu import TLB_SETS, TLB_SIZE, TlbEntry
 from guesthouse.engine.op import Guest
 from guesthouse.engine.plain import Plain
 from guesthouse.system.cpu.x86 import (
-    branches, cpuid, entry, far, hints, integer, moves, msr, ports, random, segments, shifts, stack, syscall, system,
+    branches, cpuid, entry, far, hints, integer, moves, msr, ports, random, segments, shifts, stack, strings, syscall,
+    system,
 )
 from guesthouse.system.cpu.x86.decode import decoded
 from guesthouse.system.cpu.x86.float_state import FloatState
@@ -25,7 +26,7 @@ from guesthouse.system.memory import Memory
 from guesthouse.typed import fill
 
 MODULES = (
-    branches, cpuid, far, hints, integer, moves, msr, ports, random, segments, shifts, stack, syscall, system,
+    branches, cpuid, far, hints, integer, moves, msr, ports, random, segments, shifts, stack, strings, syscall, system,
 )
 GDT, IDT, TSS, TABLES, CODE, STACK = 0x1000, 0x2000, 0x3000, 0x4000, 0x10000, 0x20000
 KERNEL_CODE, KERNEL_DATA, USER_CODE_32, USER_DATA, USER_CODE, TSS_SELECTOR, LDT_SELECTOR = (8 * n for n in (

@@ -91,7 +91,7 @@ def call_(cpu, target) -> None:
 @op("C3", Size, force64=True, ends=BRANCHES)
 def ret(cpu, kind) -> None:
     """SDM 2B, RET, near."""
-    address = cpu.target(kind, cpu.load(kind, cpu.at_stack(u64(0))))
+    address = cpu.target(kind, cpu.load(kind, cpu.at_stack(u64(0), u64(kind.size))))
     cpu.set_rsp(cpu.r[RSP] + kind.size)
     cpu.pc = address
 
@@ -99,7 +99,7 @@ def ret(cpu, kind) -> None:
 @op("C2 iw", Iw, Size, force64=True, ends=BRANCHES)
 def ret_(cpu, extra, kind) -> None:
     """SDM 2B, RET, near, which also drops arguments."""
-    address = cpu.target(kind, cpu.load(kind, cpu.at_stack(u64(0))))
+    address = cpu.target(kind, cpu.load(kind, cpu.at_stack(u64(0), u64(kind.size))))
     cpu.set_rsp(cpu.r[RSP] + (u64(extra.get()) + kind.size))
     cpu.pc = address
 

@@ -1,8 +1,8 @@
 """Decodes x86 instructions (SDM 2A, chapter 2) with the tables that were derived from the definitions.
 
 An instruction whose address needs more than base, index and displacement (FS, GS, an address size that is
-not native, any segment outside 64-bit mode) becomes two records: the first puts the linear address into
-cpu.ea.
+not native, a segment outside 64-bit mode that is not flat) becomes two records: the first puts the linear
+address into cpu.ea. In flat 32-bit code an address is not cut to 32 bits: the page walk does that.
 """
 
 from guesthouse.bits import i8, i16, i32, select, u8, u16, u32, u64
@@ -207,7 +207,7 @@ def decoded(tables, cpu, pc, code, record) -> u64:
     if in_memory & long & (modrm & 0xC7 == 5):
         record[0].disp = record[0].disp + (pc + n)
     slots(tables, leaf, record, modrm, opcode, rex, has_rex, vvvv)
-    return finished(tables, leaf, record, n, in_memory, long, address, override)
+    return finished(tables, leaf, record, n, in_memory, long, address, override, cpu.flat != 0)
 
 
 def found(tables, slot, code, begin, selectors):
@@ -266,7 +266,7 @@ def slots(tables, leaf, record, modrm, opcode, rex, has_rex, vvvv) -> None:
     record[0].r2 = operand(tables, tables.slots[2][leaf], modrm, opcode, rex, has_rex, vvvv)
 
 
-def finished(tables, leaf, record, n, in_memory, long, address, override):
+def finished(tables, leaf, record, n, in_memory, long, address, override, in_flat):
     """Set handler and length; add the step that computes the address if one is needed. Returns how many
     records."""
     flags = tables.flags[leaf]
@@ -280,14 +280,18 @@ def finished(tables, leaf, record, n, in_memory, long, address, override):
         record[0].base = segment_base(long, record[0].segment)
         record[0].index = segment_base(long, u8(ES))
     offset_only = flags & OFFSET_ONLY != 0
+    flat = in_flat & (address == 1) & ((override == NO_SEGMENT) | (override < FS) & (override != CS))
     plain = select(
         offset_only,
         (address == 2) | ((address == 1) & (not long)),
-        long & (address == 2) & (override == NO_SEGMENT),
+        long & (address == 2) & (override == NO_SEGMENT) | flat,
     )
+    if flat and record[0].disp >> 24 != 0xFF_FFFF_FFFF:  # far from zero: rather a high address than a distance
+        record[0].disp = record[0].disp & 0xFFFF_FFFF
     if plain | (leaf == UNDEFINED) | (not (in_memory | (flags & MOFFS != 0))):
         return u64(1)
     split(record, select(offset_only, u64(STEPS), u64(STEPS + 2)) + address)
+    record[0].imm = u64(tables.access[leaf])
     return u64(2)
 
 

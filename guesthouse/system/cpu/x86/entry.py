@@ -26,6 +26,7 @@ def reset(state: Any, *, apic_id: int = 0, processors: int = 1, brand: str = BRA
     state.cr0, state.cr4, state.efer, state.xcr0 = u64(CR0_CD | CR0_NW | CR0_ET), u64(0), u64(0), u64(1)
     state.dr[6], state.dr[7] = u64(DR6_FIXED), u64(DR7_FIXED)
     state.pat, state.mtrr_def_type = u64(RESET_PAT), u64(WRITE_BACK_EVERYWHERE)
+    state.a20_mask = ~u64(0)
     state.misc_enable = u64(FAST_STRINGS | NO_BTS | NO_PEBS)
     for n in range(6):
         set_segment(state.segments[n], 0, REAL_DATA)

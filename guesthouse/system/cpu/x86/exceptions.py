@@ -1,24 +1,23 @@
 """Interrupts and exceptions: through the gates of the IDT into the handler (SDM 3A, 6).
 
 Also what happens between instructions: the interrupt line, NMI, the shadow of STI and MOV SS, single-
-stepping. Not modelled: task gates and 16-bit gates (they give #GP, as gates of a wrong type do), virtual-8086
-mode, breakpoints of the debug registers. RF is never kept: it would only matter to those breakpoints.
+stepping. Not modelled: VME, breakpoints of the debug registers. RF is never kept: it would only matter to those
+breakpoints.
 """
 
 from guesthouse.bits import select, u8, u16, u32, u64, unlikely
 from guesthouse.engine.cpu import DIED, FAULT, NONE, STEP, WINDOW
-from guesthouse.system.cpu.x86.flags import IF, NT, RF, TF, VM
+from guesthouse.system.cpu.x86.flags import IF, IOPL, NT, RF, TF, VM
 from guesthouse.system.cpu.x86.paging import canonical
 from guesthouse.system.cpu.x86.segments import (
-    INTERRUPT_GATE, TRAP_GATE, Segmentation, access_of, base_of, dpl_of, fill_segment, is_code,
+    GATE_16_BITS, INTERRUPT_GATE, TASK_GATE, TRAP_GATE, access_of, base_of, dpl_of, fill_segment, is_code, limit_of,
 )
 from guesthouse.system.cpu.x86.state import (
-    CS, RSP, SS, VECTOR_DB, VECTOR_DE, VECTOR_DF, VECTOR_GP, VECTOR_NMI, VECTOR_NP, VECTOR_PF, VECTOR_SS,
-    VECTOR_TS,
+    ACCESSED, BIG, CONFORMING, CS, DS, ES, FS, GS, LONG, PRESENT, RSP, SS, VECTOR_DB, VECTOR_DE,
+    VECTOR_DF, VECTOR_GP, VECTOR_NMI, VECTOR_NP, VECTOR_PF, VECTOR_SS, VECTOR_TS,
 )
-from guesthouse.system.cpu.x86.system_state import (
-    ACCESSED, BIG, CONFORMING, CR0_PE, LONG, PRESENT, SHADOW_SS,
-)
+from guesthouse.system.cpu.x86.system_state import CR0_PE, SHADOW_SS
+from guesthouse.system.cpu.x86.tasks import BY_CALL, Tasks
 from guesthouse.typed import Abandon, function
 
 WITH_CODE = 1 << 8 | 0x1F << 10 | 1 << 17 | 1 << 21  # the vectors that push an error code
@@ -33,7 +32,7 @@ def has(vectors: int, vector: u64):
     return vector < 64 and u64(vectors) >> vector & 1 != 0
 
 
-class Exceptions(Segmentation):
+class Exceptions(Tasks):
     """Events and their delivery."""
 
     # Delivery.
@@ -95,7 +94,10 @@ class Exceptions(Segmentation):
             self.gate_fault(u64(VECTOR_GP), vector)
         found = self.system_load(u64, self.idtr.base + at)
         access = access_of(found)
-        if access & 0x1F != INTERRUPT_GATE and access & 0x1F != TRAP_GATE:
+        type_ = access & 0x1F
+        if not self.long_mode():
+            type_ = select(type_ == TASK_GATE, u64(TRAP_GATE), type_ | GATE_16_BITS)
+        if type_ != INTERRUPT_GATE and type_ != TRAP_GATE:
             self.gate_fault(u64(VECTOR_GP), vector)
         if kind == SOFTWARE and dpl_of(access) < u64(self.cpl):
             self.gate_fault(u64(VECTOR_GP), vector)
@@ -215,54 +217,104 @@ class Exceptions(Segmentation):
 
     @function
     def enter_protected(self, vector: u64, code: u64, kind: u64) -> None:
-        """SDM 3A, 6.12: 32-bit gates of 8 bytes; SS:ESP is pushed if the level changes."""
+        """SDM 3A, 6.12: gates of 8 bytes, for 16 or 32 bits, or to a task."""
         gate = self.gate(vector, kind, u64(8))
-        selector, target = gate >> 16 & 0xFFFF, gate & 0xFFFF | gate >> 32 & 0xFFFF_0000
+        coded = self.pushes_code(vector, kind)
+        if access_of(gate) & 0x1F == TASK_GATE:
+            self.switch_task(gate >> 16 & 0xFFFF, u64(BY_CALL), self.instruction_pointer())
+            if coded:
+                self.push_sized(select(self.tr.access & 8 != 0, u64(4), u64(2)), code)
+            return
+        size, target = self.gate_width(gate), self.narrow_target(gate)
+        selector = gate >> 16 & 0xFFFF
         segment = self.handler_segment(selector, u64(0))
         level = self.inner_level(access_of(segment))
-        flags, coded = self.pushed_flags(kind), self.pushes_code(vector, kind)
-        if level != u64(self.cpl):
-            self.switch_stack(level, flags, code, coded)
-        else:
-            self.push_narrow(self.segments[SS].base, self.r[RSP], flags, code, coded)
+        if self.flags & VM != 0 and level != 0:
+            self.selector_fault(u64(VECTOR_GP), selector)
+        if target > limit_of(segment):
+            self.selector_fault(u64(VECTOR_GP), u64(0))
+        self.push_event(level, size, self.pushed_flags(kind), code, coded)
         self.enter_handler(level, selector, segment, target, gate)
 
+    def gate_width(self, gate: u64) -> u64:
+        """How many bytes each value has that a gate pushes."""
+        return select(access_of(gate) & GATE_16_BITS != 0, u64(4), u64(2))
+
+    def narrow_target(self, gate: u64) -> u64:
+        """The offset in a gate of 8 bytes."""
+        high = select(access_of(gate) & GATE_16_BITS != 0, gate >> 32 & 0xFFFF_0000, u64(0))
+        return gate & 0xFFFF | high
+
     @function
-    def switch_stack(self, level: u64, flags: u64, code: u64, coded: bool) -> None:
-        """To the stack that the 32-bit TSS names for an inner level."""
-        at = level * 8 + 4
-        if at + 5 > u64(self.tr.limit):
-            self.selector_fault(u64(VECTOR_TS), u64(self.tr.selector))
-        pointer = self.system_load(u32, self.tr.base + at)
-        selector = self.system_load(u16, self.tr.base + at + 4)
+    def push_event(self, level: u64, size: u64, flags: u64, code: u64, coded: bool) -> None:
+        """The handler's frame outside IA-32e mode, on a stack of the TSS if the level changes; from virtual-8086 mode
+        it has the data segments too, which become null."""
+        place, was, pointer, done = self.segments[SS], self.cpl, self.r[RSP], True
+        selector, base, limit, access = u64(place.selector), place.base, place.limit, place.access
+        inner, virtual = level != u64(self.cpl), self.flags & VM != 0
+        if inner:
+            self.take_inner_stack(level)
+        try:
+            if virtual:
+                for n in (GS, FS, DS, ES):
+                    self.push_sized(size, u64(self.segments[n].selector))
+            if inner:
+                self.push_sized(size, selector)
+                self.push_sized(size, pointer)
+            self.push_sized(size, flags)
+            self.push_sized(size, u64(self.segments[CS].selector))
+            self.push_sized(size, self.instruction_pointer())
+            if coded:
+                self.push_sized(size, code)
+        except Abandon:
+            done = False
+        if not done:
+            self.r[RSP] = pointer
+            place.selector, place.base, place.limit, place.access = u16(selector), base, limit, access
+            self.return_to_stack(was)
+        if virtual:
+            for n in (GS, FS, DS, ES):
+                self.clear_segment(u64(n), u64(0))
+
+    @function
+    def return_to_stack(self, level: u8) -> None:
+        """What could not be pushed on is undone; on with the fault."""
+        self.cpl = level
+        self.settle_mode()
+        raise Abandon
+
+    @function
+    def take_inner_stack(self, level: u64) -> None:
+        """SS:ESP that the TSS names for an inner level, and its rights (SDM 3A, 5.8.5)."""
+        pointer, selector = self.inner_stack(level)
         if selector & 0xFFFC == 0:
             self.selector_fault(u64(VECTOR_TS), selector)
         found = self.descriptor(selector, u64(VECTOR_TS))
         self.check_stack(selector, found, level, u64(VECTOR_TS))
         found = self.set_type_bit(selector, found, u64(ACCESSED))
-        was, old_selector, old_pointer = self.cpl, self.segments[SS].selector, self.r[RSP]
-        base, done = base_of(found), True
-        self.act_at_level(u8(level))
-        try:
-            self.store(u32, base + (pointer - 4 & 0xFFFF_FFFF) & 0xFFFF_FFFF, u32(old_selector))
-            self.store(u32, base + (pointer - 8 & 0xFFFF_FFFF) & 0xFFFF_FFFF, u32(old_pointer))
-            self.push_narrow(base, pointer - 8, flags, code, coded)
-        except Abandon:
-            done = False
-        self.return_to_level(was, done)
         fill_segment(self.segments[SS], selector, found)
+        self.r[RSP] = pointer
+        self.cpl, self.flat = u8(level), u8(0)
+        self.stack_bits = select(access_of(found) & BIG != 0, u8(32), u8(16))
+        self.settle_privilege()
+
+    def inner_stack(self, level: u64):
+        """(ESP, SS) for a level, from a TSS of 16 or 32 bits."""
+        wide = self.tr.access & 8 != 0
+        at = select(wide, level * 8 + 4, level * 4 + 2)
+        if at + select(wide, u64(5), u64(3)) > u64(self.tr.limit):
+            self.selector_fault(u64(VECTOR_TS), u64(self.tr.selector))
+        pointer, selector = self.tr.base + at, self.tr.base + at + select(wide, u64(4), u64(2))
+        mask = select(wide, u64(0xFFFF_FFFF), u64(0xFFFF))
+        return self.system_load(u32, pointer) & mask, self.system_load(u16, selector)
 
     @function
-    def push_narrow(self, base: u64, pointer: u64, flags: u64, code: u64, coded: bool) -> None:
-        """EFLAGS, CS, EIP and perhaps the error code, with 32 bits each."""
-        self.store(u32, base + (pointer - 4 & 0xFFFF_FFFF) & 0xFFFF_FFFF, u32(flags))
-        self.store(u32, base + (pointer - 8 & 0xFFFF_FFFF) & 0xFFFF_FFFF, u32(self.segments[CS].selector))
-        self.store(u32, base + (pointer - 12 & 0xFFFF_FFFF) & 0xFFFF_FFFF, u32(self.instruction_pointer()))
-        used = u64(12)
-        if coded:
-            self.store(u32, base + (pointer - 16 & 0xFFFF_FFFF) & 0xFFFF_FFFF, u32(code))
-            used = u64(16)
-        self.r[RSP] = pointer - used & 0xFFFF_FFFF
+    def push_sized(self, size: u64, value: u64) -> None:
+        """Push a value of 2 or 4 bytes."""
+        if size == 4:
+            self.push(u32, u32(value))
+        else:
+            self.push(u16, u16(value))
 
     @function
     def enter_real(self, vector: u64) -> None:
@@ -275,10 +327,14 @@ class Exceptions(Segmentation):
         self.store(u16, base + (top - 4 & 0xFFFF), self.segments[CS].selector)
         self.store(u16, base + (top - 6 & 0xFFFF), u16(self.instruction_pointer()))
         self.set_rsp(top - 6)
-        self.segments[CS].selector = u16(pointer >> 16)
-        self.segments[CS].base = pointer >> 16 << 4
+        self.take_real_segment(u64(CS), pointer >> 16)
         self.pc = (pointer >> 16 << 4) + (pointer & 0xFFFF)
         self.flags = self.flags & ~u64(IF | TF | RF)
+
+    def need_virtual_privilege(self) -> None:
+        """#GP(0) in virtual-8086 mode with an IOPL below 3 (SDM 3A, 20.2.7)."""
+        if unlikely(self.flags & VM != 0) and self.flags & IOPL != IOPL:
+            self.raise_fault(VECTOR_GP)
 
     # Events that instructions and boards cause.
 
@@ -287,6 +343,8 @@ class Exceptions(Segmentation):
         """INT n (kind 0), INT3 and INTO (1), INT1 (2: a trap that no privilege is needed for). pc is past it."""
         if kind == 2:
             self.deliver_event(vector, u64(0), u64(TRAPPING))
+        elif kind == 0 and self.flags & VM != 0 and self.flags & IOPL != IOPL:
+            self.raise_fault(VECTOR_GP)
         else:
             self.enter(vector, u64(0), u64(SOFTWARE))
 

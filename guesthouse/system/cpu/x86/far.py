@@ -1,27 +1,25 @@
 """Far transfers of control: JMP, CALL, RET between segments and through call gates, and IRET (SDM 3A, 5.8;
 2A, 2B).
 
-Not modelled: task switches, 16-bit call gates, a 32-bit call gate to an inner level, the return to
-virtual-8086 mode (all give #GP, as a descriptor of a wrong type does).
+Task switches are those of tasks.py; a fault in one is the new task's.
 """
 
 from guesthouse.bits import select, u8, u16, u32, u64
-from guesthouse.engine.cpu import WRITE
+from guesthouse.engine.cpu import NONE, WRITE
 from guesthouse.engine.op import LEAVES
 from guesthouse.system.cpu.x86.definitions import LEGACY, op
-from guesthouse.system.cpu.x86.exceptions import Exceptions
+from guesthouse.system.cpu.x86.exceptions import FAULTING, Exceptions
 from guesthouse.system.cpu.x86.flags import AC, DF, ID, IF, IOPL, NT, STATUS, TF, VIF, VIP, VM
 from guesthouse.system.cpu.x86.operands import Ap, Iw, M, Size
 from guesthouse.system.cpu.x86.paging import canonical
 from guesthouse.system.cpu.x86.segments import (
-    CALL_GATE, access_of, dpl_of, fill_segment, is_code, is_data, limit_of,
+    CALL_GATE, GATE_16_BITS, TASK_GATE, TSS, TSS_16, access_of, dpl_of, fill_segment, is_code, is_data, limit_of,
 )
 from guesthouse.system.cpu.x86.state import (
-    CS, DS, ES, FS, GS, RSP, SS, VECTOR_GP, VECTOR_NP,
+    ACCESSED, BIG, CONFORMING, LONG, PRESENT, USER_TYPE,
+    CS, DS, ES, FS, GS, RSP, SS, VECTOR_GP, VECTOR_NP, VECTOR_TS,
 )
-from guesthouse.system.cpu.x86.system_state import (
-    ACCESSED, BIG, CONFORMING, CR0_PE, LONG, PRESENT, USER_TYPE,
-)
+from guesthouse.system.cpu.x86.tasks import BY_CALL, BY_JUMP, BY_RETURN
 from guesthouse.typed import Abandon, function
 
 SEGMENT_TYPE, GATE_OFFSET_HIGH = USER_TYPE, 0xFFFF_0000
@@ -65,12 +63,15 @@ class FarTransfers(Exceptions):
     @function
     def jump_far(self, selector: u64, offset: u64) -> None:
         """SDM 2A, JMP: to a code segment or through a call gate, at the same level."""
-        if self.cr0 & CR0_PE == 0:
+        if self.selectors_are_bases():
             self.take_real(selector, offset)
             return
         if selector & 0xFFFC == 0:
             self.raise_fault(VECTOR_GP)
         found = self.descriptor(selector, u64(VECTOR_GP))
+        if self.is_task(access_of(found)):
+            self.change_task(selector, found, u64(BY_JUMP))
+            return
         if access_of(found) & SEGMENT_TYPE == 0:
             self.check_gate(selector, found)
             offset = self.gate_offset(selector, found)
@@ -85,20 +86,22 @@ class FarTransfers(Exceptions):
     @function
     def take_real(self, selector: u64, offset: u64) -> None:
         """Real mode: a selector is a base. As an immediate it came with its sign extended."""
-        self.segments[CS].selector = u16(selector)
-        self.segments[CS].base = (selector & 0xFFFF) << 4
+        self.take_real_segment(u64(CS), selector & 0xFFFF)
         self.pc = ((selector & 0xFFFF) << 4) + (offset & 0xFFFF)
 
     @function
     def call_far(self, selector: u64, offset: u64, size: u64) -> None:
         """SDM 2A, CALL; `size` is that of the pushed CS and RIP in bytes."""
-        if self.cr0 & CR0_PE == 0:
+        if self.selectors_are_bases():
             self.push_return(size)
             self.take_real(selector, offset)
             return
         if selector & 0xFFFC == 0:
             self.raise_fault(VECTOR_GP)
         found = self.descriptor(selector, u64(VECTOR_GP))
+        if self.is_task(access_of(found)):
+            self.change_task(selector, found, u64(BY_CALL))
+            return
         if access_of(found) & SEGMENT_TYPE == 0:
             self.call_gate(selector, found)
             return
@@ -113,7 +116,7 @@ class FarTransfers(Exceptions):
     def push_return(self, size: u64) -> None:
         """CS and RIP. The lower of the two is written first, so that a fault leaves RSP where it was."""
         selector, back = u64(self.segments[CS].selector), self.instruction_pointer()
-        low, high = self.at_stack(u64(0) - size * 2), self.at_stack(u64(0) - size)
+        low, high = self.at_stack(u64(0) - size * 2, size), self.at_stack(u64(0) - size, size)
         if size == 8:
             self.store(u64, low, back)
             self.store(u64, high, selector)
@@ -125,6 +128,41 @@ class FarTransfers(Exceptions):
             self.store(u16, high, u16(selector))
         self.set_rsp(self.r[RSP] - size * 2)
 
+    # Tasks, SDM 3A, 7.3.
+
+    def is_task(self, access: u64):
+        """Whether a descriptor is a task gate or a TSS that JMP and CALL can switch to."""
+        type_ = access & 0x1F
+        return not self.long_mode() and (type_ == TASK_GATE or type_ == TSS or type_ == TSS_16)
+
+    @function
+    def change_task(self, selector: u64, found: u64, how: u64) -> None:
+        """JMP and CALL to a TSS or through a task gate."""
+        access = access_of(found)
+        if dpl_of(access) < u64(self.cpl) or dpl_of(access) < selector & 3:
+            self.selector_fault(u64(VECTOR_GP), selector)
+        if access & 0x1F == TASK_GATE:
+            if access & PRESENT == 0:
+                self.selector_fault(u64(VECTOR_NP), selector)
+            selector = found >> 16 & 0xFFFF
+        self.go_to_task(selector, how)
+
+    @function
+    def go_to_task(self, selector: u64, how: u64) -> None:
+        """Switch; what faults after TR has changed is delivered in the new task."""
+        before, done = self.tr.base, True
+        try:
+            self.switch_task(selector, how, self.instruction_pointer())
+        except Abandon:
+            done = False
+        if not done:
+            if self.tr.base == before:
+                raise Abandon
+            self.exit = u64(NONE)
+            wrong = select(self.fault == VECTOR_GP, u64(VECTOR_TS), self.fault)
+            self.settle_mode()
+            self.deliver_event(wrong, self.fault_code, u64(FAULTING))
+
     # Call gates, SDM 3A, 5.8.3.
 
     @function
@@ -132,7 +170,10 @@ class FarTransfers(Exceptions):
         """Fault unless this is a present call gate that may be used from here."""
         access = access_of(gate)
         level = dpl_of(access)
-        if access & 0xF != CALL_GATE or level < u64(self.cpl) or level < selector & 3:
+        type_ = access & 0x1F
+        if not self.long_mode():
+            type_ = type_ | GATE_16_BITS
+        if type_ != CALL_GATE or level < u64(self.cpl) or level < selector & 3:
             self.selector_fault(u64(VECTOR_GP), selector)
         if access & PRESENT == 0:
             self.selector_fault(u64(VECTOR_NP), selector)
@@ -142,7 +183,7 @@ class FarTransfers(Exceptions):
         """Where a call gate leads; in IA-32e mode it has 16 bytes."""
         low = gate & 0xFFFF | gate >> 32 & GATE_OFFSET_HIGH
         if not self.long_mode():
-            return low
+            return self.narrow_target(gate)
         high = self.system_load(u64, self.descriptor_address(selector, u64(16), u64(VECTOR_GP)) + 8)
         if high >> 40 & 0x1F != 0:
             self.selector_fault(u64(VECTOR_GP), selector)
@@ -172,11 +213,11 @@ class FarTransfers(Exceptions):
         self.check_target(found, offset)
         level = self.inner_level(access_of(found))
         if level == u64(self.cpl):
-            self.push_return(select(self.long_mode(), u64(8), u64(4)))
+            self.push_return(select(self.long_mode(), u64(8), self.gate_width(gate)))
         elif self.long_mode():
             self.call_inner(level)
         else:
-            self.selector_fault(u64(VECTOR_GP), selector)
+            self.call_inner_narrow(level, gate)
         self.take_code(target, found, level, offset)
 
     @function
@@ -198,12 +239,42 @@ class FarTransfers(Exceptions):
         self.clear_segment(u64(SS), level)
         self.r[RSP] = stack - 32
 
+    @function
+    def call_inner_narrow(self, level: u64, gate: u64) -> None:
+        """SS:ESP, the parameters, CS and EIP on the stack of an inner level."""
+        size, left, place = self.gate_width(gate), gate >> 32 & 31, self.segments[SS]
+        selector, base, limit, access = u64(place.selector), place.base, place.limit, place.access
+        was, pointer, done = self.cpl, self.r[RSP], True
+        mask = select(self.stack_bits == 32, u64(0xFFFF_FFFF), u64(0xFFFF))
+        self.take_inner_stack(level)
+        try:
+            self.push_sized(size, selector)
+            self.push_sized(size, pointer)
+            while left != 0:
+                left = left - 1
+                self.push_sized(size, self.load_word(base + (pointer + left * size & mask) & 0xFFFF_FFFF, size))
+            self.push_sized(size, u64(self.segments[CS].selector))
+            self.push_sized(size, self.instruction_pointer())
+        except Abandon:
+            done = False
+        if not done:
+            self.r[RSP] = pointer
+            place.selector, place.base, place.limit, place.access = u16(selector), base, limit, access
+            self.return_to_stack(was)
+
+    @function
+    def load_word(self, address: u64, size: u64) -> u64:
+        """2 or 4 bytes."""
+        if size == 4:
+            return u64(self.load(u32, address))
+        return u64(self.load(u16, address))
+
     # Returns.
 
     @function
     def popped(self, size: u64, n: u64) -> u64:
         """The n-th value of `size` bytes on the stack, which does not move."""
-        at = self.at_stack(size * n)
+        at = self.at_stack(size * n, size)
         if size == 8:
             return self.load(u64, at)
         if size == 4:
@@ -242,6 +313,7 @@ class FarTransfers(Exceptions):
         if outwards:
             for n in (ES, DS, FS, GS):
                 self.drop_inner_segment(u64(n))
+            self.settle_mode()
 
     @function
     def drop_inner_segment(self, n: u64) -> None:
@@ -255,7 +327,7 @@ class FarTransfers(Exceptions):
     def return_far(self, size: u64, drop: u64) -> None:
         """SDM 2B, RET: CS:RIP, and SS:RSP of an outer level; `drop` bytes of parameters on both stacks."""
         offset, selector = self.popped(size, u64(0)), self.popped(size, u64(1)) & 0xFFFF
-        if self.cr0 & CR0_PE == 0:
+        if self.selectors_are_bases():
             self.set_rsp(self.r[RSP] + size * 2 + drop)
             self.take_real(selector, offset)
             return
@@ -272,7 +344,7 @@ class FarTransfers(Exceptions):
 
     def parameters_above(self, size: u64, drop: u64, n: u64) -> u64:
         """What lies above the parameters that RET drops."""
-        at = self.at_stack(size * n + drop)
+        at = self.at_stack(size * n + drop, size)
         if size == 8:
             return self.load(u64, at)
         if size == 4:
@@ -297,15 +369,20 @@ class FarTransfers(Exceptions):
     def interrupt_return(self, size: u64) -> None:
         """SDM 2A, IRET. Blocking of NMIs ends even if it faults."""
         self.nmi_blocked = u64(0)
-        if self.cr0 & CR0_PE == 0:
+        if self.selectors_are_bases():
+            self.need_virtual_privilege()
             self.return_real(size)
             return
-        if self.flags & NT != 0:  # in IA-32e mode by the book, elsewhere a task switch
-            self.raise_fault(VECTOR_GP)
+        if self.flags & NT != 0:
+            if self.long_mode():
+                self.raise_fault(VECTOR_GP)
+            self.go_to_task(self.system_load(u16, self.tr.base), u64(BY_RETURN))
+            return
         offset, selector = self.popped(size, u64(0)), self.popped(size, u64(1)) & 0xFFFF
         image = self.popped(size, u64(2))
-        if image & VM != 0 and not self.long_mode() and self.cpl == 0:
-            self.raise_fault(VECTOR_GP)
+        if size == 4 and image & VM != 0 and not self.long_mode() and self.cpl == 0:
+            self.return_virtual(offset, selector, image)
+            return
         code = self.return_segment(selector)
         self.check_target(code, offset)
         level = u64(self.cpl)
@@ -320,11 +397,24 @@ class FarTransfers(Exceptions):
             self.take_code(selector, code, level, offset)
 
     @function
+    def return_virtual(self, offset: u64, selector: u64, image: u64) -> None:
+        """IRET to virtual-8086 mode: ESP, SS, ES, DS, FS and GS follow in the frame (SDM 3A, 20.2.5)."""
+        values = [self.popped(u64(4), u64(n)) for n in range(3, 9)]
+        self.flags = self.flags | VM
+        self.take_flags(image, u64(4), u64(0))
+        for n, value in zip((SS, ES, DS, FS, GS), values[1:]):
+            self.segments[n].selector = u16(value)
+        self.segments[CS].selector = u16(selector)
+        self.r[RSP] = values[0]
+        self.enter_virtual()
+        self.pc = (selector << 4) + (offset & 0xFFFF)
+
+    @function
     def return_real(self, size: u64) -> None:
-        """IRET in real mode."""
+        """IRET in real and virtual-8086 mode."""
         offset, selector, image = self.popped(size, u64(0)), self.popped(size, u64(1)), self.popped(size, u64(2))
         self.set_rsp(self.r[RSP] + size * 3)
-        self.take_flags(image, size, u64(0))
+        self.take_flags(image, size, u64(self.cpl))
         self.take_real(selector & 0xFFFF, offset)
         self.settle_privilege()
 

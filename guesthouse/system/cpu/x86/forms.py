@@ -10,6 +10,7 @@ from typing import Any
 
 from guesthouse.bits import u8
 from guesthouse.engine.op import Handler, Op
+from guesthouse.system.cpu.x86.accesses import of_address, of_value
 from guesthouse.system.cpu.x86.definitions import Definition, Encoding
 from guesthouse.system.cpu.x86.operands import (
     BY_BITS,
@@ -46,6 +47,7 @@ class Form:
     constant: int = 0  # what Decoded.imm is without an immediate
     flags: int = 0
     target_bits: int = 64
+    access: int = 0  # what it does to memory, see accesses.py
 
 
 @dataclass
@@ -67,12 +69,13 @@ class Forms:
     ) -> Form:
         """The form of an encoding for these sizes, in bits; `condition`: how far the opcode is above the
         first."""
-        binds, slots, flags, constant = [], [0, 0, 0], 0, 0
+        binds, slots, flags, constant, access = [], [0, 0, 0], 0, 0, 0
         fields = iter(("imm", "disp"))
         for n, kind in enumerate(encoding.kinds):
             if kind.place in ("rm", "reg", "opcode", "vvvv", "fixed") and not (kind.place == "rm" and memory):
                 slots[n] = slot(kind, bits)
             binds.append(bind(kind, n, condition, memory, bits, address, fields))
+            access |= accessed(definition, kind, n, memory, bits)
             flags |= FLAGS.get(kind.place, 0)
             constant |= kind.place == "one"
             if kind.pops and memory:
@@ -85,7 +88,7 @@ class Forms:
         target_bits = 64 if long else 16 if bits == 16 else 32
         number = self.number(definition, encoding, tuple(binds))
         places = (slots[0], slots[1], slots[2])
-        return Form(number, places, first, second, constant, flags, target_bits)
+        return Form(number, places, first, second, constant, flags, target_bits, access)
 
     def number(self, definition: Definition, encoding: Encoding, binds: tuple[Any, ...]) -> int:
         """The number of the handler for this body and these binds, made if it is new."""
@@ -131,6 +134,15 @@ def bind(
     if kind.file == "n":
         return BindNumber(f"r{n}", kind.name)
     return (BindRegister if kind.file == "r" else BindCell)(kind.type(bits), f"r{n}")
+
+
+def accessed(definition: Definition, kind: Kind, n: int, memory: bool, bits: int) -> int:
+    """What an instruction does to memory through its operand number n, if that is its memory operand."""
+    if kind.place == "address" and memory:
+        return of_address(definition.run, bits)
+    if kind.place == "moffs" or kind.place == "rm" and memory and kind.width:
+        return of_value(definition.run, int(kind.type(bits, kind.memory).size), n == 0)
+    return 0
 
 
 def z_mask(bits: int) -> int:

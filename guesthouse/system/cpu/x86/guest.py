@@ -114,21 +114,21 @@ def offset_step(cpu, mask, offset) -> None:
     cpu.ea = offset & mask
 
 
-def linear_step(cpu, mask, segment, offset) -> None:
+def linear_step(cpu, mask, segment, how, offset) -> None:
     """The linear address of an operand behind a segment base or under an address size that is not 64."""
-    cpu.ea = cpu.linear(segment, offset & mask)
+    cpu.ea = cpu.linear(segment, offset & mask, how)
 
 
 def first_handlers() -> list[Handler]:
     """The handlers that no opcode has; decode.py knows their numbers."""
     masks = [BindConstant((1 << bits) - 1) for bits in (16, 32, 64)]
-    address, segment = BindAddress(), BindNumber("segment")
+    address, segment, how = BindAddress(), BindNumber("segment"), BindNumber("imm")
     return [
         Handler("undefined", Op("undefined", undefined)),
         Handler("too long", Op("too_long", too_long)),
         *(Handler(f"offset {m.value:x}", Op("offset_step", offset_step), (m, address)) for m in masks[:2]),
         *(
-            Handler(f"linear {m.value:x}", Op("linear_step", linear_step), (m, segment, address))
+            Handler(f"linear {m.value:x}", Op("linear_step", linear_step), (m, segment, how, address))
             for m in masks
         ),
     ]

@@ -234,13 +234,21 @@ class BindConstant:
 
 @dataclass(frozen=True)
 class String(Value):
-    """DS:rSI (or its override) or ES:rDI, for string instructions. `base` is the segment's base, `index`
-    the register's offset in the state, `size` the type of the address."""
+    """DS:rSI (or its override) or ES:rDI, for string instructions. `place` is where the segment's base lies
+    in the state, `index` the register's number, `size` the type of the address."""
 
+    cpu: Any
     type: Any
     size: Any
-    base: Any
+    place: Any
     index: Any
+
+    def base(self):
+        return self.cpu.peek(u64, self.place)
+
+    def segment(self):
+        """The segment's number, outside 64-bit mode."""
+        return self.place - General.offset("segments") >> 4
 
 
 @dataclass(frozen=True)
@@ -251,9 +259,7 @@ class BindString:
     index: int
 
     def __call__(self, cpu, record):
-        return String(
-            self.type, self.size, cpu.peek(u64, u64(getattr(record, self.base)) + ORIGIN), self.index
-        )
+        return String(cpu, self.type, self.size, u64(getattr(record, self.base)) + ORIGIN, self.index)
 
 
 # Kinds: what definitions name.

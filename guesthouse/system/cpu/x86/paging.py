@@ -36,12 +36,16 @@ class Paging(SystemState):
     @function
     def walk(self, va: u64, access: u64) -> u64:
         """The physical address for READ, WRITE or EXECUTE at the present privilege, or a fault."""
+        return self.translated(va, access) & self.a20_mask
+
+    def translated(self, va: u64, access: u64) -> u64:
         if self.cr0 & CR0_PG == 0:
             return va & 0xFFFF_FFFF
         if likely(self.long_mode()):
             if not canonical(va):
                 self.raise_fault(VECTOR_GP)
             return self.walk_wide(self.cr3 & FRAME, u64(39), va, access)
+        va = va & 0xFFFF_FFFF
         if self.cr4 & CR4_PAE != 0:
             return self.walk_pae(va, access)
         return self.walk_narrow(va, access)
@@ -171,6 +175,8 @@ class Paging(SystemState):
     @function
     def invalidate(self, va: u64) -> None:
         """INVLPG: forget the page of this address, all of it."""
+        if not self.long_mode():
+            va = va & 0xFFFF_FFFF
         large = self.large[va >> 27 & (LARGE_MARKS - 1)] >> (va >> 21 & 63)
         if (large | self.huge >> (va >> 30 & 63)) & 1 != 0:
             self.forget_translations()

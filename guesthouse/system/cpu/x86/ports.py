@@ -4,6 +4,7 @@ fault."""
 from guesthouse.bits import u16, u64
 from guesthouse.engine.cpu import PORT_READ, PORT_WRITE, WRITE
 from guesthouse.engine.op import BRANCHES
+from guesthouse.system.cpu.x86.accesses import WRITES
 from guesthouse.system.cpu.x86.definitions import op
 from guesthouse.system.cpu.x86.operands import AL, DX, AddressSize, Ib, This, Xb, Xz, Yb, Yz, eAX
 from guesthouse.system.cpu.x86.state import RCX, RDX
@@ -41,7 +42,7 @@ def checked_port(cpu, kind: type):
 
 def transfer_in(cpu, to, number) -> None:
     """One element of INS."""
-    T, address = to.type, address_of(cpu, to)
+    T, address = to.type, address_of(cpu, to, WRITES)
     cpu.probe(address, u64(T.size), u64(WRITE))
     cpu.store(T, address, T(cpu.device(u64(PORT_READ), number, u64(T.size), u64(0))))
     advance(cpu, to, u64(1))

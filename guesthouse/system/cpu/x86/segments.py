@@ -1,25 +1,28 @@
 """Descriptors and segment registers: loading them with all checks, and asking about them (SDM 3A, 3.4 and 5;
 2A to 2C).
 
-Not modelled: limit and type checks when a data segment is used outside 64-bit mode; virtual-8086 mode.
+The checks when a segment is used are in state.py.
 """
 
 from guesthouse.bits import select, u8, u16, u32, u64
 from guesthouse.engine.op import LEAVES
 from guesthouse.system.cpu.x86.definitions import LEGACY, op
-from guesthouse.system.cpu.x86.flags import ZF
+from guesthouse.system.cpu.x86.flags import VM, ZF
 from guesthouse.system.cpu.x86.operands import Ew, Gv, Gw, M, RvMw, Size, Sw
 from guesthouse.system.cpu.x86.paging import Paging, canonical
 from guesthouse.system.cpu.x86.state import (
+    ACCESSED, CODE, CONFORMING, GRANULAR, PRESENT, USER_TYPE, WRITABLE,
     CS, DS, ES, FS, GS, SS, VECTOR_GP, VECTOR_NP, VECTOR_SS, VECTOR_UD,
 )
 from guesthouse.system.cpu.x86.system_state import (
-    ACCESSED, CODE, CONFORMING, CR0_PE, CR4_UMIP, GRANULAR, PRESENT, SHADOW_SS, USER_TYPE, WRITABLE,
+    CR0_PE, CR4_UMIP, SHADOW_SS,
 )
 from guesthouse.typed import function
 
 LDT, TSS_16, CALL_GATE_16, TASK_GATE, TSS, CALL_GATE, INTERRUPT_GATE, TRAP_GATE = 2, 1, 4, 5, 9, 12, 14, 15
 BUSY = 2
+GATE_16_BITS = 8  # this bit of a gate's type, when clear
+REAL_DATA, VIRTUAL_DATA = 0x93, 0xF3  # what access a segment has that was loaded in real, virtual-8086 mode
 
 
 def access_of(descriptor: u64) -> u64:
@@ -95,9 +98,8 @@ class Segmentation(Paging):
     @function
     def load_segment(self, n: u64, selector: u64) -> None:
         """Load DS, ES, FS, GS or SS (SDM 2B, MOV)."""
-        if self.cr0 & CR0_PE == 0:
-            self.segments[n].selector = u16(selector)
-            self.segments[n].base = selector << 4
+        if self.selectors_are_bases():
+            self.take_real_segment(n, selector)
         elif selector & 0xFFFC == 0:
             self.load_null(n, selector)
         else:
@@ -108,6 +110,21 @@ class Segmentation(Paging):
                 self.check_data(selector, found)
             found = self.set_type_bit(selector, found, u64(ACCESSED))
             fill_segment(self.segments[n], selector, found)
+        if not self.long_mode():
+            self.settle_mode()
+
+    @function
+    def take_real_segment(self, n: u64, selector: u64) -> None:
+        """Real mode: a selector is a base. The limit stays what it was, but a null segment has none.
+        Virtual-8086 mode: all of the hidden part is fixed (SDM 3A, 20.1)."""
+        place = self.segments[n]
+        if self.flags & VM != 0:
+            place.limit, place.access = u32(0xFFFF), u16(VIRTUAL_DATA)
+        else:
+            if place.access & PRESENT == 0:
+                place.limit = u32(0xFFFF)
+            place.access = place.access & 0xF000 | REAL_DATA
+        place.selector, place.base = u16(selector), selector << 4
 
     def load_null(self, n: u64, selector: u64) -> None:
         """A null selector; for SS only in 64-bit mode outside CPL 3."""
@@ -152,7 +169,7 @@ class Segmentation(Paging):
         low, high = self.system_load(u64, at), u64(0)
         if size == 16:
             high = self.system_load(u64, at + 8)
-        if access_of(low) & 0x1F != type_ or not canonical(high << 32):
+        if self.wrong_type(access_of(low) & 0x1F, type_) or not canonical(high << 32):
             self.selector_fault(u64(VECTOR_GP), selector)
         if access_of(low) & PRESENT == 0:
             self.selector_fault(u64(VECTOR_NP), selector)
@@ -163,6 +180,11 @@ class Segmentation(Paging):
         else:
             fill_segment(self.ldtr, selector, low)
             self.ldtr.base = self.ldtr.base | high << 32
+
+    def wrong_type(self, found: u64, wanted: u64):
+        """Whether a system descriptor is not of the type wanted; outside IA-32e mode a TSS may be a 16-bit one."""
+        narrow = wanted == TSS and found == TSS_16 and not self.long_mode()
+        return found != wanted and not narrow
 
     @function
     def inspected(self, selector: u64) -> u64:
@@ -194,8 +216,8 @@ class Segmentation(Paging):
             self.store(u32, address + 2, u32(base))
 
     @function
-    def load_table(self, place: u64, address: u64) -> None:
-        """LGDT (place 0) and LIDT (1)."""
+    def load_table(self, place: u64, address: u64, size: u64) -> None:
+        """LGDT (place 0) and LIDT (1). An operand size of two bytes takes 24 bits of the base."""
         self.need_supervisor()
         limit = u32(self.load(u16, address))
         base = u64(0)
@@ -204,11 +226,15 @@ class Segmentation(Paging):
             if not canonical(base):
                 self.raise_fault(VECTOR_GP)
         else:
-            base = u64(self.load(u32, address + 2))
+            base = u64(self.load(u32, address + 2)) & select(size == 2, u64(0xFF_FFFF), u64(0xFFFF_FFFF))
         if place == 0:
             self.gdtr.base, self.gdtr.limit = base, limit
         else:
             self.idtr.base, self.idtr.limit = base, limit
+
+    def selectors_are_bases(self):
+        """Whether segments are loaded without descriptors: real and virtual-8086 mode."""
+        return self.cr0 & CR0_PE == 0 or self.flags & VM != 0
 
     def guarded_by_umip(self) -> None:
         """SGDT, SIDT, SLDT, STR, SMSW outside CPL 0 when CR4.UMIP is set."""
@@ -216,8 +242,8 @@ class Segmentation(Paging):
             self.raise_fault(VECTOR_GP)
 
     def need_protected(self) -> None:
-        """#UD in real mode, for instructions that descriptors are the point of."""
-        if self.cr0 & CR0_PE == 0:
+        """#UD in real and virtual-8086 mode, for instructions that descriptors are the point of."""
+        if self.selectors_are_bases():
             self.raise_fault(VECTOR_UD)
 
 
@@ -284,12 +310,12 @@ def push_gs(cpu, kind):
 
 def pop_segment(cpu, kind: type, n: int) -> None:
     """SDM 2B, POP: nothing moves before the selector has passed its checks."""
-    selector = cpu.load(kind, cpu.at_stack(u64(0)))
+    selector = cpu.load(kind, cpu.at_stack(u64(0), u64(kind.size)))
     cpu.load_segment(u64(n), u64(selector) & 0xFFFF)
     cpu.set_rsp(cpu.r[4] + kind.size)
 
 
-@op("07", Size, modes=LEGACY)
+@op("07", Size, modes=LEGACY, ends=LEAVES)
 def pop_es(cpu, kind):
     pop_segment(cpu, kind, ES)
 
@@ -301,7 +327,7 @@ def pop_ss(cpu, kind):
     cpu.settle_mode()
 
 
-@op("1F", Size, modes=LEGACY)
+@op("1F", Size, modes=LEGACY, ends=LEAVES)
 def pop_ds(cpu, kind):
     pop_segment(cpu, kind, DS)
 
@@ -324,12 +350,12 @@ def load_far_pointer(cpu, to, address: u64, n: int) -> None:
     to.put(offset)
 
 
-@op("C4 /r", Gv, M, modes=LEGACY)
+@op("C4 /r", Gv, M, modes=LEGACY, ends=LEAVES)
 def les(cpu, to, address):
     load_far_pointer(cpu, to, address, ES)
 
 
-@op("C5 /r", Gv, M, modes=LEGACY)
+@op("C5 /r", Gv, M, modes=LEGACY, ends=LEAVES)
 def lds(cpu, to, address):
     load_far_pointer(cpu, to, address, DS)
 
@@ -398,14 +424,14 @@ def sidt(cpu, address):
     cpu.store_table(address, cpu.idtr.base, u64(cpu.idtr.limit))
 
 
-@op("0F 01 /2", M)
-def lgdt(cpu, address):
-    cpu.load_table(u64(0), address)
+@op("0F 01 /2", M, Size)
+def lgdt(cpu, address, kind):
+    cpu.load_table(u64(0), address, u64(kind.size))
 
 
-@op("0F 01 /3", M)
-def lidt(cpu, address):
-    cpu.load_table(u64(1), address)
+@op("0F 01 /3", M, Size)
+def lidt(cpu, address, kind):
+    cpu.load_table(u64(1), address, u64(kind.size))
 
 
 # Asking, SDM 2A (LAR, LSL), 2B, 2C (VERR, VERW) and ARPL.

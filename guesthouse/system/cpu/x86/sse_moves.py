@@ -4,6 +4,7 @@ SDM 1, chapters 10 to 12. Non-temporal hints are not modelled: those stores are 
 """
 
 from guesthouse.bits import lanes, packed, u8, u32, u64, u128
+from guesthouse.system.cpu.x86.accesses import WRITES
 from guesthouse.system.cpu.x86.definitions import op
 from guesthouse.system.cpu.x86.float_state import MXCSR_MASK
 from guesthouse.system.cpu.x86.operands import (
@@ -259,8 +260,10 @@ def masked_destination(cpu, string):
     """DS:rDI, of which DS may be overridden."""
     offset = u64(cpu.get(string.size, RDI))
     if string.size.bits == 64:
-        return string.base + offset
-    return string.base + offset & 0xFFFF_FFFF
+        return string.base() + offset
+    if cpu.code_bits == 64:
+        return string.base() + offset & 0xFFFF_FFFF
+    return cpu.linear(string.segment(), offset, u64(15 | WRITES))
 
 
 @op("66 0F F7 /r", Xb, Vx, Ux)

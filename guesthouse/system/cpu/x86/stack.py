@@ -25,7 +25,7 @@ def push(cpu, source) -> None:
 def pop(cpu, to) -> None:
     """SDM 2B, POP. POP RSP: the popped value wins."""
     T = to.type
-    value = cpu.load(T, cpu.at_stack(u64(0)))
+    value = cpu.load(T, cpu.at_stack(u64(0), u64(T.size)))
     if isinstance(to, Memory):
         to.put(value)
         cpu.set_rsp(cpu.r[RSP] + T.size)
@@ -37,16 +37,16 @@ def pop(cpu, to) -> None:
 @op("60", Size, modes=LEGACY)
 def pusha(cpu, kind) -> None:
     """SDM 2B, PUSHA/PUSHAD."""
-    cpu.probe(cpu.at_stack(u64(0) - 8 * kind.size), u64(8 * kind.size), u64(1))
+    cpu.probe(cpu.at_stack(u64(0) - 8 * kind.size, u64(8 * kind.size)), u64(8 * kind.size), u64(1))
     for n in range(8):
-        cpu.store(kind, cpu.at_stack(u64(0) - (n + 1) * kind.size), cpu.get(kind, n))
+        cpu.store(kind, cpu.at_stack(u64(0) - (n + 1) * kind.size, u64(kind.size)), cpu.get(kind, n))
     cpu.set_rsp(cpu.r[RSP] - 8 * kind.size)
 
 
 @op("61", Size, modes=LEGACY)
 def popa(cpu, kind) -> None:
     """SDM 2B, POPA/POPAD. The stored RSP is skipped."""
-    values = [cpu.load(kind, cpu.at_stack(u64(n * kind.size))) for n in range(8)]
+    values = [cpu.load(kind, cpu.at_stack(u64(n * kind.size), u64(kind.size))) for n in range(8)]
     cpu.set_rsp(cpu.r[RSP] + 8 * kind.size)
     for n, value in enumerate(values):
         if n != 7 - RSP:
@@ -56,12 +56,14 @@ def popa(cpu, kind) -> None:
 @op("9C", Size, default64=True)
 def pushf(cpu, kind) -> None:
     """SDM 2B, PUSHF/PUSHFD/PUSHFQ."""
+    cpu.need_virtual_privilege()
     cpu.push(kind, kind(cpu.rflags() & ~u64(VM | RF)))
 
 
 @op("9D", Size, default64=True, ends=LEAVES)
 def popf(cpu, kind) -> None:
     """SDM 2B, POPF/POPFD/POPFQ. What may not be changed is left alone, silently."""
+    cpu.need_virtual_privilege()
     image = u64(cpu.pop(kind))
     mask = u64(STATUS | TF | DF | NT)
     if kind.size > 2:
@@ -78,7 +80,7 @@ def popf(cpu, kind) -> None:
 def enter(cpu, size, level, kind) -> None:
     """SDM 2A, ENTER."""
     depth = u64(level.get() & 31)
-    cpu.store(kind, cpu.at_stack(u64(0) - kind.size), cpu.get(kind, RBP))
+    cpu.store(kind, cpu.at_stack(u64(0) - kind.size, u64(kind.size)), cpu.get(kind, RBP))
     if depth == 0:
         entered(cpu, kind, u64(0), size.get())
     else:
@@ -90,7 +92,7 @@ def entered(cpu, kind, depth, size) -> None:
     """Make the frame, rBP being pushed already, and touch its end as processors do."""
     frame = cpu.r[RSP] - kind.size
     end = frame - depth * kind.size - u64(size)
-    cpu.probe(cpu.at_stack(end - cpu.r[RSP]), u64(kind.size), u64(1))
+    cpu.probe(cpu.at_stack(end - cpu.r[RSP], u64(kind.size)), u64(kind.size), u64(1))
     cpu.set_rsp(end)
     cpu.put(kind, RBP, kind(frame))
 
@@ -99,15 +101,15 @@ def nested(cpu, kind, depth) -> None:
     """Copy the display of depth - 1 frame pointers, and add the new one."""
     n = u64(1)
     while n < depth:
-        outer = cpu.load(kind, cpu.stack_linear(cpu.r[RBP] - n * kind.size))
-        cpu.store(kind, cpu.at_stack(u64(0) - (n + 1) * kind.size), outer)
+        outer = cpu.load(kind, cpu.stack_linear(cpu.r[RBP] - n * kind.size, u64(kind.size)))
+        cpu.store(kind, cpu.at_stack(u64(0) - (n + 1) * kind.size, u64(kind.size)), outer)
         n = n + 1
-    cpu.store(kind, cpu.at_stack(u64(0) - (n + 1) * kind.size), kind(cpu.r[RSP] - kind.size))
+    cpu.store(kind, cpu.at_stack(u64(0) - (n + 1) * kind.size, u64(kind.size)), kind(cpu.r[RSP] - kind.size))
 
 
 @op("C9", Size, default64=True)
 def leave(cpu, kind) -> None:
     """SDM 2A, LEAVE."""
-    value = cpu.load(kind, cpu.stack_linear(cpu.r[RBP]))
+    value = cpu.load(kind, cpu.stack_linear(cpu.r[RBP], u64(kind.size)))
     cpu.set_rsp(cpu.r[RBP] + kind.size)
     cpu.put(kind, RBP, value)

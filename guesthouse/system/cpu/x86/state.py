@@ -5,8 +5,9 @@ SystemState (system_state.py) adds control registers and tables, FloatState (flo
 X86 (guest.py) makes it whole.
 """
 
-from guesthouse.bits import i64, likely, u8, u16, u32, u64, unlikely
+from guesthouse.bits import i64, likely, select, u8, u16, u32, u64, unlikely
 from guesthouse.engine.cpu import FAULT
+from guesthouse.system.cpu.x86.accesses import UNCHECKED, WRITES
 from guesthouse.system.cpu.x86.flags import Flags
 from guesthouse.typed import Abandon, Array, Struct, function
 
@@ -18,6 +19,11 @@ ES, CS, SS, DS, FS, GS = range(6)
 VECTOR_DE, VECTOR_DB, VECTOR_NMI, VECTOR_BP, VECTOR_OF, VECTOR_BR, VECTOR_UD, VECTOR_NM, VECTOR_DF = range(9)
 VECTOR_TS, VECTOR_NP, VECTOR_SS, VECTOR_GP, VECTOR_PF = range(10, 15)
 VECTOR_MF, VECTOR_AC, VECTOR_MC, VECTOR_XM = range(16, 20)
+
+# Bits of Segment.access, SDM 3A, 3.4.5.
+ACCESSED, WRITABLE, CONFORMING, CODE, USER_TYPE, PRESENT = 1, 2, 4, 8, 0x10, 0x80
+EXPAND_DOWN = CONFORMING  # of a data segment
+LONG, BIG, GRANULAR = 0x2000, 0x4000, 0x8000
 
 
 class Segment(Struct):
@@ -42,6 +48,7 @@ class General(Flags):
     cpl: u8
     code_bits: u8  # 16, 32 or 64: the default sizes of the running code
     stack_bits: u8  # 16, 32 or 64: how much of RSP addresses the stack
+    flat: u8  # 1 in 32-bit code outside IA-32e mode whose DS, ES and SS are the whole of memory
 
     def raise_fault(self, vector, code=0) -> None:
         """Give up this instruction with an exception; nothing that the guest can see may have changed yet."""
@@ -52,7 +59,7 @@ class General(Flags):
 
     def mode(self) -> u64:
         """What decoded code depends on: the mode that Cpu.use wants."""
-        return u64(self.cpl) | u64(self.code_bits) << 2 | u64(self.stack_bits) << 8
+        return u64(self.cpl) | u64(self.flat) << 2 | u64(self.code_bits) << 2 | u64(self.stack_bits) << 8
 
     def get(self, kind: type, n: int):
         """Register number n, the low part of `kind`."""
@@ -72,6 +79,8 @@ class General(Flags):
             if unlikely(u64(i64(offset << 16) >> 16) != offset):
                 self.raise_fault(VECTOR_GP)
             return offset
+        if unlikely(u64(offset) > u64(self.segments[CS].limit)):
+            self.raise_fault(VECTOR_GP)
         return self.segments[CS].base + u64(offset) & 0xFFFF_FFFF
 
     def jump(self, kind: type, offset) -> None:
@@ -79,25 +88,51 @@ class General(Flags):
         self.pc = self.target(kind, offset)
 
     @function
-    def linear(self, segment: u64, offset: u64) -> u64:
-        """The linear address of an offset in a segment. Outside long mode addresses wrap at 4 GiB.
-
-        Not checked yet outside 64-bit mode: limits, types and null selectors.
-        """
+    def linear(self, segment: u64, offset: u64, how: u64) -> u64:
+        """The linear address of an offset in a segment, for an access of which `how` tells (accesses.py).
+        Outside 64-bit mode addresses wrap at 4 GiB, and what the segment does not allow is a fault."""
         if self.code_bits == 64:
             if segment >= FS:
                 return self.segments[segment].base + offset
             return offset
+        if self.flat == 0 or segment >= FS or segment == CS:
+            self.check_segment(segment, offset, how)
         return self.segments[segment].base + offset & 0xFFFF_FFFF
 
     @function
-    def stack_linear(self, offset: u64) -> u64:
-        """The linear address of an offset in the stack segment, cut to the width of the stack."""
+    def check_segment(self, segment: u64, offset: u64, how: u64) -> None:
+        """#GP(0), or #SS(0) for the stack, unless the segment has these bytes and may be used so (SDM 3A, 5.3)."""
+        access = u64(self.segments[segment].access)
+        last, limit = offset + (how & 0xFFF), u64(self.segments[segment].limit)
+        fits = last <= limit
+        if access & (CODE | EXPAND_DOWN) == EXPAND_DOWN:
+            fits = offset > limit and last <= select(access & BIG != 0, u64(0xFFFF_FFFF), u64(0xFFFF))
+        if how & WRITES != 0:
+            fits = fits and access & (CODE | WRITABLE) == WRITABLE
+        else:
+            fits = fits and access & (CODE | WRITABLE) != CODE
+        if not (fits and access & PRESENT != 0 or how & UNCHECKED != 0):
+            self.raise_fault(select(segment == SS, u64(VECTOR_SS), u64(VECTOR_GP)))
+
+    @function
+    def room_in_segment(self, segment: u64, offset: u64) -> u64:
+        """How many bytes the segment has from an offset in it on."""
+        place = self.segments[segment]
+        end = u64(place.limit)
+        if place.access & (CODE | EXPAND_DOWN) == EXPAND_DOWN:
+            end = select(place.access & BIG != 0, u64(0xFFFF_FFFF), u64(0xFFFF))
+        return end + 1 - offset
+
+    @function
+    def stack_linear(self, offset: u64, size: u64) -> u64:
+        """The linear address of an offset in the stack segment, cut to the width of the stack, where `size` bytes
+        are used."""
         if self.stack_bits == 64:
             return offset
-        if self.stack_bits == 32:
-            return self.segments[SS].base + (offset & 0xFFFF_FFFF) & 0xFFFF_FFFF
-        return self.segments[SS].base + (offset & 0xFFFF) & 0xFFFF_FFFF
+        offset = offset & select(self.stack_bits == 32, u64(0xFFFF_FFFF), u64(0xFFFF))
+        if self.flat == 0:
+            self.check_segment(u64(SS), offset, size - 1)
+        return self.segments[SS].base + offset & 0xFFFF_FFFF
 
     def set_rsp(self, value: u64) -> None:
         """Move the stack pointer, as much of it as the stack's width is."""
@@ -108,19 +143,19 @@ class General(Flags):
         else:
             self.poke(u16, General.offset("r") + 8 * RSP, u16(value))
 
-    def at_stack(self, depth: u64) -> u64:
-        """The linear address `depth` bytes above the stack pointer (modulo the stack's width)."""
+    def at_stack(self, depth: u64, size: u64) -> u64:
+        """The linear address of `size` bytes that lie `depth` above the stack pointer (modulo the stack's width)."""
         if likely(self.stack_bits == 64):
             return self.r[RSP] + depth
-        return self.stack_linear(self.r[RSP] + depth)
+        return self.stack_linear(self.r[RSP] + depth, size)
 
     def push(self, kind: type, value) -> None:
         """Push a value; nothing has changed if it faults. The last thing in a body that may fault."""
-        self.store(kind, self.at_stack(u64(0) - kind.size), value)
+        self.store(kind, self.at_stack(u64(0) - kind.size, u64(kind.size)), value)
         self.set_rsp(self.r[RSP] - kind.size)
 
     def pop(self, kind: type):
         """Pop a value."""
-        value = self.load(kind, self.at_stack(u64(0)))
+        value = self.load(kind, self.at_stack(u64(0), u64(kind.size)))
         self.set_rsp(self.r[RSP] + kind.size)
         return value

@@ -9,6 +9,7 @@ brings its page into the address cache: how many steps there are does not depend
 from guesthouse.bits import select, u8, u16, u32, u64
 from guesthouse.engine.cpu import PAGE, PAGE_BITS, TLB_SIZE
 from guesthouse.engine.op import BRANCHES
+from guesthouse.system.cpu.x86.accesses import WRITES
 from guesthouse.system.cpu.x86.definitions import op
 from guesthouse.system.cpu.x86.flags import DF
 from guesthouse.system.cpu.x86.operands import AddressSize, This, Xb, Xv, Yb, Yv
@@ -16,17 +17,29 @@ from guesthouse.system.cpu.x86.state import RAX, RCX, RDI
 from guesthouse.typed import copy, fill, function, load, store
 
 
-def string_address(cpu, string, offset):
-    """The linear address of an offset in a string operand's segment."""
+def string_address(cpu, string, offset, how=0):
+    """The linear address of an element at an offset in a string operand's segment; `how`: WRITES or 0."""
     if string.size.size == 8:
-        return string.base + offset
-    address = string.base + u64(string.size(offset))
-    return address if cpu.code_bits == 64 else address & 0xFFFF_FFFF
+        return string.base() + offset
+    if cpu.code_bits == 64:
+        return string.base() + u64(string.size(offset))
+    return cpu.linear(string.segment(), u64(string.size(offset)), u64(string.type.size - 1 | how))
 
 
-def address_of(cpu, string):
+def address_of(cpu, string, how=0):
     """The linear address of the element that rSI or rDI points to."""
-    return string_address(cpu, string, cpu.r[string.index])
+    return string_address(cpu, string, cpu.r[string.index], how)
+
+
+def within(cpu, string, most):
+    """`most`, or how many elements there are before the address or the segment ends."""
+    if string.size.size == 8:
+        return most
+    offset = u64(cpu.get(string.size, string.index))
+    room = (1 << string.size.bits) - offset
+    if cpu.code_bits != 64:
+        room = least(room, cpu.room_in_segment(string.segment(), offset))
+    return least(most, room // string.type.size)
 
 
 def advance(cpu, string, count) -> None:
@@ -80,7 +93,8 @@ def least(a, b):
 @op("A5", Yv, Xv)
 def movs(cpu, to, source) -> None:
     """SDM 2B, MOVS/MOVSB/MOVSW/MOVSD/MOVSQ."""
-    cpu.store(to.type, address_of(cpu, to), cpu.load(to.type, address_of(cpu, source)))
+    value = cpu.load(to.type, address_of(cpu, source))
+    cpu.store(to.type, address_of(cpu, to, WRITES), value)
     advance(cpu, to, u64(1))
     advance(cpu, source, u64(1))
 
@@ -107,8 +121,9 @@ def rep_movs(cpu, to, source, size, here) -> None:
     """SDM 2B, MOVS and REP."""
     T, most = to.type, u64(cpu.get(size, RCX))
     if most != 0:
-        target, start = address_of(cpu, to), address_of(cpu, source)
+        start, target = address_of(cpu, source), address_of(cpu, to, WRITES)
         cpu.store(T, target, cpu.load(T, start))
+        most = within(cpu, to, within(cpu, source, most))
         count = copy_more(cpu, target, start, u64(T.size), upwards(cpu, most))
         advance(cpu, to, count)
         advance(cpu, source, count)
@@ -119,7 +134,7 @@ def rep_movs(cpu, to, source, size, here) -> None:
 @op("AB", Yv)
 def stos(cpu, to) -> None:
     """SDM 2B, STOS/STOSB/STOSW/STOSD/STOSQ."""
-    cpu.store(to.type, address_of(cpu, to), cpu.get(to.type, RAX))
+    cpu.store(to.type, address_of(cpu, to, WRITES), cpu.get(to.type, RAX))
     advance(cpu, to, u64(1))
 
 
@@ -154,9 +169,9 @@ def rep_stos(cpu, to, size, here) -> None:
     """SDM 2B, STOS and REP."""
     T, most = to.type, u64(cpu.get(size, RCX))
     if most != 0:
-        target = address_of(cpu, to)
+        target = address_of(cpu, to, WRITES)
         cpu.store(T, target, cpu.get(T, RAX))
-        count = fill_more(cpu, target, u64(T.size), upwards(cpu, most))
+        count = fill_more(cpu, target, u64(T.size), upwards(cpu, within(cpu, to, most)))
         advance(cpu, to, count)
         again(cpu, size, here, count)
 
@@ -205,7 +220,7 @@ def scan(cpu, to, size, here, stops_at_equal: bool) -> None:
     T, most = to.type, u64(cpu.get(size, RCX))
     if most != 0:
         a, b = cpu.get(T, RAX), cpu.load(T, address_of(cpu, to))
-        count = passed_over(cpu, to, a, stops_at_equal, upwards(cpu, most))
+        count = passed_over(cpu, to, a, stops_at_equal, upwards(cpu, within(cpu, to, most)))
         if count > 1:
             b = cpu.load(T, string_address(cpu, to, cpu.r[RDI] + (count - 1) * T.size))
         count = select(count == 0, u64(1), count)

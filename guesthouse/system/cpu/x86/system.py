@@ -12,12 +12,14 @@ from guesthouse.system.cpu.x86.definitions import LONG, op
 from guesthouse.system.cpu.x86.flags import AC, IF
 from guesthouse.system.cpu.x86.operands import Cr, Dr, Ew, Gy, M, Rq, Ry, RvMw
 from guesthouse.system.cpu.x86.paging import TOO_HIGH, canonical
-from guesthouse.system.cpu.x86.state import CS, FS, GS, RAX, RCX, RDX, VECTOR_DB, VECTOR_GP, VECTOR_UD
+from guesthouse.system.cpu.x86.state import (
+    CS, FS, GS, LONG as LONG_CODE, RAX, RCX, RDX, VECTOR_DB, VECTOR_GP, VECTOR_UD,
+)
 from guesthouse.system.cpu.x86.far import FarTransfers
 from guesthouse.system.cpu.x86.system_state import (
     CR0_CD, CR0_EM, CR0_ET, CR0_MP, CR0_NW, CR0_PE, CR0_PG, CR0_TS, CR0_WP, CR4_DE, CR4_FSGSBASE, CR4_MCE, CR4_OSFXSR,
     CR4_OSXMMEXCPT, CR4_OSXSAVE, CR4_PAE, CR4_PCIDE, CR4_PGE, CR4_PSE, CR4_SMAP, CR4_SMEP, CR4_TSD, CR4_UMIP,
-    EFER_LMA, EFER_LME, LONG as LONG_CODE, OVERRIDE_SET, SHADOW_STI, SUPERVISOR_SET,
+    EFER_LMA, EFER_LME, OVERRIDE_SET, SHADOW_STI, SUPERVISOR_SET,
 )
 from guesthouse.typed import function
 

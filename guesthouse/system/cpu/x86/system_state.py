@@ -9,7 +9,7 @@ counters.
 from guesthouse.bits import select, u8, u32, u64
 from guesthouse.engine.cpu import STEP, TLB_SIZE, TlbEntry
 from guesthouse.system.cpu.x86.flags import AC, TF
-from guesthouse.system.cpu.x86.state import CS, SS, VECTOR_GP, General, Segment
+from guesthouse.system.cpu.x86.state import BIG, CS, DS, ES, LONG, SS, VECTOR_GP, General, Segment
 from guesthouse.typed import Array, Pointer, Struct, fill, function
 
 # Control registers, SDM 3A, 2.5.
@@ -19,10 +19,6 @@ CR4_VME, CR4_PVI, CR4_TSD, CR4_DE, CR4_PSE, CR4_PAE, CR4_MCE, CR4_PGE, CR4_PCE =
 CR4_OSFXSR, CR4_OSXMMEXCPT, CR4_UMIP = (1 << n for n in (9, 10, 11))
 CR4_FSGSBASE, CR4_PCIDE, CR4_OSXSAVE, CR4_SMEP, CR4_SMAP = (1 << n for n in (16, 17, 18, 20, 21))
 EFER_SCE, EFER_LME, EFER_LMA, EFER_NXE = (1 << n for n in (0, 8, 10, 11))
-
-# Bits of Segment.access, SDM 3A, 3.4.5.
-ACCESSED, WRITABLE, CONFORMING, CODE, USER_TYPE, PRESENT = 1, 2, 4, 8, 0x10, 0x80
-LONG, BIG, GRANULAR = 0x2000, 0x4000, 0x8000
 
 USER_SET, SUPERVISOR_SET, OVERRIDE_SET, IMPLICIT_SET = range(4)  # sets of translations: who may access what
 SHADOW_STI, SHADOW_SS = 1, 2  # what holds interrupts off for one instruction (SDM 3A, 6.8.3)
@@ -54,6 +50,7 @@ class SystemState(General):
     # What the board sets: the INTR pin, an edge of NMI, and who this processor is.
     intr: u64
     nmi: u64
+    a20_mask: u64  # the bits of physical addresses that the board lets through
     apic_id: u64
     processors: u64
     brand: Array[u64, 6]
@@ -119,6 +116,13 @@ class SystemState(General):
         else:
             self.code_bits = select(code & BIG != 0, u8(32), u8(16))
             self.stack_bits = select(self.segments[SS].access & BIG != 0, u8(32), u8(16))
+        large = self.whole(ES) and self.whole(SS) and self.whole(DS) and self.segments[SS].access & BIG != 0
+        self.flat = u8(self.code_bits == 32 and large and not self.long_mode())
+
+    def whole(self, n: int):
+        """Whether a segment register holds a writable data segment of 4 GiB from 0 on."""
+        place = self.segments[n]
+        return place.base == 0 and place.limit == 0xFFFF_FFFF and place.access & 0x9E == 0x92
 
     def aim(self, which: u64) -> None:
         """Use a set of translations without a change of mode."""

@@ -40,6 +40,7 @@ class Tables:
     second: Table
     constant: Table
     target_bits: Table
+    access: Table
     file_base: Table
     file_stride: Table
     file_mask: Table
@@ -103,6 +104,7 @@ class OpcodeTables:
             Table(u8, [f.second for f in forms]),
             Table(u8, [f.constant for f in forms]),
             Table(u8, [f.target_bits for f in forms]),
+            Table(u16, [f.access for f in forms]),
             Table(u16, [f[0] for f in files]),
             Table(u16, [f[1] for f in files]),
             Table(u8, [f[2] for f in files]),
