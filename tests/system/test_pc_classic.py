@@ -125,3 +125,18 @@ def test_a_drive_without_a_medium_refuses_and_takes_one():
 def test_a_drive_of_no_known_kind_is_a_message():
     with pytest.raises(UserError, match="drum"):
         Attached("drum")
+
+
+def test_the_floppy_controller_knows_what_is_in_its_drives(pc):
+    drive = Attached("floppy", Memory(bytes(737_280)))
+    b = pc(drives=[Attached("disk", Memory(bytes(512))), drive])
+    assert b.floppy.disks[0] is drive
+    drive.eject()
+    assert b.floppy.disks[0] is None
+    drive.insert(Memory(bytes(1_474_560)))
+    assert b.floppy.disks[0] is drive and drive.geometry == (80, 2, 18)
+
+
+def test_a_pc_has_places_for_four_floppy_drives(pc):
+    with pytest.raises(UserError, match="5 floppy"):
+        pc(drives=[Attached("floppy")] * 5)

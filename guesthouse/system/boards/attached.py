@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from guesthouse.errors import UserError
 from guesthouse.storage.disk import Disk
 from guesthouse.storage.geometry import FLOPPIES, SECTOR, Geometry, translated
@@ -17,6 +19,7 @@ class Attached:
         if kind not in SECTOR_SIZES:
             raise UserError(f"There is no drive of the kind {kind!r}.", f"There are: {', '.join(SECTOR_SIZES)}.")
         self.kind, self.name, self.sector_size = kind, name or kind, SECTOR_SIZES[kind]
+        self.watchers: list[Callable[[], object]] = []  # controllers that have to know of another medium
         self._take(disk, geometry)
         self.changed = False
 
@@ -32,6 +35,8 @@ class Attached:
         self.sectors = 0 if disk is None else disk.sectors
         self.writable = disk is not None and disk.writable
         self.geometry: tuple[int, int, int] = geometry or usual_geometry(self.kind, self.sectors)
+        for tell in self.watchers:
+            tell()
 
     def read(self, lba: int, count: int) -> bytes:
         return self._medium().read(lba, count)

@@ -1,12 +1,13 @@
 """The PC that boots by itself: the PC of pc.py with firmware in ROM, a screen, a keyboard and drives, where IBM and
 those who came after put them (IBM PS/2 technical reference; PCI IDE controller specification, compatibility mode).
 
-Not modelled: the gate of A20, which is open always; shadow RAM behind the ROMs; the floppy controller with its DMA.
+Not modelled: the gate of A20, which is open always; shadow RAM behind the ROMs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from guesthouse.clock import Clock
@@ -16,6 +17,8 @@ from guesthouse.system.boards.board import VcpuFactory
 from guesthouse.system.boards.pc import BIOS, HOLE_END, MIB, ROMS, SERIALS, VGA, PcBoard
 from guesthouse.system.boards.typist import Typist
 from guesthouse.system.chips.i8042 import I8042
+from guesthouse.system.chips.i8237 import DmaPair
+from guesthouse.system.chips.i82077 import Floppy
 from guesthouse.system.chips.ide.ata import AtaDisk
 from guesthouse.system.chips.ide.atapi import AtapiCdrom
 from guesthouse.system.chips.ide.bus_master import BusMaster
@@ -32,7 +35,8 @@ from guesthouse.system.memory import PAGE, Memory, OutsideRam
 KIB = 1 << 10
 ROM_SIZE, MOST = 64 * KIB, 16 * MIB  # of our firmware, and of any
 EBDA = 0x9_FC00  # the firmware's own, at the end of the first 640 KiB
-KEYBOARD_IRQ, MOUSE_IRQ = 1, 12
+KEYBOARD_IRQ, FLOPPY_IRQ, MOUSE_IRQ = 1, 6, 12
+FLOPPY_PORTS, FLOPPY_DRIVES = ((0x3F0, 0, 6), (0x3F7, 7, 1)), 4  # 3F6h between them is the first IDE channel's
 IDE_SLOT, VGA_SLOT = 1, 3
 CHANNELS = ((0x1F0, 0x3F6, 14), (0x170, 0x376, 15))  # command ports, control port, IRQ
 VGA_PORTS, DISPI_PORTS, VGA_WINDOW = 0x3B0, 0x1CE, VGA
@@ -67,6 +71,29 @@ class ClassicPc(PcBoard):
         self._plug_keyboard(I8042(self.reset, keyboard=keys, mouse=self.mouse, irq1=self.irqs[KEYBOARD_IRQ],
                                   irq12=self.irqs[MOUSE_IRQ], clock=self.clock))
 
+    def _wire_post(self) -> None:
+        """Port 80h is a page register that no DMA channel uses, and so where firmware shows how far it is."""
+        self.dma = DmaPair(self.memory, refused=OutsideRam)
+        self.plug(self.ports, 0x00, self.dma.first, "dma.first")
+        self.plug(self.ports, 0xC0, self.dma.second, "dma.second")
+        self.plug(self.ports, 0x80, self.dma.pages, "dma.pages")
+        self._wire_floppies()
+
+    def _wire_floppies(self) -> None:
+        self.floppy = Floppy(self.clock, self.irqs[FLOPPY_IRQ], self.dma)
+        self.floppy.trace_to(self.trace, "floppy")
+        for port, first, size in FLOPPY_PORTS:
+            self.ports.add(
+                port, size, lambda at, size, first=first: self.floppy.read(first + at, size),  # type: ignore[misc]
+                lambda at, size, value, first=first: self.floppy.write(first + at, size, value),  # type: ignore[misc]
+                "floppy")
+        drives = [drive for drive in self.drives if drive.kind == "floppy"]
+        if len(drives) > FLOPPY_DRIVES:
+            raise UserError(f"{len(drives)} floppy drives are more than the controller knows.",
+                            f"It knows {FLOPPY_DRIVES}.")
+        for n, drive in enumerate(drives):
+            watch(drive, partial(self.floppy.insert, n, drive), partial(self.floppy.eject, n))
+
     def _wire_pci(self, random_bytes: Callable[[int], bytes]) -> None:
         super()._wire_pci(random_bytes)
         self._wire_screen()
@@ -93,7 +120,9 @@ class ClassicPc(PcBoard):
             if drive.kind == "disk":
                 self.channels[n // 2].attach(n % 2, AtaDisk(drive, serial=f"GH{n + 1:05}"))
             else:
-                self.channels[n // 2].attach(n % 2, AtapiCdrom(drive))
+                cd = AtapiCdrom()
+                watch(drive, partial(cd.insert, drive), cd.eject)
+                self.channels[n // 2].attach(n % 2, cd)
         for n, (channel, (command, control, _)) in enumerate(zip(self.channels, CHANNELS, strict=True)):
             self.plug(self.ports, command, channel.command, f"ide{n}")
             self.plug(self.ports, control, channel.control, f"ide{n}.control")
@@ -131,6 +160,15 @@ class ClassicPc(PcBoard):
     def memory_map(self) -> list[E820]:
         low = [E820(0, EBDA, RAM), E820(EBDA, VGA - EBDA, RESERVED)]
         return low + super().memory_map()[1:] + [E820(HOLE_END - self.rom_size, self.rom_size, RESERVED)]
+
+
+def watch(drive: Attached, insert: Callable[[], object], eject: Callable[[], object]) -> None:
+    """Tell a controller what is in a drive, now and at each change."""
+    def tell() -> None:
+        insert() if drive.present else eject()
+
+    drive.watchers.append(tell)
+    tell()
 
 
 def checked_size(firmware: bytes) -> int:
