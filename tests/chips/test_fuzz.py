@@ -8,6 +8,9 @@ import pytest
 from guesthouse.clock import Clock
 from guesthouse.system.chips.acpi_pm import AcpiPm, ResetPort
 from guesthouse.system.chips.clint import Clint
+from guesthouse.system.chips.debug_console import DebugConsole
+from guesthouse.system.chips.debug_exit import DebugExit
+from guesthouse.system.chips.fw_cfg import FwCfg
 from guesthouse.system.chips.goldfish_rtc import GoldfishRtc
 from guesthouse.system.chips.i8042 import I8042, Port92
 from guesthouse.system.chips.i8237 import DmaPair
@@ -22,6 +25,7 @@ from guesthouse.system.chips.ioapic import IoApic
 from guesthouse.system.chips.kit import Line, Stateful
 from guesthouse.system.chips.lapic import ApicBus, LocalApic
 from guesthouse.system.chips.mc146818 import Rtc
+from guesthouse.system.chips.parallel import Parallel
 from guesthouse.system.chips.pci.host import PciHost
 from guesthouse.system.chips.pci.vga import VgaFunction
 from guesthouse.system.chips.plic import Plic
@@ -31,6 +35,8 @@ from guesthouse.system.chips.ps2_mouse import Ps2Mouse
 from guesthouse.system.chips.sifive_test import SifiveTest
 from guesthouse.system.chips.uart import Uart
 from guesthouse.system.chips.vga import Text, Vga
+from guesthouse.system.chips.virtio.blk import Blk
+from guesthouse.system.chips.virtio.console import Console
 from guesthouse.system.chips.virtio.mmio import VirtioMmio
 from guesthouse.system.chips.virtio.pci import VirtioPci
 from guesthouse.system.chips.virtio.rng import Rng
@@ -112,6 +118,12 @@ MAKERS = {
     "goldfish": lambda clock, line: GoldfishRtc(clock, line(), epoch=EPOCH),
     "pci": virtio_pci,
     "ide": Ide,
+    "fw_cfg": lambda clock, line: FwCfg(Memory(), refused=Refused),
+    "debug_exit": lambda clock, line: DebugExit(lambda code: None),
+    "debug_console": lambda clock, line: DebugConsole(lambda data: None),
+    "parallel": lambda clock, line: Parallel(line(), lambda data: None),
+    "virtio_blk": lambda clock, line: VirtioMmio(Blk(MemoryDisk()), Memory(), line(), refused=Refused),
+    "virtio_console": lambda clock, line: VirtioMmio(Console(lambda data: None), Memory(), line(), refused=Refused),
     "floppy": Floppies,
     "vga": lambda clock, line: Vga(clock, frame=bytearray(FRAME)),
     "virtio_pci": window,
