@@ -1,7 +1,7 @@
 """An assembler for the few 16-bit instructions that the ROM is made of, after the opcode map of SDM 2D.
 
-A template is an instruction with holes: {b} a byte, {w} a word, {r} a label within 127 bytes, {n} a label anywhere,
-{f} a far address. Nothing else of the language exists.
+A template is an instruction with holes: {b} a byte, {w} a word, {r} a label within 127 bytes, {n} a
+label anywhere, {f} a far address. Nothing else of the language exists.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ import re
 
 TEMPLATES = {
     "add sp, {b}": "83C4", "call far [{w}]": "FF1E", "cld": "FC", "cli": "FA", "cmp al, {b}": "3C",
-    "cmp word [{w}], word {w}": "813E", "cmp word [{w}], {b}": "833E", "dec byte [{w}]": "FE0E", "hlt": "F4", "in al, {b}": "E4",
-    "inc byte [{w}]": "FE06", "inc word [{w}]": "FF06", "int {b}": "CD", "iret": "CF", "jb {r}": "72", "jc {r}": "72",
-    "jmp far {f}": "EA", "jmp {n}": "E9", "jmp short {r}": "EB", "jnc {r}": "73", "jne {r}": "75", "jnz {r}": "75",
-    "jz {r}": "74", "mov ah, {b}": "B4", "mov al, {b}": "B0", "mov ax, {w}": "B8", "mov byte [{w}], {b}": "C606",
+    "cmp word [{w}], word {w}": "813E", "cmp word [{w}], {b}": "833E", "dec byte [{w}]": "FE0E",
+    "hlt": "F4", "in al, {b}": "E4", "inc byte [{w}]": "FE06", "inc word [{w}]": "FF06", "int {b}": "CD",
+    "iret": "CF", "jb {r}": "72", "jc {r}": "72", "jmp far {f}": "EA", "jmp {n}": "E9",
+    "jmp short {r}": "EB", "jnc {r}": "73", "jne {r}": "75", "jnz {r}": "75", "jz {r}": "74",
+    "mov ah, {b}": "B4", "mov al, {b}": "B0", "mov ax, {w}": "B8", "mov byte [{w}], {b}": "C606",
     "mov ds, ax": "8ED8", "mov es, ax": "8EC0", "mov sp, {w}": "BC", "mov ss, ax": "8ED0",
-    "mov word [{w}], {w}": "C706", "or byte [{w}], {b}": "800E", "out {b}, al": "E6", "pop ax": "58", "pop ds": "1F",
-    "pop es": "07", "popa": "61", "push ax": "50", "push bx": "53", "push cx": "51", "push ds": "1E", "push dx": "52",
-    "push es": "06", "pusha": "60", "retf": "CB", "stc": "F9", "sti": "FB", "xor ax, ax": "31C0",
+    "mov word [{w}], {w}": "C706", "or byte [{w}], {b}": "800E", "out {b}, al": "E6", "pop ax": "58",
+    "pop ds": "1F", "pop es": "07", "popa": "61", "push ax": "50", "push bx": "53", "push cx": "51",
+    "push ds": "1E", "push dx": "52", "push es": "06", "pusha": "60", "retf": "CB", "stc": "F9",
+    "sti": "FB", "xor ax, ax": "31C0",
 }
 HOLE = re.compile(r"\\\{([bwrnf])\\\}")
 SIZES = {"b": 1, "w": 2, "r": 1, "n": 2, "f": 4}

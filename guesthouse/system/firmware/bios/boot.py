@@ -74,8 +74,10 @@ class Boot:
             if not image:
                 return False
             self.guest.write(segment << 4, image[:max(1, entry.count) * 512])
-        # Images expect 0000:7C00, which is the same place as 07C0:0000.
-        self._start(0 if segment == BOOT_SECTOR >> 4 else segment, BOOT_SECTOR if segment == BOOT_SECTOR >> 4 else 0, unit)
+        if segment == BOOT_SECTOR >> 4:
+            self._start(0, BOOT_SECTOR, unit)  # the same place, by the name that images expect
+        else:
+            self._start(segment, 0, unit)
         return True
 
     def _read(self, drive: Drive, first: int, count: int) -> bytes | None:

@@ -1,8 +1,8 @@
-"""INT 13h: floppies, hard disks, CDs (IBM PS/2 and PC BIOS interface technical reference; Enhanced Disk Drive
-specification 3.0; El Torito 1.0, chapter 4).
+"""INT 13h: floppies, hard disks, CDs (IBM PS/2 and PC BIOS interface technical reference; Enhanced Disk
+Drive specification 3.0; El Torito 1.0, chapter 4).
 
-Sectors go between the drive and guest memory at once; a drive that is not ready is asked again after the next
-interrupt. Not modelled: formatting beyond success, the diagnostic functions.
+Sectors go between the drive and guest memory at once; a drive that is not ready is asked again after
+the next interrupt. Not modelled: formatting beyond success, the diagnostic functions.
 """
 
 from __future__ import annotations

@@ -24,11 +24,13 @@ class Entry:
 def boot_entry(read: Callable[[int, int], bytes]) -> Entry | None:
     """The first bootable entry for x86, if the CD has one."""
     record = read(BOOT_RECORD, 1)
-    if len(record) < SECTOR or record[0] != 0 or record[1:6] != b"CD001" or not record[7:30] == b"EL TORITO SPECIFICATION":
+    if len(record) < SECTOR or record[:6] != b"\0CD001" or record[7:30] != b"EL TORITO SPECIFICATION":
         return None
     at = int.from_bytes(record[0x47:0x4B], "little")
     found = read(at, 1)
-    if len(found) < SECTOR or found[0] != 1 or found[30:32] != b"\x55\xAA" or sum(struct.unpack("<16H", found[:32])) & 0xFFFF:
+    if len(found) < SECTOR or found[0] != 1 or found[30:32] != b"\x55\xAA":
+        return None
+    if sum(struct.unpack("<16H", found[:32])) & 0xFFFF:
         return None
     platform = found[1]
     for offset in range(32, SECTOR, 32):

@@ -1,5 +1,6 @@
-"""Code page 437 in 8x8, 8x14 and 8x16 dots, drawn by us: letters from a 5x8 grid, lines and boxes by rule, accented
-letters from a letter and its mark. Plain rather than pretty. Symbols that have no drawing are shown as a near letter.
+"""Code page 437 in 8x8, 8x14 and 8x16 dots, drawn by us: letters from a 5x8 grid, lines and boxes by rule,
+accented letters from a letter and its mark. Plain rather than pretty. Symbols that have no drawing are
+shown as a near letter.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""The guest as firmware sees it: registers by name, the FLAGS image that an INT left on the stack, memory by segment
-and offset (SDM 1, 3.4; SDM 3A, 4.3 and 4.4 for callers in virtual-8086 mode behind page tables).
+"""The guest as firmware sees it: registers by name, the FLAGS image that an INT left on the stack, memory
+by segment and offset (SDM 1, 3.4; SDM 3A, 4.3 and 4.4 for callers in virtual-8086 mode behind page
+tables).
 
 Not modelled: page permissions. A page that is not there reads as ones and swallows writes.
 """

@@ -1,5 +1,6 @@
-"""The video modes: register values and palettes, after the IBM VGA XGA technical reference manual (1992), and where the
-screen's memory is."""
+"""The video modes: register values and palettes, after the IBM VGA XGA technical reference manual (1992),
+and where the screen's memory is.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""INT 74h and INT 15h, C2h: the pointing device (IBM PS/2 and PC BIOS interface technical reference, C2xxh).
+"""INT 74h and INT 15h, C2h: the pointing device (IBM PS/2 and PC BIOS interface technical reference,
+C2xxh).
 
-Packets of three bytes. The device is told through the controller's port; its acknowledgements are taken here.
+Packets of three bytes. The device is told through the controller's port; its acknowledgements are taken
+here.
 """
 
 from __future__ import annotations

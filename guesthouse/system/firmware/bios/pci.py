@@ -1,4 +1,5 @@
-"""INT 1Ah, B1h: the PCI BIOS of real mode, after the PCI BIOS specification 2.1, by configuration mechanism 1.
+"""INT 1Ah, B1h: the PCI BIOS of real mode, after the PCI BIOS specification 2.1, by configuration
+mechanism 1.
 
 Not modelled: the 32-bit entry (BIOS32), special cycles, the interrupt routing functions.
 """

@@ -1,10 +1,13 @@
-"""Power-on: vectors, data areas, interrupt controllers, timer, keyboard controller, CMOS, screen (IBM PC/AT technical
-reference, BIOS listing, test1 to test6; PS/2 and PC BIOS interface technical reference, data areas).
+"""Power-on: vectors, data areas, interrupt controllers, timer, keyboard controller, CMOS, screen (IBM
+PC/AT technical reference, BIOS listing, test1 to test6; PS/2 and PC BIOS interface technical reference,
+data areas).
 
 Not modelled: tests of anything, option ROMs.
 """
 
 from __future__ import annotations
+
+import struct
 
 from guesthouse.system.firmware.bios import settings as bda
 from guesthouse.system.firmware.bios.disk import Disks
@@ -65,9 +68,9 @@ class Post:
 
     def chips(self) -> None:
         guest = self.guest
-        for port, words in ((PIC, (0x11, 0x08, 0x04, 0x01, MASTER_MASK)), (PIC_2, (0x11, 0x70, 0x02, 0x01, SLAVE_MASK))):
-            guest.port_out(port, words[0])
-            for word in words[1:]:
+        for port, *words in ((PIC, 0x08, 0x04, 0x01, MASTER_MASK), (PIC_2, 0x70, 0x02, 0x01, SLAVE_MASK)):
+            guest.port_out(port, 0x11)
+            for word in words:
                 guest.port_out(port + 1, word)
         guest.port_out(PIT + 3, 0x36)  # channel 0, mode 3, 65536: 18.2 Hz
         guest.port_out(PIT, 0)
@@ -123,8 +126,8 @@ class Post:
         """The fixed disk parameter tables that vectors 41h and 46h point to."""
         for drive, at, vector in zip(self.disks.hard, DISK_TABLES, (0x41, 0x46), strict=False):
             cylinders, heads, sectors = drive.geometry
-            table = (cylinders.to_bytes(2, "little") + bytes([heads, 0, 0, 0xFF, 0xFF, 0, 8 if heads > 8 else 0, 0, 0, 0])
-                     + cylinders.to_bytes(2, "little") + bytes([sectors, 0]))
+            table = struct.pack("<HBHHBBBBBHBB", cylinders, heads, 0, 0xFFFF, 0, 8 if heads > 8 else 0, 0, 0, 0,
+                                cylinders, sectors, 0)
             self.guest.write(at, table)
             self.guest.set_vector(vector, EBDA_SEGMENT, at - EBDA)
 

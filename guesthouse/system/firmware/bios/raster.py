@@ -1,5 +1,6 @@
-"""Characters and pixels in the screen's memory: text, CGA's interleaved lines, four planes, a byte a pixel (IBM VGA XGA
-technical reference manual, 1992, chapter 2)."""
+"""Characters and pixels in the screen's memory: text, CGA's interleaved lines, four planes, a byte a pixel
+(IBM VGA XGA technical reference manual, 1992, chapter 2).
+"""
 
 from __future__ import annotations
 
@@ -66,7 +67,8 @@ class Raster:
                     shape[line] |= 0x80 >> x
         return next((code for code in range(256) if self.glyph(code, height) == bytes(shape)), 0)
 
-    def put(self, mode: Mode, page: int, row: int, column: int, character: int, attribute: int | None, count: int) -> None:
+    def put(self, mode: Mode, page: int, row: int, column: int, character: int, attribute: int | None,
+            count: int) -> None:
         """The character `count` times; without an attribute the old one stays."""
         if mode.kind == TEXT:
             at = self._text_at(page, row, column, mode)

@@ -1,8 +1,8 @@
-"""The ROM: an entry for each interrupt at the address where programs of the 1980s expect it (IBM PC/AT technical
-reference, BIOS listing), the reset vector, and the tables that vectors point to.
+"""The ROM: an entry for each interrupt at the address where programs of the 1980s expect it (IBM PC/AT
+technical reference, BIOS listing), the reset vector, and the tables that vectors point to.
 
-An entry is an OUT to the firmware's port, which Python answers, and an IRET; while Python sets carry it waits for the
-next interrupt and asks again. Which service is meant follows from the address of the OUT.
+An entry is an OUT to the firmware's port, which Python answers, and an IRET; while Python sets carry it
+waits for the next interrupt and asks again. Which service is meant follows from the address of the OUT.
 """
 
 from __future__ import annotations
@@ -296,6 +296,6 @@ class _Builder(Assembler):
                 (FONT_16, font.glyphs(16)), (FONT_14, font.glyphs(14)), (FONT_8, font.glyphs(8)[:1024]),
                 (FONT_8_HIGH, font.glyphs(8)[1024:]), (FLOPPY_TABLE, FLOPPY_PARAMETERS), (RESET + 5, DATE),
                 (0xFFFE, bytes([MODEL])), (0xE729, struct.pack("<8H", 1047, 768, 384, 192, 96, 48, 24, 12)),
-                (CONFIGURATION, struct.pack("<HBBBBBBBBB", 8, MODEL, SUBMODEL, REVISION, FEATURES, 0x40, 0, 0, 0, 0)[:10])):
+                (CONFIGURATION, struct.pack("<HBBBBBBBB", 8, MODEL, SUBMODEL, REVISION, FEATURES, 0x40, 0, 0, 0))):
             self.org(at)
             self.data(content)

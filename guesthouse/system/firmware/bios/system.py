@@ -1,5 +1,5 @@
-"""INT 11h, 12h, 14h, 15h, 17h: equipment, memory, serial and parallel ports, system services (IBM PS/2 and PC BIOS
-interface technical reference; ACPI 6.5, 15.1 for E820h; APM 1.2 is answered as absent).
+"""INT 11h, 12h, 14h, 15h, 17h: equipment, memory, serial and parallel ports, system services (IBM PS/2 and
+PC BIOS interface technical reference; ACPI 6.5, 15.1 for E820h; APM 1.2 is answered as absent).
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""INT 1Ah and 70h: ticks, the real-time clock and its alarm, waiting (IBM PS/2 and PC BIOS interface technical
-reference, interrupt 1Ah)."""
+"""INT 1Ah and 70h: ticks, the real-time clock and its alarm, waiting (IBM PS/2 and PC BIOS interface
+technical reference, interrupt 1Ah).
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""INT 10h, 4Fh: VESA BIOS extensions 3.0 (VBE core functions, 1998), through the Bochs display interface's registers
-1CEh and 1CFh.
+"""INT 10h, 4Fh: VESA BIOS extensions 3.0 (VBE core functions, 1998), through the Bochs display interface's
+registers 1CEh and 1CFh.
 
 Not modelled: the protected-mode interface (4F0Ah), refresh rates, stereo, saving the state (4F04h).
 """

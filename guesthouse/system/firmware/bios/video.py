@@ -1,5 +1,5 @@
-"""INT 10h: modes, cursor, text and pixels, fonts, palettes (IBM PS/2 and PC BIOS interface technical reference,
-interrupt 10h). VESA calls are in vbe.py.
+"""INT 10h: modes, cursor, text and pixels, fonts, palettes (IBM PS/2 and PC BIOS interface technical
+reference, interrupt 10h). VESA calls are in vbe.py.
 
 Not modelled: light pen, saving the state of the DAC (1Ch), grey summing.
 """
@@ -181,7 +181,8 @@ class Video:
         kept = None if not attribute and self.mode.kind == TEXT else guest.bl
         self.raster.put(self.mode, guest.bh, row, column, guest.al, kept, guest.cx)
 
-    def teletype(self, character: int, colour: int = GREY, page: int | None = None, attribute: int | None = None) -> None:
+    def teletype(self, character: int, colour: int = GREY, page: int | None = None,
+                 attribute: int | None = None) -> None:
         """A character at the cursor, which goes on; at the end the screen scrolls."""
         guest = self.guest
         page = guest.byte(bda.PAGE) if page is None else page
