@@ -1,7 +1,9 @@
-"""The child of test_hostile.py: random code on the real boards, one line of output for each board that survived.
+"""The child of test_hostile.py: random code on the real boards, one line of output for each board that
+survived.
 
-Run as `python -m tests.fuzz.hostile pc|virt seed count`. What a guest can do wrong it shall do: each board is filled
-with random code, its devices are in reach of every pointer and port, and it stands where a loader has put it.
+Run as `python -m tests.fuzz.hostile pc|virt seed count`. What a guest can do wrong it shall do: each board
+is filled with random code, its devices are in reach of every pointer and port, and it stands where a
+loader has put it.
 """
 
 from __future__ import annotations
@@ -10,7 +12,6 @@ import faulthandler
 import random
 import struct
 import sys
-from collections.abc import Callable
 from typing import Any
 
 from guesthouse.bits import u32, u64
@@ -29,19 +30,20 @@ from tests.fuzz.x86_life import CODE, X86Life, gate, skipper
 
 M64 = (1 << 64) - 1
 MIB = 1 << 20
-INSTRUCTIONS, GUEST_TIME, HOST_SECONDS = 150_000, 10_000_000_000, 60
+ROUNDS, INSTRUCTIONS, GUEST_TIME, HOST_SECONDS = 40, 4_000, 10_000_000_000, 20
 OUTCOMES = (PoweredOff, Reset, Died, Stopped, OutOfTime, AtBreakpoint)
 HANDLERS, STACK = 0x5_0000, 0x6_8000
 KERNEL, LAPIC, IOAPIC = 0x10_0000, 0xFEE0_0000, 0xFEC0_0000
-PORTS = (0x20, 0x21, 0x40, 0x43, 0x60, 0x61, 0x64, 0x70, 0x71, 0x80, 0x92, 0xA0, 0xCF8, 0xCFC, 0xCFE, 0x3F8, 0x3FD,
-         0x4D0, 0x505, 0x600, 0x604, 0x608)
+PORTS = (0x20, 0x21, 0x40, 0x43, 0x60, 0x61, 0x64, 0x70, 0x71, 0x80, 0x92, 0xA0, 0xCF8, 0xCFC, 0xCFE, 0x3F8,
+         0x3FD, 0x4D0, 0x505, 0x600, 0x604, 0x608)
 
 
 def bzimage(chance: random.Random, code: bytes) -> bytes:
     """The least that the 64-bit boot protocol takes for a kernel."""
     header = bytearray(1024)
-    for at, value in ((0x1F1, b"\1"), (0x1FE, b"\x55\xaa"), (0x201, b"\x68"), (0x202, b"HdrS\x0f\x02"), (0x211, b"\1"),
-                      (0x22C, b"\xff\xff\xff\x7f"), (0x230, struct.pack("<I", MIB)), (0x234, b"\1"), (0x236, b"\1"),
+    for at, value in ((0x1F1, b"\1"), (0x1FE, b"\x55\xaa"), (0x201, b"\x68"), (0x202, b"HdrS\x0f\x02"),
+                      (0x211, b"\1"), (0x22C, b"\xff\xff\xff\x7f"), (0x230, struct.pack("<I", MIB)),
+                      (0x234, b"\1"), (0x236, b"\1"),
                       (0x238, struct.pack("<I", 2047)), (0x258, struct.pack("<Q", KERNEL)),
                       (0x260, struct.pack("<I", len(code)))):
         header[at:at + len(value)] = value
@@ -94,13 +96,21 @@ class Pc:
                 target = KERNEL + 0x200 + chance.randrange(1 << 16)
             made.memory.write(0x1000 + 16 * vector, gate(target, 0x8E, 0x10) + bytes(8))
 
+    def nudge(self, made: board.Board, chance: random.Random) -> None:
+        for n in range(16):
+            if n != 4 and chance.random() < 0.5:
+                made.state.r[n] = u64(self.pointer(chance))
+        if made.state.code_bits == 64:
+            made.state.pc = u64(KERNEL + 0x200 + chance.randrange(1 << 16))
+
 
 class Virt:
     """The RISC-V machine, in supervisor mode over SBI or in machine mode."""
 
     def __init__(self) -> None:
         self.life, self.code = RiscvLife(), engine(RISCV, code_folder())
-        self.life.devices = (virt.CLINT, virt.CLINT + 0x4000, virt.CLINT + 0xBFF8, virt.PLIC, virt.PLIC + 0x2000,
+        self.life.devices = (virt.CLINT, virt.CLINT + 0x4000, virt.CLINT + 0xBFF8, virt.PLIC,
+                             virt.PLIC + 0x2000,
                              virt.PLIC + 0x20_0000, virt.TEST, virt.RTC, virt.UARTS[0][0], virt.VIRTIO[0][0])
 
     def board(self, chance: random.Random) -> board.Board:
@@ -117,14 +127,26 @@ class Virt:
             made.state.stvec = u64(RISCV_CODE + 64 + 2 * chance.randrange(1 << 12))
         return made
 
+    def nudge(self, made: board.Board, chance: random.Random) -> None:
+        self.life.registers_at_random(made.state, chance)
+        if chance.random() < 0.5:
+            self.life.begin(made.state, chance)
+        made.state.pc = u64(int(made.state.pc) & ~0xFFF | chance.randrange(0x1000) & ~1)
 
-def attempt(make: Callable[[random.Random], board.Board], seed: int) -> str:
-    """Run one board to its end, or as long as it may; what came of it."""
+
+def attempt(kind: Pc | Virt, seed: int) -> str:
+    """Run one board to its end, or as long as it may; what came of it. Between rounds it is put elsewhere."""
     chance = random.Random(seed)
-    made = make(chance)
+    made = kind.board(chance)
     try:
-        outcome: Any = made.run(GUEST_TIME, instructions=INSTRUCTIONS, seconds=HOST_SECONDS)
-        assert isinstance(outcome, OUTCOMES), outcome
+        for _ in range(ROUNDS):
+            outcome: Any = made.run(made.clock.now() + GUEST_TIME, instructions=INSTRUCTIONS,
+                                    seconds=HOST_SECONDS)
+            assert isinstance(outcome, OUTCOMES), outcome
+            if not isinstance(outcome, OutOfTime):
+                break
+            if not made.vcpu.unfinished:  # type: ignore[attr-defined]
+                kind.nudge(made, chance)
         assert isinstance(outcome, Died) or made.report("it was asked for")
         made.statistics()
         return f"{type(outcome).__name__} after {made.vcpu.count}"
@@ -137,7 +159,7 @@ def main(kind: str, first: str, count: str) -> None:
     made = {"pc": Pc, "virt": Virt}[kind]()
     for seed in range(int(first), int(first) + int(count)):
         print(seed, end=" ", flush=True)
-        print(attempt(made.board, seed), flush=True)
+        print(attempt(made, seed), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""Runs the same random machine in two ways, step by step, and finds the first instruction after which they differ.
+"""Runs the same random machine in two ways, step by step, and finds the first instruction after which they
+differ.
 
-A `World` is one processor with its memory; two worlds of the same kind and seed are alike in all but the way they
-run. Everything that happens to one from outside comes from its own generator of random numbers, seeded alike.
+A `World` is one processor with its memory; two worlds of the same kind and seed are alike in all but the
+way they run. Everything that happens to one from outside comes from its own generator of random numbers,
+seeded alike.
 """
 
 from __future__ import annotations
@@ -135,7 +137,8 @@ class Pair:
         fields = self.one.fields
         mine, its = fields.snapshot(self.one.state), fields.snapshot(self.other.state)
         if mine != its:
-            found += [f"{name}{where(a, b)}" for (name, _, _), a, b in zip(fields.places, mine, its) if a != b]
+            found += [f"{name}{where(a, b)}"
+                      for (name, _, _), a, b in zip(fields.places, mine, its) if a != b]
         mine, its = self.one.ram(), self.other.ram()
         if mine != its:
             found.append(f"RAM{where(mine, its)}")
@@ -154,7 +157,7 @@ def where(one: bytes, other: bytes) -> str:
 
 
 def first_difference(life: Life, seed: int, engine: Engine, steps: int) -> tuple[str, int]:
-    """What the plain and the threaded way disagree about ("": nothing), and how many instructions were compared."""
+    """What the two ways disagree about ("": nothing), and how many instructions were compared."""
     pair = Pair(World(life, seed, None), World(life, seed, engine))
     try:
         for step in range(steps):

@@ -1,7 +1,7 @@
 """A RISC-V hart in a small world of random code: three modes, two address spaces, devices at every edge.
 
-Page tables lie where no page leads to: what a hart may remember of a changed table is its own business, and differs
-between the ways.
+Page tables lie where no page leads to: what a hart may remember of a changed table is its own business,
+and differs between the ways.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ SKIP = RAM + (PAGES - 1 << 12)  # the page of handlers
 TABLES, TABLE_PAGES = 0x8040_0000, 11
 USER, WIDE, NOWHERE, DEVICE = 0x4000_0000, 0x8020_0000, 0x9000_0000, 0x1000_0000
 V, R, W, X, U, G, A, D = (1 << n for n in range(8))
-SYSTEM = ("csr", "sret", "mret", "wfi", "sfence", "sinval", "fence", "ecall", "ebreak", "cbo", "lr.", "sc.", "amo")
+SYSTEM = ("csr", "sret", "mret", "wfi", "sfence", "sinval", "fence", "ecall", "ebreak", "cbo", "lr.", "sc.",
+          "amo")
 BY_KIND = ([i for i in INSTRUCTIONS if i.name.startswith(SYSTEM)],
            [i for i in INSTRUCTIONS if "(rs1)" in i.form],
            [i for i in INSTRUCTIONS if i.name.startswith("f") and not i.name.startswith("fence")],
            [i for i in INSTRUCTIONS if i.handler.op.ends == 1],
            list(INSTRUCTIONS), list(INSTRUCTIONS))
-NUMBERS = [c.number for c in CSRS if not c.name.startswith(("hpm", "mhpm"))] + [0x3B0, 0x3B1, 0x3BF, 0x3C0, 0x7C0]
+PMP_AND_MISSING = [0x3B0, 0x3B1, 0x3BF, 0x3C0, 0x7C0]
+NUMBERS = [c.number for c in CSRS if not c.name.startswith(("hpm", "mhpm"))] + PMP_AND_MISSING
 AT_RANDOM = {"mie", "mepc", "mcause", "mtval", "mscratch", "sepc", "scause", "stval", "sscratch", "stimecmp",
              "scounteren"}
 
@@ -49,7 +51,8 @@ class RiscvLife:
         made.write(CODE, b"".join(self.code(chance)))
         for n, (interrupts, pc, back) in enumerate(((0x304, 0x341, 0x30200073), (0x104, 0x141, 0x10200073))):
             skip = chance.choice((2, 4, 4))  # a handler that skips a few bytes
-            words = (interrupts << 20 | 0x1073, pc << 20 | 31 << 7 | 0x2073, skip << 20 | 31 << 15 | 31 << 7 | 0x13,
+            words = (interrupts << 20 | 0x1073, pc << 20 | 31 << 7 | 0x2073,
+                     skip << 20 | 31 << 15 | 31 << 7 | 0x13,
                      pc << 20 | 31 << 15 | 0x1073, back)
             made.write(SKIP + 0x800 * n, struct.pack("<5I", *words))
         self.tables(made, chance)
@@ -63,7 +66,8 @@ class RiscvLife:
         return base + (chance.randrange(CODE_PAGES << 12) & ~1)
 
     def pointer(self, chance: random.Random) -> int:
-        base = chance.choice((CODE, POOL, DATA, DATA, DATA, DATA, USER + 0x9000, USER + 0x9000, USER + 0x8000, USER,
+        base = chance.choice((CODE, POOL, DATA, DATA, DATA, DATA, USER + 0x9000, USER + 0x9000,
+                              USER + 0x8000, USER,
                               WIDE + 0x9000, *[chance.choice(self.devices) for _ in range(4)], M64 + 1))
         near = chance.choice((8 * chance.randrange(64), chance.randrange(-16, 16), chance.randrange(0x4000)))
         return base + near & M64
@@ -80,7 +84,8 @@ class RiscvLife:
             return chance.getrandbits(64)
         if kind == 1:
             return chance.getrandbits(64) >> chance.randrange(64)
-        return chance.choice((0, 1, M64, 1 << 63, 0x7FF0 << 48, 0x3FF0 << 48, 0xFFFF_FFFF_7FC0_0000, 0x1800, 0x6000))
+        return chance.choice((0, 1, M64, 1 << 63, 0x7FF0 << 48, 0x3FF0 << 48, 0xFFFF_FFFF_7FC0_0000, 0x1800,
+                              0x6000))
 
     # Code.
 
@@ -97,7 +102,8 @@ class RiscvLife:
         kind = chance.random()
         if kind < 0.12:  # a pointer, relative to here: it is one in every address space
             rd, target = 8 + chance.randrange(8), self.pointer(chance) - RAM - at
-            return [target + 0x800 & 0xFFFFF000 | rd << 7 | 0x17, (target & 0xFFF) << 20 | rd << 15 | rd << 7 | 0x13]
+            return [target + 0x800 & 0xFFFFF000 | rd << 7 | 0x17,
+                    (target & 0xFFF) << 20 | rd << 15 | rd << 7 | 0x13]
         if kind < 0.18:  # something from the pool
             rd, offset = chance.randrange(32), 0x8000 - at
             return [offset + 0x800 & 0xFFFFF000 | 31 << 7 | 0x17,

@@ -1,4 +1,5 @@
-"""Whatever a guest does, the plain way and the threaded way do the same: state, memory and exits, at every instruction.
+"""Whatever a guest does, the plain way and the threaded way do the same: state, memory and exits, at every
+instruction.
 
 GUESTHOUSE_RANDOM=n: n times as many worlds, from seed GUESTHOUSE_SEED on.
 """

@@ -1,5 +1,5 @@
-"""Random x86 code: instructions that encodings allow, with prefixes that mean nothing or too much, and what system
-code does in several instructions.
+"""Random x86 code: instructions that encodings allow, with prefixes that mean nothing or too much, and what
+system code does in several instructions.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ import struct
 from collections.abc import Callable
 from types import ModuleType
 
-from guesthouse.system.cpu.x86 import aes, bmi, far, msr, pclmul, sha, system, syscall
+from guesthouse.system.cpu.x86 import aes, bmi, branches, far, msr, pclmul, sha, strings, syscall, system
 from guesthouse.system.cpu.x86.definitions import IN_16, IN_32, IN_64, Encoding
 from guesthouse.system.cpu.x86.guest import DEFINITIONS, MODULES
 
 MODES = {16: IN_16, 32: IN_32, 64: IN_64}
-RARE: tuple[ModuleType, ...] = (system, msr, far, syscall, aes, sha, pclmul, bmi)
+RARE: tuple[ModuleType, ...] = (aes, bmi, branches, far, msr, pclmul, sha, strings, syscall, system)
 FATAL = {"lgdt", "lidt", "ltr", "lldt", "wrmsr", "hlt"}  # seldom: what follows is seldom of interest
 SEGMENTS, REPEATS = (0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65), (0xF2, 0xF3)
 Pointer = Callable[[random.Random], int]
@@ -28,8 +28,13 @@ class Coder:
         self.base = 4  # the base register of the memory operand; 4: none
         by_module = {m.__name__: [(d, e) for d in DEFINITIONS if d.run.__module__ == m.__name__
                                   for e in d.encodings if e.modes & MODES[bits]] for m in MODULES}
-        self.modules = [by_module[m.__name__] for m in MODULES for _ in range(1 if m in RARE else 4)
+        self.modules = [by_module[m.__name__] for m in MODULES for _ in range(self.weight(m))
                         if by_module[m.__name__]]
+
+    @staticmethod
+    def weight(module: ModuleType) -> int:
+        name = module.__name__.rpartition(".")[2]
+        return 1 if module in RARE else 6 if name.startswith(("sse_", "x87_", "mmx")) else 4
 
     def likely(self, probability: float) -> bool:
         return self.random.random() < probability
@@ -70,9 +75,11 @@ class Coder:
 
     def control_register(self) -> bytes:
         number, value = self.random.choice((
-            (0, 0x8001_0033), (0, 0x8000_0011), (0, 0x11), (0, 0x10), (0, 0x8005_003B), (3, 0x40_0000), (3, 0x40_1000),
-            (3, 0x40_0001), (3, 0x8000_0000_0040_1001), (3, 0x40_8000), (3, 0x40_A000), (4, 0x6A0), (4, 0x620),
-            (4, 0x2_06A0), (4, 0x10_06A0), (4, 0x20_0620), (4, 0x30), (4, 0x10), (4, 0x4_0620), (8, 5), (2, 0x1234)))
+            (0, 0x8001_0033), (0, 0x8000_0011), (0, 0x11), (0, 0x10), (0, 0x8005_003B), (3, 0x40_0000),
+            (3, 0x40_1000), (3, 0x40_0001), (3, 0x8000_0000_0040_1001), (3, 0x40_8000), (3, 0x40_A000),
+            (4, 0x6A0), (4, 0x620), (4, 0x2_06A0), (4, 0x10_06A0), (4, 0x20_0620), (4, 0x30),
+            (4, 0x10), (4, 0x4_0620), (8, 5),
+            (2, 0x1234)))
         value ^= self.random.choice((0, 0, 0, 0x8, 0x4, 0x2, 0x4_0000, 0x200, 0x1_0000))
         rex = b"\x44" if number & 8 and self.bits == 64 else b""
         return self.load(0, value) + rex + bytes([0x0F, 0x22, 0xC0 | (number & 7) << 3])
@@ -80,7 +87,8 @@ class Coder:
     def return_frame(self) -> bytes:
         """Push a frame of random privilege; IRET."""
         rpl = self.random.choice((0, 3))
-        code, data = self.random.choice(((0x08, 0x10), (0x18, 0x10), (0x20, 0x10), (0x28, 0x38), (0x30, 0x38)))
+        pairs = ((0x08, 0x10), (0x18, 0x10), (0x20, 0x10), (0x28, 0x38), (0x30, 0x38))
+        code, data = self.random.choice(pairs)
         flags = 0x202 ^ self.random.choice((0, 0, 0x200, 0x100, 0x40_000, 0x3000, 0x4000, 0x400, 0x2_0000))
         values = (data | rpl, self.pointer(self.random) & 0x3_FFF8, flags, code | rpl,
                   self.entry(self.random) & 0x1_FFFF)
@@ -95,16 +103,18 @@ class Coder:
             (0xC000_0101, self.pointer(self.random)), (0xC000_0102, self.pointer(self.random)),
             (0x175, 0x3_0000), (0x176, self.entry(self.random)), (0xC000_0084, 0x300), (0x800, 1), (0x1B, 5)))
         high = self.load(2, value >> 32 & 0xFFFF_FFFF)
-        return self.load(1, number) + self.load(0, value & 0xFFFF_FFFF) + high + b"\x0f" + self.random.choice((
-            b"\x30", b"\x30", b"\x32"))
+        opcode = self.random.choice((b"\x0f\x30", b"\x0f\x30", b"\x0f\x32"))
+        return self.load(1, number) + self.load(0, value & 0xFFFF_FFFF) + high + opcode
 
     def repeated(self) -> bytes:
         """A string instruction with a count that ends."""
         count = self.random.choice((0, 1, 3, 17, 70, 600))
-        setup = self.load(1, count) + self.load(6, self.pointer(self.random)) + self.load(7, self.pointer(self.random))
+        source, target = self.pointer(self.random), self.pointer(self.random)
+        setup = self.load(1, count) + self.load(6, source) + self.load(7, target)
         size = self.random.choice((b"", b"", b"\x66", b"\x67", b"\x48" if self.bits == 64 else b""))
         prefix = bytes([self.random.choice(REPEATS)])
-        op = self.random.choice((0xA4, 0xA5, 0xA6, 0xA7, 0xAA, 0xAB, 0xAC, 0xAD, 0xAE, 0xAF, 0x6C, 0x6D, 0x6E, 0x6F))
+        op = self.random.choice((0xA4, 0xA5, 0xA6, 0xA7, 0xAA, 0xAB, 0xAC, 0xAD, 0xAE, 0xAF, 0x6C, 0x6D,
+                                 0x6E, 0x6F))
         return setup + (prefix + size if size == b"\x48" else size + prefix) + bytes([op])
 
     # One instruction.
@@ -186,7 +196,8 @@ class Coder:
             return (self.random.randrange(-0x400, 0x400) & (1 << 8 * z) - 1).to_bytes(z, "little")
         if word == "cp":
             selector = self.random.choice((0x08, 0x18, 0x20, 0x28, 0x1000, 0x1100, 0x58))
-            return (self.entry(self.random) & (1 << 8 * z) - 1).to_bytes(z, "little") + struct.pack("<H", selector)
+            offset = self.entry(self.random) & (1 << 8 * z) - 1
+            return offset.to_bytes(z, "little") + struct.pack("<H", selector)
         if word == "mo":
             return (self.pointer(self.random) & (1 << 64) - 1).to_bytes(8, "little")[:self.bits // 8]
         size = {"ib": 1, "iw": 2, "id": 4, "iz": z, "iv": z}[word]

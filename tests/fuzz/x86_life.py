@@ -1,9 +1,10 @@
-"""An x86 processor in a small world of random code: all modes from real to long, rings 0 and 3, every gate leading
-into random code or back.
+"""An x86 processor in a small world of random code: all modes from real to long, rings 0 and 3, every gate
+leading into random code or back.
 
-Physical memory: IVT at 0, GDT 1000h, IDTs 2000h and 3000h, LDT 3800h, TSS 4000h; data 8000h, code 10000h (again
-and again), data and stacks 20000h to 3EFFFh, ROM 3F000h. Most gates lead to code that skips some bytes and returns (5000h to 7FFFh). Page tables at 400000h, where no page leads to: what a processor may remember of
-a changed table is its own business, and differs between the ways.
+Physical memory: IVT at 0, GDT 1000h, IDTs 2000h and 3000h, LDT 3800h, TSS 4000h; data 8000h, code 10000h
+(again and again), data and stacks 20000h to 3EFFFh, ROM 3F000h. Most gates lead to code that skips some
+bytes and returns (5000h to 7FFFh). Page tables at 400000h, where no page leads to: what a processor may
+remember of a changed table is its own business, and differs between the ways.
 """
 
 from __future__ import annotations
@@ -31,14 +32,15 @@ CODED = (8, 10, 11, 12, 13, 14, 17)  # vectors that push an error code
 HIGH, LARGE = 0xFFFF_8000_0000_0000, 0x4000_0000
 LONG_ROOTS, PAE_ROOT, NARROW_ROOT = (TABLES, TABLES + 0x1000), TABLES + 0x8000, TABLES + 0xA000
 P, W, U, A, D, PS, NX = 1, 2, 4, 0x20, 0x40, 0x80, 1 << 63
-# Selectors: 08 kernel code 64, 10 data, 18 code 32, 20 code 16, 28 user code 32, 30 user code 64, 38 user data,
-# 40 TSS, 50 LDT, 58 call gate, 68 conforming code, 70 data that grows down, 78 not there, 80 16-bit data
+# Selectors: 08 kernel code 64, 10 data, 18 code 32, 20 code 16, 28 user code 32, 30 user code 64, 38 user
+# data, 40 TSS, 50 LDT, 58 call gate, 68 conforming code, 70 data that grows down, 78 not there, 80 16-bit
+# data
 DESCRIPTORS = (0, 0x00AF9B000000FFFF, 0x00CF93000000FFFF, 0x00CF9B000000FFFF, 0x000F9B000000FFFF,
                0x00CFFB000000FFFF, 0x00AFFB000000FFFF, 0x00CFF3000000FFFF, TSS << 16 | 0x89 << 40 | 0x67, 0,
                LDT << 16 | 0x82 << 40 | 0x7F, 0, CODE + 0x40 | 8 << 16 | 0xEC << 40, 0, 0x00CF9F000000FFFF,
                0x00CF97000000FFFF, 0x00CF13000000FFFF, 0x000F93000000FFFF)
-MODES = ("long 0", "long 0", "long 3", "long 3", "compatible 3", "compatible 3", "protected 0", "pae 0", "pae 3",
-         "paged 0", "paged 3", "protected 16", "real", "real")
+MODES = ("long 0", "long 0", "long 3", "long 3", "compatible 3", "compatible 3", "protected 0", "pae 0",
+         "pae 3", "paged 0", "paged 3", "protected 16", "real", "real")
 
 
 def gate(target: int, kind: int, selector: int) -> bytes:
@@ -76,8 +78,9 @@ class X86Life:
         return CODE + chance.randrange(CODE_SIZE)
 
     def pointer(self, chance: random.Random) -> int:
-        base = chance.choice((CODE, DATA, DATA, DATA, MORE, MORE, MORE, MORE, 0x3_8000, HIGH + DATA, HIGH + MORE,
-                              LARGE + MORE, ROM, RAM, 0xA_0000, 0xFEE0_0000, 0, M64 + 1, 1 << 47, CODE + 0x1000))
+        base = chance.choice((CODE, DATA, DATA, DATA, MORE, MORE, MORE, MORE, 0x3_8000, HIGH + DATA,
+                              HIGH + MORE, LARGE + MORE, ROM, RAM, 0xA_0000, 0xFEE0_0000, 0, M64 + 1, 1 << 47,
+                              CODE + 0x1000))
         near = chance.choice((16 * chance.randrange(64), chance.randrange(-20, 20), chance.randrange(0x2000)))
         return base + near & M64
 
@@ -86,7 +89,8 @@ class X86Life:
         if kind < 3:
             return self.pointer(chance)
         if kind == 3:
-            return chance.choice(((chance.randrange(18) * 8 | chance.randrange(4)), 0x202, 0x3F8, self.entry(chance)))
+            return chance.choice(((chance.randrange(18) * 8 | chance.randrange(4)), 0x202, 0x3F8,
+                                  self.entry(chance)))
         if kind == 4:
             return chance.getrandbits(64)
         return chance.choice((0, 1, 7, M64, 1 << 63, 0x3FF0 << 48, 0x7FF0 << 48, 0x7F80_0000, 0xFFFF_FFFF,
@@ -117,7 +121,8 @@ class X86Life:
         for vector in range(256):
             skip, coded = bytes([chance.randrange(1, 7)]), vector in CODED
             memory.write(SKIP_64 + 16 * vector, skipper(vector, skip))
-            memory.write(SKIP_32 + 16 * vector, bytes.fromhex("83c404") * coded + b"\x83\x04\x24" + skip + b"\xcf")
+            memory.write(SKIP_32 + 16 * vector,
+                         bytes.fromhex("83c404") * coded + bytes.fromhex("830424") + skip + b"\xcf")
             memory.write(SKIP_16 + 16 * vector, bytes.fromhex("5589e5834602") + skip + b"\x5d\xcf")
 
     def page_tables(self, memory: Memory, chance: random.Random) -> None:
@@ -145,7 +150,7 @@ class X86Life:
             put(TABLES + 0xB000, n, self.leaf(chance, n), 4)
 
     def leaf(self, chance: random.Random, n: int) -> int:
-        """A page of RAM; now and then another one, or with odd rights. Those of the system's tables are as they should be."""
+        """A page of RAM; now and then another one, or with odd rights, but not one of the system's tables."""
         rights = P | W | (U if n >= 8 and chance.random() < 0.85 else 0) | chance.choice((A | D, A | D, A, 0))
         if n >= 8 and chance.random() < 0.06:
             return chance.randrange(RAM + 0x2000 >> 12) << 12 | chance.getrandbits(7)
@@ -167,7 +172,8 @@ class X86Life:
         state.sfmask, state.kernel_gs_base = u64(chance.choice((0, 0x300))), u64(self.pointer(chance) >> 20)
         state.sysenter_cs, state.sysenter_eip = u64(8), u64(self.entry(chance))
         state.sysenter_esp = u64(MORE + 0x3000)
-        state.set_rflags(u64(chance.choice((2, 0x202, 0x202, 0x302, 0x4_0202, 0x3202)) | chance.getrandbits(12) & 0x8D5))
+        state.set_rflags(u64(chance.choice((2, 0x202, 0x202, 0x302, 0x4_0202,
+                                            0x3202)) | chance.getrandbits(12) & 0x8D5))
         self.registers_at_random(state, chance)
         state.forget_translations()
         state.settle_mode()
@@ -189,7 +195,8 @@ class X86Life:
         self.segment(state.segments[1], selector | cpl, code | cpl << 5)
         self.segment(state.tr, 0x40, 0x8B)
         self.segment(state.ldtr, 0x50, 0x82)
-        state.tr.base, state.tr.limit, state.ldtr.base, state.ldtr.limit = u64(TSS), u32(0x67), u64(LDT), u32(0x7F)
+        state.tr.base, state.tr.limit = u64(TSS), u32(0x67)
+        state.ldtr.base, state.ldtr.limit = u64(LDT), u32(0x7F)
         state.cr0 = u64(0x11 if name == "protected" else 0x8001_0033)
         state.cr3 = u64(LONG_ROOTS[0] if long else PAE_ROOT if name == "pae" else NARROW_ROOT)
         state.cr4 = u64(0x610 if name in ("paged", "protected") else 0x6A0)
@@ -238,5 +245,5 @@ class X86Life:
         except Exception:
             shown = "no instruction"
         state.exit = u64(0)
-        return (f"pc {int(state.pc):#x} cpl {int(state.cpl)} {int(state.code_bits)}-bit cr0 {int(state.cr0):#x} "
-                f"cr3 {int(state.cr3):#x} rflags {int(state.rflags()):#x}: {shown}")
+        return (f"pc {int(state.pc):#x} cpl {int(state.cpl)} {int(state.code_bits)}-bit "
+                f"cr0 {int(state.cr0):#x} cr3 {int(state.cr3):#x} rflags {int(state.rflags()):#x}: {shown}")
