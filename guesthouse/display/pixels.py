@@ -59,8 +59,9 @@ class Format:
         return cls(bits // 8, min(depth, bits), bool(big), True, maxima, shifts)
 
     def pack(self) -> bytes:
-        return struct.pack(">BBBBHHHBBB3x", self.size * 8, self.depth, self.big, self.true_colour,
-                           *self.maxima, *self.shifts)
+        return struct.pack(
+            ">BBBBHHHBBB3x", self.size * 8, self.depth, self.big, self.true_colour, *self.maxima, *self.shifts
+        )
 
     def convert(self, rgb: bytes) -> bytes:
         """Pixels of three bytes in this format."""
@@ -69,7 +70,9 @@ class Format:
             significance = self.size - 1 - place if self.big else place
             plane = 0
             for channel, (most, shift) in enumerate(zip(self.maxima, self.shifts)):
-                table = bytes((value * most + 127) // 255 << shift >> 8 * significance & 0xFF for value in range(256))
+                table = bytes(
+                    (value * most + 127) // 255 << shift >> 8 * significance & 0xFF for value in range(256)
+                )
                 if any(table):
                     plane |= int.from_bytes(rgb[channel::3].translate(table), "little")
             out[place :: self.size] = plane.to_bytes(len(rgb) // 3, "little")
@@ -91,7 +94,9 @@ class Format:
 
 
 COLOUR_MAP = struct.pack(">BxHH", 1, 0, 256) + b"".join(
-    struct.pack(">HHH", (n >> 5) * 65535 // 7, (n >> 2 & 7) * 65535 // 7, (n & 3) * 65535 // 3) for n in range(256))
+    struct.pack(">HHH", (n >> 5) * 65535 // 7, (n >> 2 & 7) * 65535 // 7, (n & 3) * 65535 // 3)
+    for n in range(256)
+)
 
 
 class Frame:
@@ -216,6 +221,3 @@ def packed(pixels: memoryview[int], height: int, colours: list[int], size: int, 
         row = "".join(map(digits.__getitem__, pixels[start : start + width].tolist()))
         out.append(int(row.ljust(used * 8, "0"), 2).to_bytes(used, "big"))
     return b"".join(out)
-
-
-

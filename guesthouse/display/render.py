@@ -13,7 +13,9 @@ def picture_of(screen: Screen, font: Font | None = None, phase: bool = True) -> 
     return draw(screen, font, phase, phase) if isinstance(screen, Text) else screen
 
 
-def draw(text: Text, font: Font | None = None, cursor_shown: bool = True, blink_shown: bool = True) -> Picture:
+def draw(
+    text: Text, font: Font | None = None, cursor_shown: bool = True, blink_shown: bool = True
+) -> Picture:
     """The picture of a text screen."""
     used = text.font or font or BLANK
     cells: dict[tuple[int, int], list[bytes]] = {}  # each kind of cell is drawn once

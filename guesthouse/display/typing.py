@@ -63,7 +63,12 @@ class Typing:
 def unfinished(data: bytes) -> bool:
     """Whether these bytes begin something and end before it does."""
     if data[:1] == b"\x1b":
-        return PART.match(data) is not None or len(data) > 1 and data[1] >= 0xC2 and len(data) - 1 < length(data[1])
+        return (
+            PART.match(data) is not None
+            or len(data) > 1
+            and data[1] >= 0xC2
+            and len(data) - 1 < length(data[1])
+        )
     return data[0] >= 0xC2 and len(data) < length(data[0])
 
 

@@ -66,12 +66,15 @@ class Server:
         """Listens, on a thread of its own, and returns the port."""
         loop = self._loop = asyncio.new_event_loop()
         try:
-            listening = loop.run_until_complete(asyncio.start_server(self._serve, self.host, self.port, limit=1 << 16))
+            listening = loop.run_until_complete(
+                asyncio.start_server(self._serve, self.host, self.port, limit=1 << 16)
+            )
         except (OSError, OverflowError) as trouble:
             loop.close()
             self._loop = None
-            raise UserError(f"VNC cannot listen on {self.host}:{self.port}: {trouble}.",
-                            "Choose another port.") from None
+            raise UserError(
+                f"VNC cannot listen on {self.host}:{self.port}: {trouble}.", "Choose another port."
+            ) from None
         self.port = listening.sockets[0].getsockname()[1]
 
         def run() -> None:
@@ -175,14 +178,24 @@ class Client:
         picture = self.server.picture()
         self.size = (picture.width, picture.height)
         name = self.server.name.encode()
-        self.writer.write(struct.pack(">HH", *self.size) + self.format.pack() + struct.pack(">I", len(name)) + name)
+        self.writer.write(
+            struct.pack(">HH", *self.size) + self.format.pack() + struct.pack(">I", len(name)) + name
+        )
         await self.writer.drain()
 
     # what the client says, 7.5
 
     async def hear(self) -> None:
-        heard = {0: self.set_format, 2: self.set_encodings, 3: self.ask, 4: self.key_event, 5: self.pointer_event,
-                 6: self.cut_text, 251: self.set_desktop_size, 255: self.qemu}
+        heard = {
+            0: self.set_format,
+            2: self.set_encodings,
+            3: self.ask,
+            4: self.key_event,
+            5: self.pointer_event,
+            6: self.cut_text,
+            251: self.set_desktop_size,
+            255: self.qemu,
+        }
         while True:
             kind = (await self.need(1))[0]
             if kind not in heard:
@@ -306,7 +319,8 @@ class Client:
     def size_told(self, reason: int, status: int) -> bytes:
         """An ExtendedDesktopSize rectangle with one screen."""
         return rectangle(Area(reason, status, *self.size), EXTENDED_SIZE) + struct.pack(
-            ">BxxxIHHHHI", 1, 0, 0, 0, *self.size, 0)
+            ">BxxxIHHHHI", 1, 0, 0, 0, *self.size, 0
+        )
 
     def scroll(self, frame: Frame, area: Area) -> list[bytes]:
         """A CopyRect, if that is what happened and the client has asked for all of the screen."""
@@ -333,8 +347,10 @@ def fitted(picture: Picture, width: int, height: int) -> Picture:
     if (picture.width, picture.height) == (width, height):
         return picture
     step, kept = picture.width * 3, min(width, picture.width) * 3
-    rows = [picture.rgb[y * step : y * step + kept].ljust(width * 3, b"\0")
-            for y in range(min(height, picture.height))]
+    rows = [
+        picture.rgb[y * step : y * step + kept].ljust(width * 3, b"\0")
+        for y in range(min(height, picture.height))
+    ]
     return Picture(width, height, b"".join(rows).ljust(width * height * 3, b"\0"))
 
 

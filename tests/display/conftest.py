@@ -18,7 +18,9 @@ def font() -> Font:
 def text() -> Callable[..., Text]:
     """A text screen from rows of characters, all in one attribute."""
 
-    def made(*rows: str, attribute: int = 7, cursor: Cursor | None = None, columns: int = 20, **more: object) -> Text:
+    def made(
+        *rows: str, attribute: int = 7, cursor: Cursor | None = None, columns: int = 20, **more: object
+    ) -> Text:
         cells = bytearray()
         for row in rows:
             for character in row.ljust(columns):

@@ -41,17 +41,31 @@ def test_text_is_typed_as_on_a_us_keyboard():
         strokes("ü")
 
 
-@pytest.mark.parametrize("keys, names", [
-    ("ctrl+alt+delete", ["ctrl", "alt", "delete"]), ("Alt+F4", ["alt", "f4"]), ("ctrl++", ["ctrl", "="]),
-    ("a", ["a"]), ("+", ["="]), ("kp_+", ["kp_+"]), ("ctrl+C", ["ctrl", "c"]),
-])
+@pytest.mark.parametrize(
+    "keys, names",
+    [
+        ("ctrl+alt+delete", ["ctrl", "alt", "delete"]),
+        ("Alt+F4", ["alt", "f4"]),
+        ("ctrl++", ["ctrl", "="]),
+        ("a", ["a"]),
+        ("+", ["="]),
+        ("kp_+", ["kp_+"]),
+        ("ctrl+C", ["ctrl", "c"]),
+    ],
+)
 def test_chords_go_down_in_order_and_come_up_in_the_other(keys, names):
     assert chord(keys) == [(n, True) for n in names] + [(n, False) for n in reversed(names)]
 
 
 def test_keysyms_are_keys():
     assert [from_keysym(k) for k in (0x41, 0x20, 0xFF0D, 0xFFC9, 0xFF51, 0xE4)] == [
-        "a", "space", "enter", "f12", "left", None]
+        "a",
+        "space",
+        "enter",
+        "f12",
+        "left",
+        None,
+    ]
     assert set(KEYSYMS.values()) <= set(CODES)
 
 

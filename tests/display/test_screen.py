@@ -34,7 +34,9 @@ def test_the_text_is_what_a_person_reads(text):
 def test_glyphs_are_drawn_in_the_attributes_colours(text, font):
     picture = draw(text("A", attribute=0x1E), font)
     assert (picture.width, picture.height) == (160, 16)
-    assert [pixel(picture, x, 0) == (255, 255, 85) for x in range(8)] == [bool(0x41 >> 7 - x & 1) for x in range(8)]
+    assert [pixel(picture, x, 0) == (255, 255, 85) for x in range(8)] == [
+        bool(0x41 >> 7 - x & 1) for x in range(8)
+    ]
     assert pixel(picture, 0, 0) == (0, 0, 170)
 
 
@@ -67,8 +69,13 @@ def test_a_cursor_off_the_screen_is_not_drawn(text, font, cursor):
 
 
 def test_bytes_of_the_wrong_length_are_no_screen():
-    for wrong in (lambda: Text(80, 25, bytes(9)), lambda: Picture(2, 2, bytes(9)), lambda: Picture(0, 1, b""),
-                  lambda: Font(8, 16, bytes(9)), lambda: Font(7, 16, bytes(4096))):
+    for wrong in (
+        lambda: Text(80, 25, bytes(9)),
+        lambda: Picture(2, 2, bytes(9)),
+        lambda: Picture(0, 1, b""),
+        lambda: Font(8, 16, bytes(9)),
+        lambda: Font(7, 16, bytes(4096)),
+    ):
         with pytest.raises(ValueError):
             wrong()
 
