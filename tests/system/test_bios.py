@@ -409,3 +409,10 @@ def test_callers_behind_page_tables_are_reached_where_their_pages_are(pc):
     guest.write(0x8FFE, b"abcd")
     state.cr0 = 0
     assert guest.read(0x8FFE, 2) == b"ab" and guest.read(0x100000, 2) == b"cd"
+
+
+def test_what_the_screen_can_do_is_told_with_its_static_table(pc):
+    pc.interrupt(0x10, ah=0x1B, bx=0, di=0x9000)
+    table, state = pc.guest.dword(0x9000), pc.bus.read(0x9000, 64)
+    assert pc.guest.al == 0x1B and pc.bus.read((table >> 16 << 4) + (table & 0xFFFF), 3) == b"\xFF\xE0\x0F"
+    assert state[4] == 3 and state[0x22] == 25

@@ -97,7 +97,7 @@ class Keyboard:
             guest.set_word(bda.RESET_FLAG, WARM)
             self.reset()
             return 0
-        if code == 0x46 and shift & CTRL and (extended or True):
+        if code == 0x46 and shift & CTRL:
             return self._break()
         if extended and code == PRINT_KEY or code == 0x54:
             return PRINT if not shift & (CTRL | ALT) else 0

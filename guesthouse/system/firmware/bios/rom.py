@@ -26,6 +26,8 @@ MODEL, SUBMODEL, REVISION = 0xFC, 0x01, 0x00  # PC/AT
 FEATURES = 0x74
 FLOPPY_PARAMETERS = bytes.fromhex("AF 02 25 02 12 1B FF 6C F6 0F 08")  # 1.44 MB
 DATE = b"11/22/26"
+FUNCTIONALITY = 0xD600  # the static table of INT 10h, 1Bh: modes, 200, 350 and 400 lines, two of eight fonts
+FUNCTIONS = bytes.fromhex("FF E0 0F 00 00 00 00 07 02 08 E5 0C 00 00 00 00")
 
 
 @dataclass(frozen=True)
@@ -295,6 +297,7 @@ class _Builder(Assembler):
         for at, content in (
                 (FONT_16, font.glyphs(16)), (FONT_14, font.glyphs(14)), (FONT_8, font.glyphs(8)[:1024]),
                 (FONT_8_HIGH, font.glyphs(8)[1024:]), (FLOPPY_TABLE, FLOPPY_PARAMETERS), (RESET + 5, DATE),
+                (FUNCTIONALITY, FUNCTIONS),
                 (0xFFFE, bytes([MODEL])), (0xE729, struct.pack("<8H", 1047, 768, 384, 192, 96, 48, 24, 12)),
                 (CONFIGURATION, struct.pack("<HBBBBBBBB", 8, MODEL, SUBMODEL, REVISION, FEATURES, 0x40, 0, 0, 0))):
             self.org(at)

@@ -156,7 +156,7 @@ class System:
 
     def _extended(self) -> None:
         """88h: KiB above 1 MiB, not beyond 64 MiB."""
-        self.guest.ax = min(self.settings.extended_kib, 0xFC00 - 0x400)
+        self.guest.ax = min(self.settings.extended_kib, 0xFC00)
         self.guest.set_flag(CF, False)
 
     def _configuration(self) -> int:

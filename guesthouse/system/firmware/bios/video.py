@@ -13,7 +13,7 @@ from guesthouse.system.firmware.bios.guest import ES, Guest
 from guesthouse.system.firmware.bios.modes import MODES, TEXT, Mode, palette
 from guesthouse.system.firmware.bios.palette import Palette
 from guesthouse.system.firmware.bios.raster import Raster
-from guesthouse.system.firmware.bios.rom import FONT_8, FONT_8_HIGH, FONT_14, FONT_16, SEGMENT
+from guesthouse.system.firmware.bios.rom import FONT_8, FONT_8_HIGH, FONT_14, FONT_16, FUNCTIONALITY, SEGMENT
 from guesthouse.system.firmware.bios.settings import Settings
 from guesthouse.system.firmware.bios.vbe import Vbe
 from guesthouse.system.firmware.bios import font
@@ -343,10 +343,11 @@ class Video:
         self.guest.al = 0x1A
 
     def _capabilities(self) -> None:
-        """1Bh: functionality and state, 64 bytes at ES:DI; the static table is at the end of the ROM's first page."""
+        """1Bh: functionality and state, 64 bytes at ES:DI, which begin with where the static table is."""
         guest = self.guest
         at = guest.linear(ES, guest.di)
         state = bytearray(64)
+        state[0:4] = (SEGMENT << 16 | FUNCTIONALITY).to_bytes(4, "little")
         state[4:4 + 0x1E] = guest.read(bda.MODE, 0x1E)
         state[0x22] = guest.byte(bda.ROWS) + 1
         state[0x23:0x25] = guest.read(bda.CHARACTER_HEIGHT, 2)
