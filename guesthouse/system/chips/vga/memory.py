@@ -63,10 +63,21 @@ class Planes(Stateful):
         elif not mode & NOT_ODD_EVEN:
             chosen &= 0xA if address & 1 else 0x5
         place = self._place(address)
+        if self._plain():
+            for n in range(4):
+                if chosen >> n & 1:
+                    self.planes[n][place] = value
+            return
         data, mask = self._data(value)
         for n in range(4):
             if chosen >> n & 1:
                 self.planes[n][place] = data[n] & mask | self.latches[n] & ~mask & 0xFF
+
+    def _plain(self) -> bool:
+        """Bytes go into the planes as they are: text, and most of what chain-4 modes do."""
+        graphics = self.graphics
+        untouched = graphics[ENABLE_SET_RESET] | graphics[ROTATE] | graphics[MODE] & 3
+        return not untouched and bool(graphics[BIT_MASK] == 0xFF)
 
     def _data(self, value: int) -> tuple[list[int], int]:
         """What the write mode makes of a byte: one for each plane, and the bits that do not come from the latches."""
