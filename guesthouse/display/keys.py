@@ -1,7 +1,7 @@
 """Keys by name, and their other names: scan set 1 codes, X11 keysyms, the characters of a US keyboard.
 
-After the IBM PS/2 technical reference (scan set 1, 102 keys) and X11's keysymdef.h. Not modelled: other layouts
-(a guest's own layout decides what a key means to it).
+After the IBM PS/2 technical reference (scan set 1, 102 keys) and X11's keysymdef.h. Not modelled: other
+layouts (a guest's own layout decides what a key means to it).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Pictures in a VNC client's own pixel format, and its encodings: Raw, CopyRect (what scrolled) and ZRLE.
 
-After RFC 6143 (The Remote Framebuffer Protocol), 7.4 and 7.7. Everything is done on whole rows or planes of bytes,
-for single pixels are slow in Python.
+After RFC 6143 (The Remote Framebuffer Protocol), 7.4 and 7.7. Everything is done on whole rows or planes of
+bytes, for single pixels are slow in Python.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Pictures as PNG files, after the W3C's "Portable Network Graphics (Second Edition)": 8 bits a channel, no filters."""
+"""Pictures as PNG files, after the W3C's "Portable Network Graphics (Second Edition)": 8 bits a channel, no
+filters.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Text drawn as a picture, with the font the screen brings, as a VGA draws it (IBM VGA technical reference)."""
+"""Text drawn as a picture, with the font the screen brings, as a VGA draws it (IBM VGA technical
+reference).
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What is on a screen at one moment, as a value: text in cells, or a picture.
 
-Whoever makes one (a video chip, a test) gives bytes that have the right length: anything else is refused here, so
-that all who draw can rely on it.
+Whoever makes one (a video chip, a test) gives bytes that have the right length: anything else is refused
+here, so that all who draw can rely on it.
 """
 
 from __future__ import annotations

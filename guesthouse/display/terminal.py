@@ -1,7 +1,8 @@
 """Text screens drawn into a terminal: only what has changed since the last time is sent.
 
-After ECMA-48 (cursor, SGR) and xterm's control sequences (bright colours 90-97 and 100-107, cursor shape DECSCUSR).
-Not modelled: the guest's own palette and fonts: the terminal's sixteen colours and code page 437 stand for them.
+After ECMA-48 (cursor, SGR) and xterm's control sequences (bright colours 90-97 and 100-107, cursor shape
+DECSCUSR). Not modelled: the guest's own palette and fonts: the terminal's sixteen colours and code page 437
+stand for them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """What a terminal sends when its user types, as the keys that a PC's user would have pressed.
 
-After xterm's control sequences (CSI and SS3 keys with modifiers), the Linux console's function keys, and rxvt's.
-Not modelled: keys that terminals do not send (a Shift alone, releases); each key is struck and let go at once.
+After xterm's control sequences (CSI and SS3 keys with modifiers), the Linux console's function keys, and
+rxvt's. Not modelled: keys that terminals do not send (a Shift alone, releases); each key is struck and let
+go at once.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """A VNC server: shows a screen to any number of clients, and hands on their keys and pointers.
 
-After RFC 6143 (RFB 3.8, 3.7 and 3.3), and the RFB community's registry for ExtendedDesktopSize and QEMU's key events.
-Only the security type None, so it listens on the loopback interface unless told that the network may come in.
-Not modelled: Tight, clipboards (a client's is read and dropped), sound, cursors drawn by the client.
+After RFC 6143 (RFB 3.8, 3.7 and 3.3), and the RFB community's registry for ExtendedDesktopSize and QEMU's
+key events. Only the security type None, so it listens on the loopback interface unless told that the
+network may come in. Not modelled: Tight, clipboards (a client's is read and dropped), sound, cursors drawn
+by the client.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-"""The block interface that chips and firmware use, and the two disks that need nothing else: a file and memory.
+"""The block interface that chips and firmware use, and the two disks that need nothing else: a file and
+memory.
 
-A sector outside the disk is refused, never clipped. Whatever goes wrong is an OSError: chips tell their guest.
+A sector outside the disk is refused, never clipped. Whatever goes wrong is an OSError: chips tell their
+guest.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a file is, by what is in it: a floppy, a hard disk, a CD, a kernel; never by its name.
 
-Each format's book is named in its own file. Not read yet: formats that are not the plain bytes of a medium (qcow2,
-VMDK, VHD, VDI), which are named in the refusal.
+Each format's book is named in its own file. Not read yet: formats that are not the plain bytes of a medium
+(qcow2, VMDK, VHD, VDI), which are named in the refusal.
 """
 
 from __future__ import annotations
@@ -43,11 +43,14 @@ class Medium:
         return -(-self.size // self.sector_size)
 
 
-def identify(path: str | Path) -> Medium:
-    """What the file is; ImageError if it is broken or nothing that a machine can use."""
+def identify(path: str | Path, kind: str | None = None) -> Medium:
+    """What the file is; ImageError if it is broken or nothing that a machine can use.
+
+    With `kind` (floppy, disk or cdrom) the user has said what it is: a hybrid image is more than one of them.
+    """
     source = Source.open(path)
     try:
-        return look(source)
+        return look(source) if kind is None else taken_for(source, kind)
     finally:
         source.close()
 
@@ -64,6 +67,22 @@ def look(source: Source) -> Medium:
     if found:
         return Medium(found[0], source.size, details=found[1])
     return floppy(source) or disk(source)
+
+
+def taken_for(source: Source, kind: str) -> Medium:
+    """The file as that medium, whatever else it could be."""
+    if not source.size:
+        raise source.broken(kind, 0, "anything at all (the file is empty)")
+    refuse_containers(source)
+    if kind == "cdrom":
+        return cdrom(source) if iso9660.is_iso(source) else Medium("cdrom", source.size, None, iso9660.SECTOR)
+    if kind == "disk":
+        return disk(source)
+    found = floppy(source)
+    if found is None and source.size > LARGEST_FLOPPY:
+        raise source.broken("floppy", LARGEST_FLOPPY, "the end of the largest floppy (2880 KiB)")
+    larger = next(g for g in FLOPPIES.values() if g.total * SECTOR >= min(source.size, LARGEST_FLOPPY))
+    return found or Medium("floppy", source.size, larger, details={"bpb": False, "bootable": True})
 
 
 def refuse_containers(source: Source) -> None:

@@ -1,7 +1,7 @@
 """A CD image: its volume descriptors, and what can be booted from it.
 
-After ECMA-119 (ISO 9660), 8, and "El Torito Bootable CD-ROM Format Specification 1.0". Files and folders are the
-guest's business.
+After ECMA-119 (ISO 9660), 8, and "El Torito Bootable CD-ROM Format Specification 1.0". Files and folders
+are the guest's business.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Files that are a kernel and need no boot sector: Linux images, multiboot kernels, other ELF files.
 
-After Linux's Documentation/arch/{x86/boot,riscv/boot-image-header,arm64/booting}.rst, the Multiboot specifications
-0.6.96 and 2.0, and the System V ABI's ELF. Loading them is the firmware's work; here they are only known.
+After Linux's Documentation/arch/{x86/boot,riscv/boot-image-header,arm64/booting}.rst, the Multiboot
+specifications 0.6.96 and 2.0, and the System V ABI's ELF. Loading them is the firmware's work; here they
+are only known.
 """
 
 from __future__ import annotations

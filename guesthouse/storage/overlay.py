@@ -1,4 +1,5 @@
-"""What a guest writes, over a disk that stays as it is: kept in a temporary file without a name, and then gone.
+"""What a guest writes, over a disk that stays as it is: kept in a temporary file without a name, and then
+gone.
 
 Only sectors that were written take room, in a file that never has more than `limit` bytes.
 """

@@ -1,7 +1,8 @@
 """The partition tables of a hard disk: MBR, and GPT behind its protective MBR.
 
-After the UEFI specification 2.10, chapter 5. Not modelled: logical partitions within an extended one (only guests
-need them), disklabels, GPT's backup header (a guest repairs from it; here it only has to be told that it must).
+After the UEFI specification 2.10, chapter 5. Not modelled: logical partitions within an extended one (only
+guests need them), disklabels, GPT's backup header (a guest repairs from it; here it only has to be told
+that it must).
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The bytes of an image file while it is being looked at: what lies beyond its end is a broken image, not a crash."""
+"""The bytes of an image file while it is being looked at: what lies beyond its end is a broken image, not a
+crash.
+"""
 
 from __future__ import annotations
 

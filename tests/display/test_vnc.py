@@ -1,4 +1,5 @@
-"""The VNC server: with a client of others' making where one is installed, with raw bytes, and with hostile ones.
+"""The VNC server: with a client of others' making where one is installed, with raw bytes, and with hostile
+ones.
 
 The independent clients are the packages `asyncvnc` (Raw) and `vncdotool` (Raw, ZRLE).
 """

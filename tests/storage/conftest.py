@@ -1,4 +1,6 @@
-"""The images of this room's tests, as a fixture: tests are imported by path, so they share through fixtures."""
+"""The images of this room's tests, as a fixture: tests are imported by path, so they share through
+fixtures.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Disks: files, memory and overlays behave alike, refuse what is outside, and a file changes only when asked."""
+"""Disks: files, memory and overlays behave alike, refuse what is outside, and a file changes only when
+asked.
+"""
 
 from __future__ import annotations
 

@@ -82,6 +82,16 @@ def test_a_hybrid_cd_with_an_mbr_is_a_cd(image, images):
     assert identify(image(data)).kind == "cdrom"
 
 
+def test_the_user_may_say_what_a_hybrid_is(image, images):
+    data = images.cd()
+    data[:512] = images.boot_sector((0x80, 0x17, 0, 96))
+    file = image(data)
+    assert [identify(file, kind).kind for kind in ("cdrom", "disk", "floppy")] == ["cdrom", "disk", "floppy"]
+    assert identify(file, "floppy").geometry == FLOPPIES[160]
+    with pytest.raises(ImageError, match="largest floppy"):
+        identify(image(bytes(1 << 22)), "floppy")
+
+
 def test_a_boot_image_beyond_the_cd_is_told_with_its_offset(image, images):
     with pytest.raises(ImageError, match="at offset 0x9828"):
         identify(image(images.cd()[: 20 * 2048]))
