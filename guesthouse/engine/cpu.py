@@ -134,7 +134,8 @@ class Cpu(Struct):
         host = self.host(physical)
         if host == 0:
             return self.device(u64(MEMORY_READ), physical, size, u64(0))
-        self.install(va, physical, host, access)
+        if access != WRITE or self.host_to_write(physical) != 0:  # the store that follows may be to ROM
+            self.install(va, physical, host, access)
         return load_sized(host, size)
 
     @function
