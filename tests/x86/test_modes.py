@@ -237,3 +237,16 @@ def test_with_iopl_3_they_do_not(legacy: Any) -> None:
     assert legacy.get(0x23FFE, 2) == 0x3002
     legacy.run("0F 00 C0", at=0x10012)
     assert legacy.vector == 6
+
+
+def test_a_pushed_selector_leaves_the_upper_half_of_its_slot_alone(legacy: Any) -> None:
+    legacy.put(STACK_TOP - 4, 0xDEAD_BEEF, 4)
+    assert legacy.run("1E").r[4] == STACK_TOP - 4 and legacy.words(1) == [0xDEAD_0000 | DATA_32]
+
+
+def test_pop_ss_moves_the_pointer_as_wide_as_the_old_stack_was(legacy: Any) -> None:
+    cpu = legacy.cpu
+    cpu.r[0], cpu.r[4] = u64(DATA_16), u64(0x2FFFC)
+    legacy.put(0xFFFC, DATA_32, 4)
+    legacy.run("8E D0 17", 2)
+    assert (cpu.r[4], cpu.stack_bits, cpu.segments[2].selector) == (0x20000, 32, DATA_32)

@@ -110,7 +110,7 @@ class Segmentation(Paging):
                 self.check_data(selector, found)
             found = self.set_type_bit(selector, found, u64(ACCESSED))
             fill_segment(self.segments[n], selector, found)
-        if not self.long_mode():
+        if n != SS and not self.long_mode():  # for SS the caller does it: POP SS still moves the old stack's pointer
             self.settle_mode()
 
     @function
@@ -274,8 +274,14 @@ def take_segment(cpu, n: u64, selector: u64) -> None:
 
 
 def push_segment(cpu, kind: type, n: int) -> None:
-    """A selector, zero-extended to the operand size (a processor may leave the upper half of a 32-bit slot alone)."""
-    cpu.push(kind, kind(cpu.segments[n].selector))
+    """SDM 2B, PUSH: a selector, zero-extended; but the upper half of a 32-bit slot stays what it was, as all recent
+    processors do it."""
+    selector = cpu.segments[n].selector
+    if kind.size == 4:
+        cpu.store(u16, cpu.at_stack(u64(0) - 4, u64(4)), selector)
+        cpu.set_rsp(cpu.r[4] - 4)
+    else:
+        cpu.push(kind, kind(selector))
 
 
 @op("06", Size, modes=LEGACY)
