@@ -169,6 +169,7 @@ def test_what_is_no_kernel_is_refused_with_the_place(pc):
 def test_a_report_shows_registers_page_walk_and_disassembly():
     from guesthouse.engine.soft import SoftVcpu
     from guesthouse.system.boards import x86
+    from guesthouse.system.cpu.x86.entry import reset
     from guesthouse.system.cpu.x86.guest import X86_GUEST
     from guesthouse.system.firmware.linux_x86 import PAGE_TABLES, X86Entry, write_gdt, write_page_tables
 
@@ -176,6 +177,7 @@ def test_a_report_shows_registers_page_walk_and_disassembly():
     write_gdt(b.memory)
     write_page_tables(b.memory)
     b.memory.write(MIB, b"\x48\x01\xd8\xf4")  # add rax, rbx; hlt
+    reset(b.state)
     x86.enter(b.state, X86Entry(MIB, True, {"rax": 2, "rbx": 3}, page_table=PAGE_TABLES))
     outcome = b.run()
     b.state.pc = u64(MIB)

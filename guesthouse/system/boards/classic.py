@@ -49,7 +49,7 @@ class ClassicPc(PcBoard):
     def __init__(self, memory_bytes: int, clock: Clock, vcpu_factory: VcpuFactory, *, drives: Sequence[Attached] = (),
                  boot_order: str = "acd", firmware: bytes | None = None, **options: Any) -> None:
         """`firmware` is an image whose end is the reset vector; ours by default."""
-        self.drives, self.boot_order, self.firmware = list(drives), boot_order, firmware
+        self.drives, self.boot_order, self.firmware = checked_drives(drives), boot_order, firmware
         self.rom_size = ROM_SIZE if firmware is None else checked_size(firmware)
         super().__init__(memory_bytes, clock, vcpu_factory, **options)
         reset(self.state, seed=self._random_bytes(32))
@@ -88,9 +88,6 @@ class ClassicPc(PcBoard):
                 lambda at, size, value, first=first: self.floppy.write(first + at, size, value),  # type: ignore[misc]
                 "floppy")
         drives = [drive for drive in self.drives if drive.kind == "floppy"]
-        if len(drives) > FLOPPY_DRIVES:
-            raise UserError(f"{len(drives)} floppy drives are more than the controller knows.",
-                            f"It knows {FLOPPY_DRIVES}.")
         for n, drive in enumerate(drives):
             watch(drive, partial(self.floppy.insert, n, drive), partial(self.floppy.eject, n))
 
@@ -113,9 +110,6 @@ class ClassicPc(PcBoard):
         """Disks and CDs in the order that they come in: two on the first cable, two on the second."""
         first, second = self.channels = tuple(Channel(self.irqs[irq]) for *_, irq in CHANNELS)
         drives = [drive for drive in self.drives if drive.kind != "floppy"]
-        if len(drives) > 2 * len(CHANNELS):
-            raise UserError(f"{len(drives)} disks and CDs are more than a PC has places for.",
-                            f"It has {2 * len(CHANNELS)}.")
         for n, drive in enumerate(drives):
             if drive.kind == "disk":
                 self.channels[n // 2].attach(n % 2, AtaDisk(drive, serial=f"GH{n + 1:05}"))
@@ -169,6 +163,15 @@ def watch(drive: Attached, insert: Callable[[], object], eject: Callable[[], obj
 
     drive.watchers.append(tell)
     tell()
+
+
+def checked_drives(drives: Sequence[Attached]) -> list[Attached]:
+    floppies = sum(drive.kind == "floppy" for drive in drives)
+    for what, count, most in (("floppy drives", floppies, FLOPPY_DRIVES),
+                              ("disks and CDs", len(drives) - floppies, 2 * len(CHANNELS))):
+        if count > most:
+            raise UserError(f"{count} {what} are more than a PC has places for.", f"It has {most}.")
+    return list(drives)
 
 
 def checked_size(firmware: bytes) -> int:
