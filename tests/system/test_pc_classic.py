@@ -35,7 +35,8 @@ def pc():
             real = SoftVcpu(X86_GUEST)
             return Scripted(script, real.state) if script else real
 
-        made.append(ClassicPc(16 * MIB, VirtualClock(), processor, firmware=image() if firmware is None else firmware, random_bytes=lambda n: b"r" * n,
+        made.append(ClassicPc(16 * MIB, VirtualClock(), processor,
+                              firmware=image() if firmware is None else firmware, random_bytes=lambda n: b"r" * n,
                               **options))
         return made[-1]
 
@@ -102,7 +103,8 @@ def test_a_screen_can_be_looked_at_before_anything_ran(pc):
 
 
 def test_disks_and_cds_are_on_the_cables_in_their_order(pc):
-    drives = [Attached("floppy"), Attached("disk", Memory(b"\xAB" * 2048)), Attached("cdrom", Memory(bytes(2048), 2048))]
+    drives = [Attached("floppy"), Attached("disk", Memory(b"\xAB" * 2048)),
+              Attached("cdrom", Memory(bytes(2048), 2048))]
     b = pc(PortWrite(0x1F6, 1, 0xE0), PortWrite(0x1F2, 1, 1), PortWrite(0x1F7, 1, 0x20), (PortRead, 0x1F0, 2),
            PortWrite(0x1F6, 1, 0xF0), (PortRead, 0x1F5, 1), (PortRead, 0x177, 1), CpuDied("end"), drives=drives)
     b.run()
