@@ -11,6 +11,7 @@ from guesthouse.typed import Abandon, Array, Pointer, Struct, fill, function, lo
 READ, WRITE, EXECUTE = 0, 1, 2
 PAGE, PAGE_BITS = 4096, 12
 TLB_SIZE, TLB_SETS = 1024, 4
+RANGES = 32  # of RAM
 REPLIES = 128  # the devices that one instruction can meet: FXSAVE 55, ENTER with 31 levels 66
 STEP = 1 << 15  # a bit of the mode given to use(): while it is set, poll() is called after every instruction
 
@@ -67,7 +68,7 @@ class Cpu(Struct):
     replies_used: u64
     replies_known: u64
     replies: Array[u64, REPLIES]
-    ram: Array[RamRange, 8]
+    ram: Array[RamRange, RANGES + 1]  # the last that is used is followed by one without length
     ram_start: u64  # host address of all RAM, one mapping
     ram_pages: u64
     code: Pointer[CodePage]  # for each RAM page
@@ -185,23 +186,26 @@ class Cpu(Struct):
 
     # Guest memory, by physical address.
 
-    @function
     def host(self, physical: u64) -> u64:
         """The host address of a guest-physical one, or 0 where there is no RAM. Good to the end of its 4 KiB page."""
-        for n in range(8):
-            if physical - self.ram[n].start < self.ram[n].length:
-                return self.ram[n].host + (physical - self.ram[n].start)
-        return u64(0)
+        return self.backing(physical, u64(0))
 
-    @function
     def host_to_write(self, physical: u64) -> u64:
         """As host, but 0 where the range is read-only."""
-        for n in range(8):
-            if physical - self.ram[n].start < self.ram[n].length:
-                if self.ram[n].writable == 0:
+        return self.backing(physical, u64(1))
+
+    @function
+    def backing(self, physical: u64, writable: u64) -> u64:
+        n = u64(0)
+        while True:
+            place = Pointer[RamRange](self.ram.address)[n]
+            if physical - place.start < place.length:
+                if place.writable < writable:
                     return u64(0)
-                return self.ram[n].host + (physical - self.ram[n].start)
-        return u64(0)
+                return place.host + (physical - place.start)
+            if place.length == 0:
+                return u64(0)
+            n += 1
 
     def page_of(self, host: u64) -> u64:
         """The number of the RAM page at this host address; ram_pages or more if it is not RAM."""
@@ -253,6 +257,11 @@ class Cpu(Struct):
         self.flushes += 1
         fill(self.tlbs.address, u8(0xFF), u64(TLB_SIZE * TLB_SETS * TlbEntry.size))
         self.context += u64(1 << 16)
+
+    @function
+    def forget_translations(self) -> None:
+        """What lies where in the guest-physical space has changed. A guest that keeps more than the TLB adds to it."""
+        self.flush()
 
     @function
     def flush_page(self, va: u64) -> None:

@@ -1,7 +1,8 @@
 """The guest-physical space: RAM as one host mapping between guard areas, and the chips around it.
 
 Python code touches RAM through `Memory.read` and `Memory.write` only; they refuse what is not wholly RAM and never
-clip. Not modelled: memory types, bus errors (what nobody answers reads as ones), RAM that comes and goes.
+clip. What lies where can change at run time (`map`): shadowed ROMs, flash that takes commands, a framebuffer that
+moves. Not modelled: memory types, bus errors (what nobody answers reads as ones).
 """
 
 from __future__ import annotations
@@ -11,16 +12,15 @@ import mmap
 import sys
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from guesthouse.bits import u64
-from guesthouse.engine.cpu import CodePage, Cpu
+from guesthouse.engine.cpu import RANGES, CodePage, Cpu
 from guesthouse.errors import UserError
 from guesthouse.typed import Pointer
 
 PAGE = 4096
 GUARD = 1 << 20  # more than any one access of an instruction can span
-RANGES = 8  # as many as Cpu.ram has
 
 Read = Callable[[int, int], int]
 Write = Callable[[int, int, int], object]
@@ -82,45 +82,83 @@ class Range:
     offset: int
     writable: bool = True
 
+    @property
+    def end(self) -> int:
+        return self.start + self.length
+
+    def without(self, start: int, end: int) -> Iterator[Range]:
+        """What is left of it when [start, end) is taken out."""
+        if self.start < start:
+            yield replace(self, length=min(self.length, start - self.start))
+        if self.end > end:
+            first = max(self.start, end)
+            yield replace(self, start=first, length=self.end - first, offset=self.offset + first - self.start)
+
+    def goes_on_as(self, other: Range) -> bool:
+        return (self.end, self.offset + self.length, self.writable) == (other.start, other.offset, other.writable)
+
 
 class Memory:
     """All RAM of one machine, and who has to know when it changes."""
 
-    def __init__(self, ranges: list[tuple[int, int]]) -> None:
-        """`ranges` are (start, length), page aligned, in ascending order."""
-        self.size = sum(length for _, length in ranges)
+    def __init__(self, ranges: list[tuple[int, int]], hidden: int = 0) -> None:
+        """`ranges` are (start, length), page aligned, in ascending order. `hidden` bytes more are behind all of them,
+        at offset `self.hidden` of the mapping, and no part of the space until they are mapped."""
+        self.hidden = sum(length for _, length in ranges)
+        self.size = self.hidden + hidden
+        self._cpus: list[tuple[Cpu, Mapping, memoryview, Forget]] = []
+        self.ranges: list[Range] = []
+        self._starts: list[int] = []
+        offset = end = 0
+        for start, length in ranges:
+            if start % PAGE or length % PAGE or length <= 0 or start < end:
+                raise ValueError(f"RAM of {length:#x} bytes at {start:#x}")
+            self.ranges.append(Range(start, length, offset))
+            offset, end = offset + length, start + length
         self._mapping = Mapping(self.size)
         self.host = self._mapping.host
         self._view = self._mapping.view
-        self.ranges: list[Range] = []
-        offset = 0
-        for start, length in ranges:
-            self._add(Range(start, length, offset))
-            offset += length
-        self._starts = [r.start for r in self.ranges]
-        self._cpus: list[tuple[Mapping, memoryview, Forget]] = []
+        self._show(self.ranges)
 
-    def _add(self, r: Range) -> None:
-        last = self.ranges[-1] if self.ranges else Range(0, 0, 0)
-        if r.start % PAGE or r.length % PAGE or r.length <= 0 or r.start < last.start + last.length:
-            raise ValueError(f"RAM of {r.length:#x} bytes at {r.start:#x}")
-        if len(self.ranges) == RANGES:
-            raise ValueError(f"more than {RANGES} ranges of RAM")
-        self.ranges.append(r)
+    def map(self, start: int, length: int, offset: int | None, *, writable: bool = True) -> None:
+        """From now on the guest finds the mapping from `offset` on at [start, start + length), or no RAM (None). What
+        is not writable is ROM: the board can still write it."""
+        if start % PAGE or length % PAGE or length <= 0 or (offset or 0) % PAGE or (offset or 0) + length > self.size:
+            raise ValueError(f"RAM of {length:#x} bytes at {start:#x}")
+        kept = [part for r in self.ranges for part in r.without(start, start + length)]
+        made = [] if offset is None else [Range(start, length, offset, writable)]
+        self._show(kept + made)
 
     def protect(self, start: int, length: int) -> None:
-        """Make part of one range read-only for the guest: ROM. The board can still write it."""
-        i = bisect_right(self._starts, start) - 1
-        r = self.ranges[i] if i >= 0 else Range(0, 0, 0)
-        before, after = start - r.start, r.start + r.length - start - length
-        if before < 0 or after < 0 or start % PAGE or length % PAGE or length <= 0 or self._cpus:
+        """Make part of the space read-only for the guest: ROM."""
+        pieces = list(self._pieces(start, length))
+        if len(pieces) != 1:
             raise ValueError(f"ROM of {length:#x} bytes at {start:#x}")
-        parts = [Range(r.start, before, r.offset, r.writable), Range(start, length, r.offset + before, False),
-                 Range(start + length, after, r.offset + before + length, r.writable)]
-        self.ranges[i:i + 1] = [part for part in parts if part.length]
-        self._starts = [part.start for part in self.ranges]
-        if len(self.ranges) > RANGES:
+        self.map(start, length, pieces[0][0], writable=False)
+
+    def free(self, start: int, length: int) -> bool:
+        """Whether none of [start, start + length) is RAM."""
+        return all(r.end <= start or start + length <= r.start for r in self.ranges)
+
+    def slice(self, offset: int, count: int) -> memoryview:
+        """Part of the mapping, for a chip whose memory it is."""
+        return self._view[offset:offset + count]
+
+    def _show(self, ranges: list[Range]) -> None:
+        """Let this be the space."""
+        joined: list[Range] = []
+        for r in sorted(ranges, key=lambda r: r.start):
+            if joined and joined[-1].goes_on_as(r):
+                joined[-1] = replace(joined[-1], length=joined[-1].length + r.length)
+            else:
+                joined.append(r)
+        if len(joined) > RANGES:
             raise ValueError(f"more than {RANGES} ranges of RAM")
+        if joined != self.ranges or not self._starts:
+            self.ranges, self._starts = joined, [r.start for r in joined]
+            for cpu, *_ in self._cpus:
+                self._tell(cpu)
+                cpu.forget_translations()
 
     def _pieces(self, address: int, count: int) -> Iterator[tuple[int, int]]:
         """Where [address, address + count) lies in the mapping, as (offset, count); OutsideRam if any is not RAM."""
@@ -165,27 +203,30 @@ class Memory:
     def _forget(self, offset: int, count: int) -> None:
         """Code decoded from these pages must not run on."""
         first, last = offset // PAGE, (offset + count - 1) // PAGE
-        for _, code, forget in self._cpus:
+        for _, _, code, forget in self._cpus:
             for page in range(first, last + 1):
                 if code[2 * page]:
                     forget(self.host + page * PAGE)
 
     def install(self, cpu: Cpu, forget: Forget | None = None) -> None:
         """Give a processor its view of RAM. `forget(host)` tells it that code in that page changes."""
-        for i, r in enumerate(self.ranges):
-            entry = cpu.ram[i]
-            entry.start, entry.length = u64(r.start), u64(r.length)
-            entry.host, entry.writable = u64(self.host + r.offset), u64(r.writable)
-        for i in range(len(self.ranges), RANGES):
-            cpu.ram[i].length = u64(0)
+        self._tell(cpu)
         cpu.ram_start, cpu.ram_pages = u64(self.host), u64(self.size // PAGE)
         code = Mapping(self.size // PAGE * CodePage.size)
         cpu.code = Pointer[CodePage](code.host)  # type: ignore[call-arg]
-        self._cpus.append((code, code.view.cast("Q"), forget or (lambda host: cpu.forget(u64(host)))))
+        self._cpus.append((cpu, code, code.view.cast("Q"), forget or (lambda host: cpu.forget(u64(host)))))
+
+    def _tell(self, cpu: Cpu) -> None:
+        """The largest ranges come first, so that they are found at once."""
+        for i, r in enumerate(sorted(self.ranges, key=lambda r: -r.length)):
+            entry = cpu.ram[i]
+            entry.start, entry.length = u64(r.start), u64(r.length)
+            entry.host, entry.writable = u64(self.host + r.offset), u64(r.writable)
+        cpu.ram[len(self.ranges)].length = u64(0)
 
     def close(self) -> None:
         """Give the memory back; no processor may run after this."""
-        for code, view, _ in self._cpus:
+        for _, code, view, _ in self._cpus:
             view.release()
             code.close()
         self._cpus.clear()

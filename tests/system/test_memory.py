@@ -74,6 +74,32 @@ def test_a_cpu_sees_each_range_and_rom_as_read_only(memory):
     assert int(cpu.ram_pages) == 6 and int(cpu.page_of(u64(memory.host + LOW))) == 4
 
 
+def test_what_lies_where_can_change_and_processors_and_python_see_the_same():
+    memory = Memory([(0, 4 * PAGE)], hidden=2 * PAGE)
+    cpu = Cpu.new()
+    memory.install(cpu)
+    for n in range(6):
+        memory.slice(n * PAGE, 1)[0] = 0x10 + n
+    memory.map(PAGE, 2 * PAGE, memory.hidden, writable=False)
+    memory.map(3 * PAGE, PAGE, None)
+    assert [memory.read(n * PAGE, 1)[0] for n in range(3)] == [0x10, 0x14, 0x15] and not memory.contains(3 * PAGE)
+    assert [bool(cpu.host(u64(n * PAGE))) for n in range(4)] == [True, True, True, False]
+    assert int(cpu.host(u64(2 * PAGE))) == memory.host + 5 * PAGE and cpu.host_to_write(u64(2 * PAGE)) == 0
+    before = int(cpu.flushes)
+    memory.map(PAGE, 3 * PAGE, PAGE)
+    assert memory.read(0, 4 * PAGE)[PAGE] == 0x11 and len(memory.ranges) == 1 and int(cpu.flushes) == before + 1
+    memory.map(PAGE, 3 * PAGE, PAGE)
+    assert int(cpu.flushes) == before + 1, "nothing has changed"
+    memory.close()
+
+
+@pytest.mark.parametrize("start, length, offset", [(1, PAGE, 0), (0, 0, 0), (0, PAGE, 1), (0, 5 * PAGE, 0),
+                                                   (0, PAGE, 9 * PAGE)])
+def test_only_whole_pages_of_the_mapping_can_be_placed(memory, start, length, offset):
+    with pytest.raises(ValueError):
+        memory.map(start, length, offset if length < 5 * PAGE else 2 * PAGE)
+
+
 def test_writes_tell_which_pages_with_code_change(memory):
     told = []
     cpu = Cpu.new()
