@@ -28,7 +28,7 @@ class GoldfishRtc(Chip):
         self.alarm = clock.timer(self.settle)
 
     def now(self) -> int:
-        return self.epoch + self.clock.now() + int(self.offset)
+        return self.epoch + self.clock.now() + int(self.offset) & (1 << 64) - 1
 
     @on_read(0x00, width=32)
     def read_time_low(self) -> int:

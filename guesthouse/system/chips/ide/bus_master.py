@@ -96,7 +96,7 @@ class BusMaster(Chip):
                     moved = len(data)
                     self.memory.write(address, data)
                 else:
-                    moved = drive.push(self.memory.read(address, left))
+                    moved = drive.push(self.memory.read(address, min(left, drive.room())))
                 address, left = address + moved, left - moved
                 if not moved:
                     break

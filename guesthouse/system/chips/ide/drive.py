@@ -108,13 +108,17 @@ class Drive(Stateful):
             self.block_done(b"")
         return data
 
+    def room(self) -> int:
+        """Bytes of the block that the host has not sent."""
+        return len(self.buffer) - int(self.at) if self.direction == OUT else 0
+
     def push(self, data: bytes) -> int:
         """Bytes from the host; says how many were wanted."""
         if self.direction != OUT:
             return 0
-        taken = min(len(data), len(self.buffer) - self.at)
+        taken = min(len(data), self.room())
         self.buffer[self.at:self.at + taken] = data[:taken]
         self.at += taken
         if self.at >= len(self.buffer):
             self.block_done(bytes(self.buffer))
-        return int(taken)
+        return taken
