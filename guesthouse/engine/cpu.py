@@ -78,6 +78,7 @@ class Cpu(Struct):
     invalidations: u64
     builds: u64
     lookups: u64
+    watches: u64  # not 0: the guest's watch() is told of accesses, and says which pages the address cache may not have
     tlbs: Array[TlbEntry, TLB_SIZE * TLB_SETS]
 
     # Guest memory, by virtual address.
@@ -131,6 +132,8 @@ class Cpu(Struct):
 
     @function
     def load_in_page(self, va: u64, size: u64, access: u64) -> u64:
+        if unlikely(self.watches != 0):
+            self.watch(va, size, u64(READ))
         physical = self.walk(va, access)
         host = self.host(physical)
         if host == 0:
@@ -152,6 +155,8 @@ class Cpu(Struct):
 
     @function
     def store_in_page(self, va: u64, size: u64, value: u64) -> None:
+        if unlikely(self.watches != 0):
+            self.watch(va, size, u64(WRITE))
         physical = self.walk(va, u64(WRITE))
         host = self.host_to_write(physical)
         if host == 0:
@@ -214,8 +219,10 @@ class Cpu(Struct):
     @function
     def install(self, va: u64, physical: u64, host: u64, access: u64) -> None:
         """Remember where this page is. A page that holds decoded code is never written by the fast path."""
-        self.fills += 1
         page = va & ~u64(PAGE - 1)
+        if unlikely(self.watches != 0) and access != EXECUTE and self.watched(page):
+            return
+        self.fills += 1
         entry = self.tlb[va >> PAGE_BITS & (TLB_SIZE - 1)]
         addend = host - va
         if entry.addend != addend:
@@ -227,6 +234,15 @@ class Cpu(Struct):
             entry.execute = page
         elif self.code[self.page_of(host)].block == 0:
             entry.write = page
+
+    # For guests with watchpoints; others keep `watches` 0.
+
+    def watch(self, va: u64, size: u64, access: u64) -> None:
+        """A program is about to read or write here, within one page."""
+
+    def watched(self, page: u64):
+        """Whether accesses to this page must not become fast."""
+        return False
 
     @function
     def forget(self, host: u64) -> None:

@@ -1,8 +1,8 @@
 """Control transfer within the code segment (SDM 1, 5.1.7), software interrupts, and the undefined
 instructions.
 
-When a body begins, cpu.pc is the address of the next instruction. Not modelled: the limit of the code
-segment.
+When a body begins, cpu.pc is the address of the next instruction. A relative target that is not canonical faults as
+the next fetch, not as the branch.
 """
 
 from guesthouse.bits import signed, u64
@@ -21,7 +21,7 @@ def next_offset(cpu, kind):
 @op("E9 cz", Jz, force64=True, ends=BRANCHES)
 def jmp(cpu, target) -> None:
     """SDM 2A, JMP, near, relative."""
-    cpu.pc = target
+    cpu.pc = target.checked()
 
 
 @op("FF /4", Ev, force64=True, ends=BRANCHES)
@@ -35,48 +35,49 @@ def jmp_(cpu, target) -> None:
 def j(cpu, cc, target) -> None:
     """SDM 2A, Jcc."""
     if cpu.condition(cc):
-        cpu.pc = target
+        cpu.pc = target.checked()
 
 
 @op("E3 cb", Jb, AddressSize, force64=True, ends=BRANCHES)
 def jcxz(cpu, target, size) -> None:
     """SDM 2A, Jcc: JCXZ/JECXZ/JRCXZ."""
     if cpu.get(size, RCX) == 0:
-        cpu.pc = target
+        cpu.pc = target.checked()
 
 
 @op("E2 cb", Jb, AddressSize, force64=True, ends=BRANCHES)
 def loop(cpu, target, size) -> None:
     """SDM 2A, LOOP/LOOPcc."""
     count = cpu.get(size, RCX) - 1
-    cpu.put(size, RCX, count)
     if count != 0:
-        cpu.pc = target
+        cpu.pc = target.checked()
+    cpu.put(size, RCX, count)
 
 
 @op("E1 cb", Jb, AddressSize, force64=True, ends=BRANCHES)
 def loope(cpu, target, size) -> None:
     """SDM 2A, LOOP/LOOPcc."""
     count = cpu.get(size, RCX) - 1
-    cpu.put(size, RCX, count)
     if count != 0 and cpu.zero == 0:
-        cpu.pc = target
+        cpu.pc = target.checked()
+    cpu.put(size, RCX, count)
 
 
 @op("E0 cb", Jb, AddressSize, force64=True, ends=BRANCHES)
 def loopne(cpu, target, size) -> None:
     """SDM 2A, LOOP/LOOPcc."""
     count = cpu.get(size, RCX) - 1
-    cpu.put(size, RCX, count)
     if count != 0 and cpu.zero != 0:
-        cpu.pc = target
+        cpu.pc = target.checked()
+    cpu.put(size, RCX, count)
 
 
 @op("E8 cz", Jz, Size, force64=True, ends=BRANCHES)
 def call(cpu, target, kind) -> None:
     """SDM 2A, CALL, near, relative."""
+    address = target.checked()
     cpu.push(kind, next_offset(cpu, kind))
-    cpu.pc = target
+    cpu.pc = address
 
 
 @op("FF /2", Ev, force64=True, ends=BRANCHES)

@@ -28,7 +28,7 @@ def bits(names: dict[str, int], wanted: str) -> int:
 
 ONE_C = dict(sse3=0, pclmulqdq=1, ssse3=9, cx16=13, pcid=17, sse41=19, sse42=20, x2apic=21, movbe=22, popcnt=23,
              tsc_deadline=24, aes=25, xsave=26, osxsave=27, rdrand=30, hypervisor=31)
-ONE_D = dict(fpu=0, de=2, pse=3, tsc=4, msr=5, pae=6, mce=7, cx8=8, apic=9, sep=11, mtrr=12, pge=13, mca=14,
+ONE_D = dict(fpu=0, vme=1, de=2, pse=3, tsc=4, msr=5, pae=6, mce=7, cx8=8, apic=9, sep=11, mtrr=12, pge=13, mca=14,
              cmov=15, pat=16, pse36=17, clflush=19, mmx=23, fxsr=24, sse=25, sse2=26, htt=28)
 SEVEN_B = dict(fsgsbase=0, tsc_adjust=1, bmi1=3, smep=7, bmi2=8, erms=9, invpcid=10, rdseed=18, adx=19, smap=20,
                clflushopt=23, sha=29)
@@ -37,7 +37,7 @@ EXTENDED_C, EXTENDED_D = dict(lahf=0, lzcnt=5, prefetchw=8), dict(syscall=11, nx
 
 FEATURES_C = bits(ONE_C, "sse3 pclmulqdq ssse3 cx16 pcid sse41 sse42 x2apic movbe popcnt tsc_deadline aes xsave rdrand "
                          "hypervisor")
-FEATURES_D = bits(ONE_D, "fpu de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr sse "
+FEATURES_D = bits(ONE_D, "fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr sse "
                          "sse2")
 
 

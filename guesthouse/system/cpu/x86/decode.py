@@ -16,7 +16,7 @@ from guesthouse.system.cpu.x86.tables import ADDRESS, IS_REGISTER, LONG_MODE, PR
 from guesthouse.typed import Table, function, load, static
 
 LONGEST = 15
-UNDEFINED, TOO_LONG, STEPS = 0, 1, 2  # handlers that every x86 guest begins with, see guest.py
+UNDEFINED, TOO_LONG, BEYOND, STEPS = 0, 1, 2, 3  # handlers that every x86 guest begins with, see guest.py
 NOTHING, EA = General.offset("nothing") - ORIGIN, General.offset("ea") - ORIGIN
 BASES = General.offset("segments") - ORIGIN  # of segment n: this + n * Segment.size
 
@@ -203,7 +203,7 @@ def decoded(tables, cpu, pc, code, record) -> u64:
             n = address_16(record[0], code, n, modrm)
         else:
             n = address_wide(record[0], code, n, modrm, rex)
-    n = immediates(tables, leaf, cpu, pc, code, n, record)
+    n = immediates(tables, leaf, pc, code, n, record)
     if in_memory & long & (modrm & 0xC7 == 5):
         record[0].disp = record[0].disp + (pc + n)
     slots(tables, leaf, record, modrm, opcode, rex, has_rex, vvvv)
@@ -233,8 +233,8 @@ def clear(record) -> None:
     record[0].disp, record[0].imm = u64(0), u64(0)
 
 
-def immediates(tables, leaf, cpu, pc, code, n, record):
-    """Read the immediates; a branch target becomes a linear address. Returns the length."""
+def immediates(tables, leaf, pc, code, n, record):
+    """Read the immediates; a branch target becomes an address (see operands.Target). Returns the length."""
     first, second = u64(tables.immediate[leaf]), u64(tables.second[leaf])
     record[0].imm = signed_at(code, n, first)
     if first == 0:
@@ -249,13 +249,7 @@ def immediates(tables, leaf, cpu, pc, code, n, record):
     if (flags & POPS != 0) & (record[0].base == 8 * RSP):
         record[0].disp = record[0].disp + u64(tables.constant[leaf])
     if flags & RELATIVE != 0:
-        bits = tables.target_bits[leaf]
-        if bits == 64:
-            record[0].imm = record[0].imm + (pc + n)
-        else:
-            base = cpu.segments[CS].base
-            mask = select(bits == 16, u64(0xFFFF), u64(0xFFFF_FFFF))
-            record[0].imm = base + (pc - base + n + record[0].imm & mask) & 0xFFFF_FFFF
+        record[0].imm = record[0].imm + (pc + n)
     return n
 
 

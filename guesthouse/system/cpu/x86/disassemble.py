@@ -29,6 +29,7 @@ from guesthouse.system.cpu.x86.operands import (
     BindTarget,
     Decoded,
 )
+from guesthouse.system.cpu.x86.state import CS
 from guesthouse.typed import Pointer
 
 CONDITIONS = ("o", "no", "b", "ae", "e", "ne", "be", "a", "s", "ns", "p", "np", "l", "ge", "le", "g")
@@ -81,7 +82,7 @@ class Disassembler:
 
     def __init__(self, bits: int = 64) -> None:
         self.cpu = X86.new()
-        self.cpu.code_bits = u8(bits)
+        self.cpu.code_bits, self.cpu.segments[CS].limit = u8(bits), u32(0xFFFF_FFFF)
         self.room = ctypes.create_string_buffer(2 * Decoded.size)
         self.records: Any = Pointer[Decoded](ctypes.addressof(self.room))  # type: ignore[call-arg]
 
@@ -168,7 +169,7 @@ def operand(bind: Any, record: Any, first: Any) -> str:
             value = bind.type(int(getattr(record, bind.field)))
             return f"{int(value):#x}"
         case BindTarget():
-            return f"{int(getattr(record, bind.field)):#x}"
+            return f"{int(getattr(record, bind.field)) & (1 << bind.type.bits) - 1:#x}"
         case BindNumber():
             return numbered(bind.names, int(getattr(record, bind.slot)))
         case BindFar():

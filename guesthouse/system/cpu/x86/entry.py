@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from guesthouse.bits import u8, u16, u32, u64
+from guesthouse.system.cpu.x86.debug import DR6_FIXED, DR7_FIXED
 from guesthouse.system.cpu.x86.state import CS
-from guesthouse.system.cpu.x86.system import DR6_FIXED, DR7_FIXED
 from guesthouse.system.cpu.x86.system_state import CR0_CD, CR0_ET, CR0_NW
 
 BRAND = "guesthouse virtual processor"
@@ -18,13 +18,15 @@ RESET_PAT = 0x0007_0406_0007_0406
 WRITE_BACK_EVERYWHERE = 0xC06  # MTRRs on, fixed ranges on, default type write-back: what firmware would set up
 FAST_STRINGS, NO_BTS, NO_PEBS = 1 << 0, 1 << 11, 1 << 12
 REAL_CODE, REAL_DATA, LDT, BUSY_TSS = 0x9B, 0x93, 0x82, 0x8B
-RESET_VECTOR, RESET_BASE = 0xFFFF_FFF0, 0xFFFF_0000
+RESET_VECTOR, RESET_BASE, RESET_SMBASE = 0xFFFF_FFF0, 0xFFFF_0000, 0x3_0000
 
 
 def reset(state: Any, *, apic_id: int = 0, processors: int = 1, brand: str = BRAND, seed: bytes = bytes(32)) -> None:
     """Bring a new state into the condition after RESET#. `seed`: 32 bytes for RDRAND."""
     state.cr0, state.cr4, state.efer, state.xcr0 = u64(CR0_CD | CR0_NW | CR0_ET), u64(0), u64(0), u64(1)
-    state.dr[6], state.dr[7] = u64(DR6_FIXED), u64(DR7_FIXED)
+    state.dr[6] = u64(DR6_FIXED)
+    state.set_dr7(u64(DR7_FIXED))
+    state.smbase = u64(RESET_SMBASE)
     state.pat, state.mtrr_def_type = u64(RESET_PAT), u64(WRITE_BACK_EVERYWHERE)
     state.a20_mask = ~u64(0)
     state.misc_enable = u64(FAST_STRINGS | NO_BTS | NO_PEBS)

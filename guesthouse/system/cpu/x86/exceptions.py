@@ -1,30 +1,32 @@
 """Interrupts and exceptions: through the gates of the IDT into the handler (SDM 3A, 6).
 
-Also what happens between instructions: the interrupt line, NMI, the shadow of STI and MOV SS, single-
-stepping. Not modelled: VME, breakpoints of the debug registers. RF is never kept: it would only matter to those
-breakpoints.
+Also what happens between instructions: the interrupt line, NMI, SMI, the shadow of STI and MOV SS, single-stepping
+and breakpoints (debug.py).
 """
 
 from guesthouse.bits import select, u8, u16, u32, u64, unlikely
-from guesthouse.engine.cpu import DIED, FAULT, NONE, STEP, WINDOW
+from guesthouse.engine.cpu import DIED, FAULT, NONE, PAGE, STEP, WINDOW
+from guesthouse.system.cpu.x86.debug import BS, DR7_GD
 from guesthouse.system.cpu.x86.flags import IF, IOPL, NT, RF, TF, VM
+from guesthouse.system.cpu.x86.operands import Decoded, effective_address
 from guesthouse.system.cpu.x86.paging import canonical
 from guesthouse.system.cpu.x86.segments import (
     GATE_16_BITS, INTERRUPT_GATE, TASK_GATE, TRAP_GATE, access_of, base_of, dpl_of, fill_segment, is_code, limit_of,
 )
 from guesthouse.system.cpu.x86.state import (
-    ACCESSED, BIG, CONFORMING, CS, DS, ES, FS, GS, LONG, PRESENT, RSP, SS, VECTOR_DB, VECTOR_DE,
+    ACCESSED, BIG, CONFORMING, CS, DS, ES, FS, GS, LONG, PRESENT, RBP, RSP, SS, VECTOR_DB, VECTOR_DE,
     VECTOR_DF, VECTOR_GP, VECTOR_NMI, VECTOR_NP, VECTOR_PF, VECTOR_SS, VECTOR_TS,
 )
 from guesthouse.system.cpu.x86.system_state import CR0_PE, SHADOW_SS
-from guesthouse.system.cpu.x86.tasks import BY_CALL, Tasks
-from guesthouse.typed import Abandon, function
+from guesthouse.system.cpu.x86.smm import SystemManagement
+from guesthouse.system.cpu.x86.tasks import BY_CALL
+from guesthouse.typed import Abandon, Pointer, copy, function
 
 WITH_CODE = 1 << 8 | 0x1F << 10 | 1 << 17 | 1 << 21  # the vectors that push an error code
 CONTRIBUTORY = 1 << VECTOR_DE | 0xF << VECTOR_TS
 FAULTING, TRAPPING, SOFTWARE, OUTSIDE = range(4)  # what an event is: decides RF, the check of DPL, the error code
-SINGLE_STEP = 1 << 14  # DR6.BS
 BUSY_TSS = 11
+LARGEST = 1024  # no operand is larger, nor further from RSP or RBP if the stack is only implied
 
 
 def has(vectors: int, vector: u64):
@@ -32,7 +34,7 @@ def has(vectors: int, vector: u64):
     return vector < 64 and u64(vectors) >> vector & 1 != 0
 
 
-class Exceptions(Tasks):
+class Exceptions(SystemManagement):
     """Events and their delivery."""
 
     # Delivery.
@@ -41,16 +43,41 @@ class Exceptions(Tasks):
         """Make cpu.fault the guest's exception."""
         if self.fault == VECTOR_PF:
             self.cr2 = self.fault_address
+        self.earned = u64(0)
+        if self.stray != 0:
+            self.stray = u64(0)
+            self.fault = select(self.was_on_stack(), u64(VECTOR_SS), u64(VECTOR_GP))
         self.deliver_event(self.fault, self.fault_code, u64(FAULTING))
+
+    @function
+    def was_on_stack(self) -> bool:
+        """Whether the address that was not canonical is one of the stack segment: that of a memory operand based on
+        RSP or RBP, or none that the instruction names."""
+        in_page = PAGE - (self.pc & (PAGE - 1))
+        records = Pointer[Decoded](self.scratch.address)
+        self.decode(self.pc, self.bytes_at(self.fetch(self.pc), in_page), records)
+        if u64(records[0].length) > in_page:
+            copy(self.window.address + in_page, self.fetch(self.pc + in_page), 16 - in_page)
+            self.decode(self.pc, self.window.address, records)
+        segment, named = u64(records[0].segment), effective_address(self, records[0])
+        if segment >= FS:
+            named = named + self.segments[segment].base
+        if self.fault_address - named < LARGEST:
+            return segment == SS
+        near = self.fault_address + LARGEST - self.r[RSP] < 2 * LARGEST
+        return near or self.fault_address + LARGEST - self.r[RBP] < 2 * LARGEST
 
     @function
     def deliver_event(self, vector: u64, code: u64, kind: u64) -> None:
         """Deliver, and what goes wrong on the way instead: a double fault, or shutdown (SDM 3A, 6.15, table 6-5)."""
+        if vector == VECTOR_DB:
+            self.dr[7] = self.dr[7] & ~u64(DR7_GD)
         while not self.delivered(vector, code, kind):
             if vector == VECTOR_DF:
                 self.dead, self.exit = u64(1), u64(DIED)
                 return
-            second = self.fault
+            second = select(self.stray != 0, u64(VECTOR_SS), self.fault)
+            self.stray = u64(0)
             if second == VECTOR_PF:
                 self.cr2 = self.fault_address
             worse = has(CONTRIBUTORY | 1 << VECTOR_PF, vector) and has(CONTRIBUTORY, second)
@@ -83,7 +110,7 @@ class Exceptions(Tasks):
             self.enter_protected(vector, code, kind)
         else:
             self.enter_real(vector)
-        self.stepping, self.shadow = u64(0), u64(0)
+        self.stepping, self.shadow, self.halted = u64(0), u64(0), u64(0)
         self.settle_mode()
 
     @function
@@ -331,11 +358,6 @@ class Exceptions(Tasks):
         self.pc = (pointer >> 16 << 4) + (pointer & 0xFFFF)
         self.flags = self.flags & ~u64(IF | TF | RF)
 
-    def need_virtual_privilege(self) -> None:
-        """#GP(0) in virtual-8086 mode with an IOPL below 3 (SDM 3A, 20.2.7)."""
-        if unlikely(self.flags & VM != 0) and self.flags & IOPL != IOPL:
-            self.raise_fault(VECTOR_GP)
-
     # Events that instructions and boards cause.
 
     @function
@@ -343,6 +365,8 @@ class Exceptions(Tasks):
         """INT n (kind 0), INT3 and INTO (1), INT1 (2: a trap that no privilege is needed for). pc is past it."""
         if kind == 2:
             self.deliver_event(vector, u64(0), u64(TRAPPING))
+        elif kind == 0 and self.flags & VM != 0 and self.is_redirected(vector):
+            self.enter_redirected(vector)
         elif kind == 0 and self.flags & VM != 0 and self.flags & IOPL != IOPL:
             self.raise_fault(VECTOR_GP)
         else:
@@ -360,12 +384,15 @@ class Exceptions(Tasks):
         """What the engine asks after instructions that may have changed the answer, and at the start of a run."""
         if unlikely((self.context & STEP) | self.dead != 0):
             self.after_step()
-        if unlikely(self.intr | self.nmi != 0):
+        if unlikely(self.intr | self.nmi | self.smi != 0):
             self.look_for_interrupts()
+        if unlikely(self.breakpoints != 0) and self.exit == NONE:
+            self.meet_breakpoint()
 
     @function
     def after_step(self) -> None:
-        """An instruction has ended that ran alone: the trap of RFLAGS.TF, the end of a shadow."""
+        """An instruction has ended that ran alone: traps of RFLAGS.TF and of breakpoints, the end of a shadow, and of
+        RFLAGS.RF unless this instruction has set it."""
         if self.dead != 0:
             self.exit = u64(DIED)
         elif self.left != self.budget:  # else: a run begins
@@ -373,19 +400,34 @@ class Exceptions(Tasks):
             if self.shadow_armed != 0:
                 self.shadow = u64(0)
             self.shadow_armed = u64(self.shadow != 0)
-            if self.stepping != 0 and not held:
-                self.dr[6] = self.dr[6] | SINGLE_STEP
+            if self.resuming == 0:
+                self.flags = self.flags & ~u64(RF)
+            self.resuming = u64(0)
+            due = self.earned | select(self.stepping != 0, u64(BS), u64(0))
+            if due != 0 and not held:
+                self.earned = u64(0)
+                self.tell_debugger(due)
                 self.deliver_event(u64(VECTOR_DB), u64(0), u64(TRAPPING))
             self.stepping = self.flags >> 8 & 1
             if self.shadow == 0:
                 self.settle_privilege()
 
     @function
+    def meet_breakpoint(self) -> None:
+        """A breakpoint on the next instruction is met before it runs; but not right after MOV SS."""
+        bits = self.at_breakpoint()
+        if bits != 0 and not (self.shadow == SHADOW_SS and self.pc == self.shadow_pc):
+            self.tell_debugger(bits)
+            self.deliver_event(u64(VECTOR_DB), u64(0), u64(TRAPPING))
+
+    @function
     def look_for_interrupts(self) -> None:
-        """NMI is delivered here; an enabled interrupt leaves to the board, which knows the vector."""
+        """SMI and NMI are taken here; an enabled interrupt leaves to the board, which knows the vector."""
         if self.exit != NONE or self.in_shadow():
             return
-        if self.nmi != 0 and self.nmi_blocked == 0:
+        if self.smi != 0 and self.smm == 0:
+            self.enter_management()
+        elif self.nmi != 0 and self.nmi_blocked == 0:
             self.nmi, self.nmi_blocked = u64(0), u64(1)
             self.deliver_event(u64(VECTOR_NMI), u64(0), u64(OUTSIDE))
         elif self.intr != 0 and self.flags & IF != 0:
@@ -411,7 +453,9 @@ class Exceptions(Tasks):
 
     @function
     def check_io(self, port: u64, size: u64) -> None:
-        """#GP(0) unless CPL or the I/O permission bitmap of the TSS allows this port (SDM 1, 18.5)."""
+        """#GP(0) unless CPL or the I/O permission bitmap of the TSS allows this port (SDM 1, 18.5). A breakpoint there
+        is met."""
+        self.watch_port(port, size)
         if self.cr0 & CR0_PE == 0 or (u64(self.cpl) <= self.flags >> 12 & 3 and self.flags & VM == 0):
             return
         if self.tr.limit < 103 or self.tr.access & 0x1F != BUSY_TSS:

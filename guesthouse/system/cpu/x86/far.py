@@ -9,7 +9,7 @@ from guesthouse.engine.cpu import NONE, WRITE
 from guesthouse.engine.op import LEAVES
 from guesthouse.system.cpu.x86.definitions import LEGACY, op
 from guesthouse.system.cpu.x86.exceptions import FAULTING, Exceptions
-from guesthouse.system.cpu.x86.flags import AC, DF, ID, IF, IOPL, NT, STATUS, TF, VIF, VIP, VM
+from guesthouse.system.cpu.x86.flags import AC, DF, ID, IF, IOPL, NT, RF, STATUS, TF, VIF, VIP, VM
 from guesthouse.system.cpu.x86.operands import Ap, Iw, M, Size
 from guesthouse.system.cpu.x86.paging import canonical
 from guesthouse.system.cpu.x86.segments import (
@@ -88,6 +88,7 @@ class FarTransfers(Exceptions):
         """Real mode: a selector is a base. As an immediate it came with its sign extended."""
         self.take_real_segment(u64(CS), selector & 0xFFFF)
         self.pc = ((selector & 0xFFFF) << 4) + (offset & 0xFFFF)
+        self.settle_mode()
 
     @function
     def call_far(self, selector: u64, offset: u64, size: u64) -> None:
@@ -356,21 +357,20 @@ class FarTransfers(Exceptions):
         """RFLAGS from a frame, as far as `level`, the one returned from, may change it (SDM 2A, IRET)."""
         mask = u64(LOW_FLAGS)
         if size != 2:
-            mask = mask | AC | ID
+            mask = mask | AC | ID | RF
         if level <= self.flags >> 12 & 3:
             mask = mask | IF
         if level == 0:
             mask = mask | IOPL
             if size != 2:
                 mask = mask | VIF | VIP
-        self.set_rflags(self.rflags() & ~mask | image & mask)
+        self.set_rflags(self.kept_flags(self.rflags() & ~mask | image & mask))
 
     @function
     def interrupt_return(self, size: u64) -> None:
         """SDM 2A, IRET. Blocking of NMIs ends even if it faults."""
         self.nmi_blocked = u64(0)
         if self.selectors_are_bases():
-            self.need_virtual_privilege()
             self.return_real(size)
             return
         if self.flags & NT != 0:
@@ -412,11 +412,14 @@ class FarTransfers(Exceptions):
     @function
     def return_real(self, size: u64) -> None:
         """IRET in real and virtual-8086 mode."""
+        virtual = self.flags_are_virtual(size)
         offset, selector, image = self.popped(size, u64(0)), self.popped(size, u64(1)), self.popped(size, u64(2))
+        if virtual:
+            self.take_virtual_image(image)
+        else:
+            self.take_flags(image, size, u64(self.cpl))
         self.set_rsp(self.r[RSP] + size * 3)
-        self.take_flags(image, size, u64(self.cpl))
         self.take_real(selector & 0xFFFF, offset)
-        self.settle_privilege()
 
 
 @op("EA cp", Ap, modes=LEGACY, ends=LEAVES)

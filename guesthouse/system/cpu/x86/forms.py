@@ -46,7 +46,6 @@ class Form:
     second: int = 0  # bytes; into Decoded.disp
     constant: int = 0  # what Decoded.imm is without an immediate
     flags: int = 0
-    target_bits: int = 64
     access: int = 0  # what it does to memory, see accesses.py
 
 
@@ -65,7 +64,6 @@ class Forms:
         memory: bool,
         bits: int,
         address: int,
-        long: bool,
     ) -> Form:
         """The form of an encoding for these sizes, in bits; `condition`: how far the opcode is above the
         first."""
@@ -85,10 +83,9 @@ class Forms:
         if encoding.lock and memory:
             flags |= LOCKABLE
         first, second = immediates(encoding, bits, address)
-        target_bits = 64 if long else 16 if bits == 16 else 32
         number = self.number(definition, encoding, tuple(binds))
         places = (slots[0], slots[1], slots[2])
-        return Form(number, places, first, second, constant, flags, target_bits, access)
+        return Form(number, places, first, second, constant, flags, access)
 
     def number(self, definition: Definition, encoding: Encoding, binds: tuple[Any, ...]) -> int:
         """The number of the handler for this body and these binds, made if it is new."""
@@ -118,7 +115,7 @@ def bind(
         "moffs": lambda: BindMemory(kind.type(bits)),
         "immediate": lambda: BindImmediate(kind.type(bits), next(fields)),
         "one": lambda: BindImmediate(u8, "imm"),
-        "target": lambda: BindTarget(next(fields)),
+        "target": lambda: BindTarget(next(fields), BY_BITS[bits]),
         "this": BindThis,
         "far": lambda: BindFar(z_mask(bits)),
         "condition": lambda: BindConstant(condition),

@@ -28,6 +28,7 @@ from guesthouse.system.cpu.x86 import (
     segments,
     sha,
     shifts,
+    smm,
     sse_convert,
     sse_float,
     sse_integer,
@@ -47,13 +48,13 @@ from guesthouse.system.cpu.x86 import (
     x87_transcendental,
     x87_trigonometry,
 )
-from guesthouse.system.cpu.x86.decode import decoded
+from guesthouse.system.cpu.x86.decode import BEYOND, decoded
 from guesthouse.system.cpu.x86.definitions import Definition, definitions
 from guesthouse.system.cpu.x86.float_state import FloatState
 from guesthouse.system.cpu.x86.forms import Forms
 from guesthouse.system.cpu.x86.msr import ModelSpecific
 from guesthouse.system.cpu.x86.operands import BindAddress, BindConstant, BindNumber, Decoded
-from guesthouse.system.cpu.x86.state import VECTOR_GP, VECTOR_UD
+from guesthouse.system.cpu.x86.state import CS, VECTOR_GP, VECTOR_UD
 from guesthouse.system.cpu.x86.tables import OpcodeTables, Tables, register_files
 from guesthouse.typed import Pointer, function
 
@@ -75,6 +76,7 @@ MODULES = (
     segments,
     far,
     syscall,
+    smm,
     msr,
     cpuid,
     random,
@@ -109,6 +111,11 @@ def too_long(cpu) -> None:
     cpu.raise_fault(VECTOR_GP)
 
 
+def beyond(cpu) -> None:
+    """#GP(0): code beyond the limit of its segment (SDM 3A, 5.3)."""
+    cpu.raise_fault(VECTOR_GP)
+
+
 def offset_step(cpu, mask, offset) -> None:
     """LEA under an address size that is not the native one."""
     cpu.ea = offset & mask
@@ -126,6 +133,7 @@ def first_handlers() -> list[Handler]:
     return [
         Handler("undefined", Op("undefined", undefined)),
         Handler("too long", Op("too_long", too_long)),
+        Handler("beyond", Op("beyond", beyond)),
         *(Handler(f"offset {m.value:x}", Op("offset_step", offset_step), (m, address)) for m in masks[:2]),
         *(
             Handler(f"linear {m.value:x}", Op("linear_step", linear_step), (m, segment, how, address))
@@ -154,7 +162,11 @@ class X86(FloatState, ModelSpecific):
     @function
     def decode(self, pc: u64, code: u64, record: Pointer[Decoded]) -> u64:
         """Decode the instruction whose bytes lie at host address `code`; see engine.op.Guest."""
-        return decoded(TABLES, self, pc, code, record)
+        made = decoded(TABLES, self, pc, code, record)
+        last = (pc - self.segments[CS].base & 0xFFFF_FFFF) + u64(record[0].length) - 1
+        if self.code_bits != 64 and last > u64(self.segments[CS].limit):
+            record[0].handler, made = u64(BEYOND), u64(1)
+        return made
 
 
 X86_GUEST = Guest(

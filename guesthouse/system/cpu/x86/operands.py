@@ -11,7 +11,7 @@ from typing import Any
 
 from guesthouse.bits import u8, u16, u32, u64, u128
 from guesthouse.engine.op import Record
-from guesthouse.system.cpu.x86.state import VECTOR_GP, General
+from guesthouse.system.cpu.x86.state import CS, VECTOR_GP, General
 from guesthouse.typed import Value
 
 
@@ -191,11 +191,27 @@ class BindImmediate:
 
 
 @dataclass(frozen=True)
+class Target(Value):
+    """Where a relative branch leads. `address`: not yet cut to the size of the instruction pointer."""
+
+    cpu: Any
+    type: Any
+    address: Any
+
+    def checked(self):
+        """The linear address; #GP(0) beyond the limit of the code segment. A branch asks before it changes anything."""
+        if self.type.size == 8:
+            return self.address
+        return self.cpu.target(self.type, self.type(self.address - self.cpu.segments[CS].base))
+
+
+@dataclass(frozen=True)
 class BindTarget:
     field: str
+    type: Any
 
     def __call__(self, cpu, record):
-        return getattr(record, self.field)
+        return Target(cpu, self.type, getattr(record, self.field))
 
 
 @dataclass(frozen=True)

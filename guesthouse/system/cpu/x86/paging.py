@@ -7,10 +7,11 @@ protection keys, memory types.
 
 from guesthouse.bits import i64, likely, select, u32, u64
 from guesthouse.engine.cpu import EXECUTE, WRITE
+from guesthouse.system.cpu.x86.debug import Breakpoints
 from guesthouse.system.cpu.x86.flags import AC
 from guesthouse.system.cpu.x86.state import VECTOR_GP, VECTOR_PF, VECTOR_UD
 from guesthouse.system.cpu.x86.system_state import (
-    CR0_PG, CR0_WP, CR4_PAE, CR4_PSE, CR4_SMAP, CR4_SMEP, EFER_NXE, IMPLICIT_SET, LARGE_MARKS, SystemState,
+    CR0_PG, CR0_WP, CR4_PAE, CR4_PSE, CR4_SMAP, CR4_SMEP, EFER_NXE, IMPLICIT_SET, LARGE_MARKS,
 )
 from guesthouse.typed import Abandon, compare_exchange, function, load
 
@@ -30,7 +31,7 @@ def canonical(va: u64):
     return u64(i64(va << 16) >> 16) == va
 
 
-class Paging(SystemState):
+class Paging(Breakpoints):
     """What the engine's TLB is filled from."""
 
     @function
@@ -43,6 +44,7 @@ class Paging(SystemState):
             return va & 0xFFFF_FFFF
         if likely(self.long_mode()):
             if not canonical(va):
+                self.fault_address, self.stray = va, u64(access != EXECUTE and self.implicit == 0)
                 self.raise_fault(VECTOR_GP)
             return self.walk_wide(self.cr3 & FRAME, u64(39), va, access)
         va = va & 0xFFFF_FFFF
@@ -52,10 +54,12 @@ class Paging(SystemState):
 
     @function
     def walk_wide(self, table: u64, shift: u64, va: u64, access: u64) -> u64:
-        """A walk through tables of 64-bit entries, from one whose entries map 1 << shift bytes each."""
-        rights, barred = u64(RW | US), u64(0)
+        """A walk through tables of 64-bit entries, from one whose entries map 1 << shift bytes each. Nothing is marked
+        as accessed unless the whole walk succeeds."""
+        root, top, rights, barred, seen = table, shift, u64(RW | US), u64(0), u64(A)
         while True:
-            at = self.host(table + (va >> shift & 0x1FF) * 8)
+            place = table + (va >> shift & 0x1FF) * 8
+            at = self.host(place)
             entry = load(u64, at) if at != 0 else ~u64(0)
             if entry & P == 0:
                 self.page_fault(va, access, u64(0))
@@ -64,12 +68,25 @@ class Paging(SystemState):
                 self.page_fault(va, access, u64(PRESENT | RESERVED))
             allowed, no_code = rights & entry, barred | entry & NX
             if not leaf:
-                if self.marked(at, entry, u64(A)):
-                    rights, barred, table, shift = allowed, no_code, entry & FRAME, shift - 9
+                seen = seen & entry
+                rights, barred, table, shift = allowed, no_code, entry & FRAME, shift - 9
             else:
                 self.check_rights(va, access, allowed, no_code)
-                if self.marked(at, entry, self.marks(access)):
+                if seen == 0:
+                    self.mark_tables(root, top, shift, va)
+                if self.marked(place, entry, self.marks(access)):
                     return self.leaf_address(entry & FRAME, shift, va)
+                rights, barred, seen, table, shift = u64(RW | US), u64(0), u64(A), root, top
+
+    @function
+    def mark_tables(self, table: u64, shift: u64, last: u64, va: u64) -> None:
+        """Mark the 64-bit entries above that of the page, which has been found, as accessed."""
+        while shift > last:
+            place = table + (va >> shift & 0x1FF) * 8
+            at = self.host(place)
+            entry = load(u64, at) if at != 0 else ~u64(0)
+            self.marked(place, entry, u64(A))
+            table, shift = entry & FRAME, shift - 9
 
     @function
     def walk_pae(self, va: u64, access: u64) -> u64:
@@ -85,9 +102,10 @@ class Paging(SystemState):
     @function
     def walk_narrow(self, va: u64, access: u64) -> u64:
         """Two levels of 32-bit entries, with 4 MiB pages where CR4.PSE allows them (4.3)."""
-        table, shift, rights = self.cr3 & 0xFFFF_F000, u64(22), u64(RW | US)
+        table, shift, rights, above = self.cr3 & 0xFFFF_F000, u64(22), u64(RW | US), u64(0)
         while True:
-            at = self.host(table + (va >> shift & 0x3FF) * 4)
+            place = table + (va >> shift & 0x3FF) * 4
+            at = self.host(place)
             entry = u64(load(u32, at)) if at != 0 else u64(0xFFFF_FFFF)
             if entry & P == 0:
                 self.page_fault(va, access, u64(0))
@@ -96,11 +114,14 @@ class Paging(SystemState):
                 self.page_fault(va, access, u64(PRESENT | RESERVED))
             if shift == 12 or large:
                 self.check_rights(va, access, rights & entry, u64(0))
-                if self.marked(at, entry, self.marks(access)):
+                first = (self.cr3 & 0xFFFF_F000) + (va >> 22 & 0x3FF) * 4
+                above_done = large or self.marked(first, above, u64(A))
+                if above_done and self.marked(place, entry, self.marks(access)):
                     high = select(large, (entry & 0x1F_E000) << 19, u64(0))
                     return self.leaf_address(entry & 0xFFFF_F000 | high, shift, va)
-            elif self.marked(at, entry, u64(A)):
-                rights, table, shift = rights & entry, entry & 0xFFFF_F000, shift - 10
+                table, shift, rights = self.cr3 & 0xFFFF_F000, u64(22), u64(RW | US)
+            else:
+                above, rights, table, shift = entry, rights & entry, entry & 0xFFFF_F000, shift - 10
 
     @function
     def reserved_bits(self, shift: u64, leaf: bool) -> u64:
@@ -119,9 +140,13 @@ class Paging(SystemState):
         return select(access == WRITE, u64(A | D), u64(A))
 
     @function
-    def marked(self, at: u64, entry: u64, marks: u64) -> bool:
-        """Set the accessed and dirty flags; false if another processor was faster and the entry must be read again."""
+    def marked(self, place: u64, entry: u64, marks: u64) -> bool:
+        """Set the accessed and dirty flags; false if another processor was faster and the entry must be read again.
+        An entry in ROM stays as it is."""
         if entry & marks == marks:
+            return True
+        at = self.host_to_write(place)
+        if at == 0:
             return True
         self.forget(at)
         return compare_exchange(u32, at, u32(entry), u32(entry | marks)) == u32(entry)

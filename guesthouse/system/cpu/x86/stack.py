@@ -3,7 +3,7 @@
 RSP moves last: an access that faults must leave it alone.
 """
 
-from guesthouse.bits import u64
+from guesthouse.bits import select, u64
 from guesthouse.engine.op import LEAVES
 from guesthouse.system.cpu.x86.definitions import LEGACY, op
 from guesthouse.system.cpu.x86.flags import AC, DF, ID, IF, IOPL, NT, RF, STATUS, TF, VM
@@ -56,15 +56,25 @@ def popa(cpu, kind) -> None:
 @op("9C", Size, default64=True)
 def pushf(cpu, kind) -> None:
     """SDM 2B, PUSHF/PUSHFD/PUSHFQ."""
-    cpu.need_virtual_privilege()
-    cpu.push(kind, kind(cpu.rflags() & ~u64(VM | RF)))
+    virtual = cpu.flags_are_virtual(u64(kind.size))
+    cpu.push(kind, kind(select(virtual, cpu.virtual_image(), cpu.rflags() & ~u64(VM | RF))))
 
 
 @op("9D", Size, default64=True, ends=LEAVES)
 def popf(cpu, kind) -> None:
     """SDM 2B, POPF/POPFD/POPFQ. What may not be changed is left alone, silently."""
-    cpu.need_virtual_privilege()
-    image = u64(cpu.pop(kind))
+    virtual = cpu.flags_are_virtual(u64(kind.size))
+    image = u64(cpu.load(kind, cpu.at_stack(u64(0), u64(kind.size))))
+    if virtual:
+        cpu.take_virtual_image(image)
+    else:
+        take_image(cpu, kind, image)
+    cpu.set_rsp(cpu.r[RSP] + kind.size)
+    cpu.settle_privilege()  # AC and TF are part of it
+
+
+def take_image(cpu, kind, image) -> None:
+    """What POPF may change at this privilege level."""
     mask = u64(STATUS | TF | DF | NT)
     if kind.size > 2:
         mask = mask | (AC | ID)
@@ -73,7 +83,6 @@ def popf(cpu, kind) -> None:
     if u64(cpu.cpl) <= (cpu.flags & IOPL) >> 12:
         mask = mask | IF
     cpu.set_rflags(cpu.rflags() & ~mask & ~u64(RF) | image & mask)
-    cpu.settle_privilege()  # AC and TF are part of it
 
 
 @op("C8 iw ib", Iw, Ib, Size, default64=True)

@@ -48,6 +48,7 @@ class General(Flags):
     cpl: u8
     code_bits: u8  # 16, 32 or 64: the default sizes of the running code
     stack_bits: u8  # 16, 32 or 64: how much of RSP addresses the stack
+    bounds: u8  # 0, or a number from 1 to 7 for the limit (and base) of CS, which decoding looks at
     flat: u8  # 1 in 32-bit code outside IA-32e mode whose DS, ES and SS are the whole of memory
 
     def raise_fault(self, vector, code=0) -> None:
@@ -59,7 +60,8 @@ class General(Flags):
 
     def mode(self) -> u64:
         """What decoded code depends on: the mode that Cpu.use wants."""
-        return u64(self.cpl) | u64(self.flat) << 2 | u64(self.code_bits) << 2 | u64(self.stack_bits) << 8
+        sizes = u64(self.code_bits) << 2 | u64(self.stack_bits) << 8
+        return u64(self.cpl) | u64(self.flat) << 2 | sizes | u64(self.bounds) << 9
 
     def get(self, kind: type, n: int):
         """Register number n, the low part of `kind`."""

@@ -11,7 +11,7 @@ from guesthouse.engine.cpu import PAGE, PAGE_BITS, TLB_SIZE
 from guesthouse.engine.op import BRANCHES
 from guesthouse.system.cpu.x86.accesses import WRITES
 from guesthouse.system.cpu.x86.definitions import op
-from guesthouse.system.cpu.x86.flags import DF
+from guesthouse.system.cpu.x86.flags import DF, TF
 from guesthouse.system.cpu.x86.operands import AddressSize, This, Xb, Xv, Yb, Yv
 from guesthouse.system.cpu.x86.state import RAX, RCX, RDI
 from guesthouse.typed import copy, fill, function, load, store
@@ -54,7 +54,7 @@ def again(cpu, size, here, count) -> None:
     left = cpu.get(size, RCX) - size(count)
     cpu.put(size, RCX, left)
     if left != 0:
-        cpu.pc = here
+        cpu.repeat(here)
 
 
 def in_page(address, size: int):
@@ -63,8 +63,8 @@ def in_page(address, size: int):
 
 
 def upwards(cpu, limit):
-    """`limit` if the direction is up, else 0."""
-    return select(cpu.flags & DF == 0, limit, u64(0))
+    """`limit` if the direction is up, else 0; also when each element is followed by a trap."""
+    return select(cpu.flags & (DF | TF) == 0, limit, u64(0))
 
 
 def room_to_read(cpu, address, size: int):
@@ -229,7 +229,7 @@ def scan(cpu, to, size, here, stops_at_equal: bool) -> None:
         cpu.put(size, RCX, left)
         cpu.subtracted(a, b, a - b)
         if left != 0 and (a == b) != stops_at_equal:
-            cpu.pc = here
+            cpu.repeat(here)
 
 
 @op("F3 AE", Yb, AddressSize, This, ends=BRANCHES)
@@ -264,7 +264,7 @@ def compare(cpu, first, second, size, here, stops_at_equal: bool) -> None:
         left = cpu.get(size, RCX) - 1
         cpu.put(size, RCX, left)
         if left != 0 and (cpu.zero == 0) != stops_at_equal:
-            cpu.pc = here
+            cpu.repeat(here)
 
 
 @op("F3 A6", Xb, Yb, AddressSize, This, ends=BRANCHES)

@@ -1,15 +1,15 @@
 """Instructions of system software: control and debug registers, interrupts on and off, translations, time
 (SDM 2, 3A 2.8).
 
-Not modelled: debug breakpoints, performance counters, VME and PVI (CPUID does not have them), MONITOR and
-MWAIT, VMX, SMM (all of these give #UD).
+Not modelled: performance counters, MONITOR and MWAIT, VMX (they give #UD).
 """
 
 from guesthouse.bits import select, u32, u64
 from guesthouse.engine.cpu import HALTED, REGISTER_READ, REGISTER_WRITE
 from guesthouse.engine.op import LEAVES
+from guesthouse.system.cpu.x86.debug import BD, DR6_FIXED, DR6_KEPT, DR7_GD, HITS
 from guesthouse.system.cpu.x86.definitions import LONG, op
-from guesthouse.system.cpu.x86.flags import AC, IF
+from guesthouse.system.cpu.x86.flags import AC, IF, VIF, VIP
 from guesthouse.system.cpu.x86.operands import Cr, Dr, Ew, Gy, M, Rq, Ry, RvMw
 from guesthouse.system.cpu.x86.paging import TOO_HIGH, canonical
 from guesthouse.system.cpu.x86.state import (
@@ -18,7 +18,7 @@ from guesthouse.system.cpu.x86.state import (
 from guesthouse.system.cpu.x86.far import FarTransfers
 from guesthouse.system.cpu.x86.system_state import (
     CR0_CD, CR0_EM, CR0_ET, CR0_MP, CR0_NW, CR0_PE, CR0_PG, CR0_TS, CR0_WP, CR4_DE, CR4_FSGSBASE, CR4_MCE, CR4_OSFXSR,
-    CR4_OSXMMEXCPT, CR4_OSXSAVE, CR4_PAE, CR4_PCIDE, CR4_PGE, CR4_PSE, CR4_SMAP, CR4_SMEP, CR4_TSD, CR4_UMIP,
+    CR4_OSXMMEXCPT, CR4_OSXSAVE, CR4_PAE, CR4_PCIDE, CR4_PGE, CR4_PSE, CR4_PVI, CR4_SMAP, CR4_SMEP, CR4_TSD, CR4_UMIP, CR4_VME,
     EFER_LMA, EFER_LME, OVERRIDE_SET, SHADOW_STI, SUPERVISOR_SET,
 )
 from guesthouse.typed import function
@@ -26,11 +26,10 @@ from guesthouse.typed import function
 CR0_KNOWN = 0xE005_003F
 CR4_TRANSLATES = CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP  # what the TLB depends on
 CR4_KNOWN = (
-    CR4_TRANSLATES | CR4_TSD | CR4_DE | CR4_MCE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_UMIP | CR4_FSGSBASE | CR4_OSXSAVE
+    CR4_TRANSLATES | CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_MCE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_UMIP | CR4_FSGSBASE | CR4_OSXSAVE
 )
 CR8_EXIT = 1 << 32 | 8  # the number by which the board knows CR8, the task priority of its local APIC
 KEEP_TRANSLATIONS = 1 << 63  # bit 63 of what MOV puts into CR3: the translations of this PCID are still right
-DR6_FIXED, DR7_FIXED, DR7_GD, DR6_BD = 0xFFFF_0FF0, 0x400, 1 << 13, 1 << 13
 XCR0_KNOWN = 3  # x87, SSE
 
 
@@ -131,8 +130,7 @@ class Control(FarTransfers):
             self.raise_fault(VECTOR_UD)
         self.need_supervisor()
         if self.dr[7] & DR7_GD != 0:
-            self.dr[6] = self.dr[6] | DR6_BD
-            self.dr[7] = self.dr[7] & ~u64(DR7_GD)
+            self.tell_debugger(u64(BD))
             self.raise_fault(VECTOR_DB)
         return select(n == 4 or n == 5, n + 2, n)
 
@@ -142,11 +140,13 @@ class Control(FarTransfers):
         n = self.debug_register(n)
         if n >= 6 and value >> 32 != 0:
             self.raise_fault(VECTOR_GP)
-        if n == 6:
-            value = value & 0xE00F | DR6_FIXED
-        elif n == 7:
-            value = value & 0xFFFF_2BFF | DR7_FIXED
-        self.dr[n] = value
+        if n == 7:
+            self.set_dr7(value)
+        elif n == 6:
+            self.dr[6] = value & (DR6_KEPT | HITS) | DR6_FIXED
+        else:
+            self.dr[n] = value
+            self.settle_breakpoints()
 
     @function
     def time_stamp(self, now: u64) -> u64:
@@ -181,14 +181,26 @@ class Control(FarTransfers):
 
 @op("FA")
 def cli(cpu):
-    cpu.need_io_privilege()
-    cpu.flags = cpu.flags & ~u64(IF)
+    if cpu.has_virtual_interrupts():
+        cpu.flags = cpu.flags & ~u64(VIF)
+    else:
+        cpu.need_io_privilege()
+        cpu.flags = cpu.flags & ~u64(IF)
 
 
 @op("FB", ends=LEAVES)
 def sti(cpu):
     """SDM 2B, STI: interrupts are taken after the instruction that follows."""
-    cpu.need_io_privilege()
+    if cpu.has_virtual_interrupts():
+        if cpu.flags & VIP != 0:
+            cpu.raise_fault(VECTOR_GP)
+        cpu.flags = cpu.flags | VIF
+    else:
+        cpu.need_io_privilege()
+        start_interrupts(cpu)
+
+
+def start_interrupts(cpu) -> None:
     if cpu.flags & IF == 0:
         cpu.flags = cpu.flags | IF
         cpu.cast_shadow(u64(SHADOW_STI))
@@ -196,8 +208,10 @@ def sti(cpu):
 
 @op("F4", ends=LEAVES)
 def hlt(cpu):
+    """SDM 2A, HLT. A trap that is due wakes at once."""
     cpu.need_supervisor()
-    cpu.exit = u64(HALTED)
+    if cpu.stepping == 0:
+        cpu.halted, cpu.exit = u64(1), u64(HALTED)
 
 
 # Control and debug registers, SDM 2B.
@@ -218,7 +232,7 @@ def mov_from_dr(cpu, to, n):
     to.put(to.type(cpu.dr[cpu.debug_register(n)]))
 
 
-@op("0F 23 /r", Dr, Ry, force64=True)
+@op("0F 23 /r", Dr, Ry, force64=True, ends=LEAVES)
 def mov_to_dr(cpu, n, value):
     cpu.set_debug_register(n, u64(value.get()))
 

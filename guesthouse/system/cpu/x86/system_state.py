@@ -2,12 +2,11 @@
 2.1).
 
 Also here: which translations and which decoded code are in force, a function of CPL, RFLAGS.AC and the
-control registers. Not modelled: debug breakpoints (the registers are there), machine checks, performance
-counters.
+control registers. Not modelled: machine checks, performance counters.
 """
 
 from guesthouse.bits import select, u8, u32, u64
-from guesthouse.engine.cpu import STEP, TLB_SIZE, TlbEntry
+from guesthouse.engine.cpu import STEP, TLB_SIZE, RamRange, TlbEntry
 from guesthouse.system.cpu.x86.flags import AC, TF
 from guesthouse.system.cpu.x86.state import BIG, CS, DS, ES, LONG, SS, VECTOR_GP, General, Segment
 from guesthouse.typed import Array, Pointer, Struct, fill, function
@@ -43,17 +42,20 @@ class SystemState(General):
     efer: u64
     xcr0: u64
     dr: Array[u64, 8]  # 4 and 5 are aliases of 6 and 7 and stay unused
+    breakpoints: u64  # the enable bits of DR7
     gdtr: TableRegister
     idtr: TableRegister
     ldtr: Segment
     tr: Segment
-    # What the board sets: the INTR pin, an edge of NMI, and who this processor is.
+    # What the board sets: the INTR pin, edges of NMI and SMI#, and who this processor is.
     intr: u64
     nmi: u64
+    smi: u64  # an edge of SMI#
     a20_mask: u64  # the bits of physical addresses that the board lets through
     apic_id: u64
     processors: u64
     brand: Array[u64, 6]
+    smm_ram: Array[RamRange, 8]  # what `ram` is in system-management mode; nothing in the first: the same
     # Model-specific registers, SDM 4, under their names there. FS.base and GS.base are in the segments.
     star: u64
     lstar: u64
@@ -80,8 +82,16 @@ class SystemState(General):
     shadow_pc: u64
     nmi_blocked: u64  # from an NMI's delivery to IRET
     stepping: u64  # RFLAGS.TF was set when the instruction that now ends began
+    earned: u64  # bits of DR6 for the #DB that is due when it has ended
+    resuming: u64  # it has set RFLAGS.RF, which holds until the end of the one after it
+    halted: u64  # by HLT; no event has come since
+    # System-management mode.
+    smm: u64  # 1 in it
+    smbase: u64
+    smm_nmi_blocked: u64  # nmi_blocked of the interrupted program
     # Within one.
     implicit: u64  # 1 during an access that is the processor's own (SDM 3A, 4.6.1)
+    stray: u64  # the #GP that is on its way is for an address that is not canonical: #SS if the stack's
     external: u64  # the EXT bit of error codes: 1 while an event is delivered that the program did not ask for
     translations: u64  # the set that belongs to CPL and AC
     large: Array[u64, LARGE_MARKS]  # hashed sets of the 2 MiB and (huge) 1 GiB regions that came into the TLB
@@ -104,7 +114,7 @@ class SystemState(General):
         """Choose the translations for CPL and AC, and the mode; cheap."""
         inner = select(self.flags & AC != 0, u64(OVERRIDE_SET), u64(SUPERVISOR_SET))
         self.translations = select(self.cpl == 3, u64(USER_SET), inner)
-        step = select(self.flags & TF != 0, u64(STEP), u64(0))
+        step = select(self.flags & TF | self.breakpoints | self.earned != 0, u64(STEP), u64(0))
         self.use(self.translations, self.mode() | step)
 
     @function
@@ -116,6 +126,9 @@ class SystemState(General):
         else:
             self.code_bits = select(code & BIG != 0, u8(32), u8(16))
             self.stack_bits = select(self.segments[SS].access & BIG != 0, u8(32), u8(16))
+        code_place = self.segments[CS]
+        mark = (code_place.base >> 4 ^ code_place.base >> 16 ^ u64(code_place.limit) >> 12) % 7 + 1
+        self.bounds = select(self.code_bits == 64 or code_place.limit == 0xFFFF_FFFF, u8(0), u8(mark))
         large = self.whole(ES) and self.whole(SS) and self.whole(DS) and self.segments[SS].access & BIG != 0
         self.flat = u8(self.code_bits == 32 and large and not self.long_mode())
 

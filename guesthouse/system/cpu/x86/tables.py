@@ -39,7 +39,6 @@ class Tables:
     immediate: Table
     second: Table
     constant: Table
-    target_bits: Table
     access: Table
     file_base: Table
     file_stride: Table
@@ -86,7 +85,7 @@ class OpcodeTables:
             encoding.modrm and not encoding.registers and not chosen[IS_REGISTER] and "m" in encoding.forms
         )
         bits, address = operand_bits(encoding, chosen), 16 << chosen[ADDRESS]
-        form = self.forms.settle(definition, encoding, above, memory, bits, address, bool(chosen[LONG_MODE]))
+        form = self.forms.settle(definition, encoding, above, memory, bits, address)
         return self.leaf_numbers.setdefault(form, len(self.leaf_numbers))
 
     def tables(self, files: tuple[tuple[int, int, int], ...]) -> Tables:
@@ -103,7 +102,6 @@ class OpcodeTables:
             Table(u8, [f.immediate for f in forms]),
             Table(u8, [f.second for f in forms]),
             Table(u8, [f.constant for f in forms]),
-            Table(u8, [f.target_bits for f in forms]),
             Table(u16, [f.access for f in forms]),
             Table(u16, [f[0] for f in files]),
             Table(u16, [f[1] for f in files]),

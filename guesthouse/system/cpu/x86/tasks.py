@@ -1,10 +1,11 @@
 """Tasks: hardware task switches through 16- and 32-bit TSSs, and what virtual-8086 mode needs (SDM 3A, 7 and 20).
 
 A switch saves the old task and takes the new registers before it checks the new segments: what is wrong with those
-is a fault of the new task. Not modelled: the T bit, the limits of the old TSS, VME.
+is a fault of the new task. Not modelled: the limits of the old TSS.
 """
 
 from guesthouse.bits import select, u8, u16, u32, u64
+from guesthouse.system.cpu.x86.debug import BT
 from guesthouse.system.cpu.x86.flags import NT, VM
 from guesthouse.system.cpu.x86.segments import (
     BUSY, LDT, TSS_16, Segmentation, access_of, dpl_of, fill_segment, is_code, limit_of,
@@ -57,6 +58,7 @@ class Tasks(Segmentation):
         if how == BY_CALL:
             self.system_store(u16, self.tr.base, back)
         self.cr0 = self.cr0 | CR0_TS
+        self.leave_task_breakpoints()
         self.take_task(select(how == BY_CALL, u64(NT), u64(0)))
 
     @function
@@ -114,7 +116,9 @@ class Tasks(Segmentation):
         for n in range(8):
             value = self.task_word(u64(0x28 + 4 * n), u64(0x12 + 2 * n))
             self.r[n] = value if wide else value | 0xFFFF_0000
-        self.set_rflags(flags | nested)
+        self.set_rflags(self.kept_flags(flags | nested))
+        if wide and self.system_load(u16, self.tr.base + 0x64) & 1 != 0:
+            self.earned = self.earned | BT
         for n in range(6):
             self.task_selector(u64(n))
         self.take_task_table(self.task_word(u64(0x60), u64(0x2A)) & 0xFFFF)
