@@ -7,7 +7,7 @@ a BIOS (kernels are loaded by the boot protocols that need none), HPET, VGA, key
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from guesthouse.bits import u64
@@ -31,7 +31,7 @@ from guesthouse.system.chips.uart import Uart
 from guesthouse.system.chips.virtio.pci import VirtioPci
 from guesthouse.system.chips.virtio.rng import Rng
 from guesthouse.system.cpu.x86.entry import reset
-from guesthouse.system.firmware import acpi, linux_x86, pvh
+from guesthouse.system.firmware import acpi, linux_x86, multiboot, pvh
 from guesthouse.system.firmware.blob import Blob
 from guesthouse.system.firmware.linux_x86 import RAM, RESERVED, E820
 from guesthouse.system.memory import PAGE, Memory, OutsideRam
@@ -226,12 +226,16 @@ class PcBoard(Board):
     def _nmi(self) -> None:
         self.state.nmi = u64(1)
 
+    def smi(self) -> None:
+        """An edge of SMI#, from the chips that raise it."""
+        self.state.smi = u64(1)
+
     def _tsc(self) -> int:
         """The time-stamp counter at this moment: 1 GHz, plus what the guest has written to it."""
         return self.clock.now() + int(self.state.tsc_offset) & (1 << 64) - 1
 
     def wakes(self) -> bool:
-        return bool(self.state.nmi or self.state.intr and int(self.state.flags) & x86.IF)
+        return bool(self.state.nmi or self.state.smi or self.state.intr and int(self.state.flags) & x86.IF)
 
     def dead_halt(self) -> str | None:
         return None if int(self.state.flags) & x86.IF else "halted for good, with interrupts off"
@@ -282,6 +286,19 @@ class PcBoard(Board):
     def load_elf(self, file: bytes | str | Path) -> None:
         """An ELF file with a PVH note, without a ramdisk or command line."""
         self.load_linux(file)
+
+    def load_multiboot(self, kernel: bytes | str | Path, cmdline: str = "",
+                       modules: Sequence[tuple[bytes | str | Path, str]] = (), *, name: str = "") -> None:
+        """Get ready to start a multiboot kernel, version 1 or 2, with (file, command line) for each module."""
+        loaded = [multiboot.Module(Blob.of(file).data, text) for file, text in modules]
+        machine = multiboot.Machine(self.memory, self.low_end, self.memory_map(), self.rsdp, self.set_video)
+        entry = multiboot.load(machine, Blob.of(kernel, name), cmdline, loaded)
+        reset(self.state, seed=self._random_bytes(32))
+        x86.enter(self.state, entry)
+
+    def set_video(self, width: int, height: int, depth: int, text: bool) -> multiboot.Framebuffer | None:
+        """What a kernel's loader asks of a screen; this board has none."""
+        return None
 
     def memory_map(self) -> list[E820]:
         lines = [E820(0, VGA, RAM), E820(BIOS, MIB - BIOS, RESERVED), E820(MIB, self.low_end - MIB, RAM)]
