@@ -26,8 +26,8 @@ FEATURES = {
     (0x8000_0001, 2): (cpuid.EXTENDED_C, dict(lahf="9f", lzcnt="f30fbdc1", prefetchw="0f0d0f")),
     (0x8000_0001, 3): (cpuid.EXTENDED_D, dict(syscall="0f05", rdtscp="0f01f9")),
 }
-WITHOUT = {"vme", "pcid", "x2apic", "tsc_deadline", "hypervisor", "de", "pse", "pae", "mce", "mca", "apic", "mtrr", "pge",
-           "pat", "pse36", "nx", "page1gb", "lm", "tsc_adjust", "smep", "erms", "umip", "osxsave", "htt"}
+WITHOUT = {"vme", "pcid", "x2apic", "tsc_deadline", "hypervisor", "de", "pse", "pae", "mce", "mca", "apic", "mtrr",
+           "pge", "pat", "pse36", "nx", "page1gb", "lm", "tsc_adjust", "smep", "erms", "umip", "osxsave", "htt"}
 
 
 class Pair(Struct):

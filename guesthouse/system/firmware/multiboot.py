@@ -1,5 +1,5 @@
-"""Starts a kernel by the Multiboot specification, versions 0.6.96 and 2.0: what its header asks for, where the file goes,
-and what it is told.
+"""Starts a kernel by the Multiboot specification, versions 0.6.96 and 2.0: what its header asks for, where the
+file goes, and what it is told.
 
 ELF files and, by the addresses in the header, any other; modules; the memory map; a framebuffer. Not given: drives,
 APM and VBE tables, the EFI tags. A kernel that can be moved stays where it was linked.

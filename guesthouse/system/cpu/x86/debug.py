@@ -1,7 +1,7 @@
 """Breakpoints: the debug registers, and what is found between instructions that is due as #DB (SDM 3B, 18).
 
-While one is enabled in DR7 every instruction runs alone (STEP), and pages with data breakpoints stay out of the address
-cache: a processor that nobody debugs pays nothing. RF is kept only meanwhile, for it means nothing else. An
+While one is enabled in DR7 every instruction runs alone (STEP), and pages with data breakpoints stay out of the
+address cache: a processor that nobody debugs pays nothing. RF is kept only meanwhile, for it means nothing else. An
 instruction's own reads of tables (descriptors, TSS) meet no breakpoint. Not modelled: last-branch records, BTF, bus-lock
 and transaction breakpoints.
 """

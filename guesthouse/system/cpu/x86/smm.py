@@ -1,5 +1,5 @@
-"""System-management mode: SMI, the state-save map, RSM (SDM 3C, 32; the map of 64-bit processors is that of AMD's APM 2,
-table 10-1, which firmware knows by the revision 20064h).
+"""System-management mode: SMI, the state-save map, RSM (SDM 3C, 32; the map of 64-bit processors is that of AMD's APM
+2, table 10-1, which firmware knows by the revision 20064h).
 
 A board raises `smi` and may give the mode RAM of its own by filling `smm_ram`, whose host addresses must lie in the
 same mapping. An SMI that comes while the mode runs waits for RSM. Not modelled: restart of I/O instructions, SMRAM

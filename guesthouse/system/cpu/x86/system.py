@@ -18,15 +18,16 @@ from guesthouse.system.cpu.x86.state import (
 from guesthouse.system.cpu.x86.far import FarTransfers
 from guesthouse.system.cpu.x86.system_state import (
     CR0_CD, CR0_EM, CR0_ET, CR0_MP, CR0_NW, CR0_PE, CR0_PG, CR0_TS, CR0_WP, CR4_DE, CR4_FSGSBASE, CR4_MCE, CR4_OSFXSR,
-    CR4_OSXMMEXCPT, CR4_OSXSAVE, CR4_PAE, CR4_PCIDE, CR4_PGE, CR4_PSE, CR4_PVI, CR4_SMAP, CR4_SMEP, CR4_TSD, CR4_UMIP, CR4_VME,
-    EFER_LMA, EFER_LME, OVERRIDE_SET, SHADOW_STI, SUPERVISOR_SET,
+    CR4_OSXMMEXCPT, CR4_OSXSAVE, CR4_PAE, CR4_PCIDE, CR4_PGE, CR4_PSE, CR4_PVI, CR4_SMAP, CR4_SMEP, CR4_TSD,
+    CR4_UMIP, CR4_VME, EFER_LMA, EFER_LME, OVERRIDE_SET, SHADOW_STI, SUPERVISOR_SET,
 )
 from guesthouse.typed import function
 
 CR0_KNOWN = 0xE005_003F
 CR4_TRANSLATES = CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP  # what the TLB depends on
 CR4_KNOWN = (
-    CR4_TRANSLATES | CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_MCE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_UMIP | CR4_FSGSBASE | CR4_OSXSAVE
+    CR4_TRANSLATES | CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_MCE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_UMIP
+    | CR4_FSGSBASE | CR4_OSXSAVE
 )
 CR8_EXIT = 1 << 32 | 8  # the number by which the board knows CR8, the task priority of its local APIC
 KEEP_TRANSLATIONS = 1 << 63  # bit 63 of what MOV puts into CR3: the translations of this PCID are still right
