@@ -2,8 +2,8 @@
 
 While one is enabled in DR7 every instruction runs alone (STEP), and pages with data breakpoints stay out of the
 address cache: a processor that nobody debugs pays nothing. RF is kept only meanwhile, for it means nothing else. An
-instruction's own reads of tables (descriptors, TSS) meet no breakpoint. Not modelled: last-branch records, BTF, bus-lock
-and transaction breakpoints.
+instruction's own reads of tables (descriptors, TSS) meet no breakpoint. Not modelled: last-branch records, BTF, bus-
+lock and transaction breakpoints.
 """
 
 from guesthouse.bits import select, u64, unlikely
