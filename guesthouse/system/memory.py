@@ -190,9 +190,15 @@ class Memory:
         pieces = list(self._pieces(address, len(source)))
         done = 0
         for offset, n in pieces:
-            self._forget(offset, n)
-            self._view[offset:offset + n] = source[done:done + n]
+            self.write_behind(offset, source[done:done + n])
             done += n
+
+    def write_behind(self, offset: int, data: bytes | memoryview) -> None:
+        """Into the mapping, wherever that lies in the space now, if at all."""
+        if offset < 0 or offset + len(data) > self.size:
+            raise OutsideRam(offset, len(data))
+        self._forget(offset, len(data))
+        self._view[offset:offset + len(data)] = data
 
     def fill(self, address: int, count: int) -> None:
         """Zeros, without a buffer of that size."""

@@ -26,7 +26,7 @@ from guesthouse.system.boards.outcome import AtBreakpoint, Died, OutOfTime, Outc
 from guesthouse.system.boards.panic import PanicWatch
 from guesthouse.system.boards.report import Reporter
 from guesthouse.system.boards.serial import Port
-from guesthouse.system.chips.kit import ONES, Chip
+from guesthouse.system.chips.kit import ONES, Chip, Stateful
 from guesthouse.system.memory import AddressMap, Memory
 from guesthouse.trace import Counters, Trace
 
@@ -49,6 +49,7 @@ class Board:
         self.memory, self.clock = memory, clock
         self.trace = trace or Trace.off()
         self.ports, self.addresses = AddressMap("ports", 1 << 16), AddressMap("addresses", 1 << 64)
+        self.chips: list[Stateful] = []  # in the order in which they are reset
         self.watch = PanicWatch()
         self.serial = [Port(self.post, self.watch) for _ in range(SERIALS)]
         self.slice = slice
@@ -118,6 +119,7 @@ class Board:
     def plug(self, where: AddressMap, start: int, chip: Chip, name: str, size: int = 0) -> None:
         """Put a chip at a range of ports or addresses."""
         chip.trace_to(self.trace, name)
+        self.chips.append(chip)
         where.add(start, size or chip.SIZE, chip.read, chip.write, name)
 
     # from other threads

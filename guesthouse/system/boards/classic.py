@@ -1,21 +1,31 @@
 """The PC that boots by itself: the PC of pc.py with firmware in ROM, a screen, a keyboard and drives, where IBM and
 those who came after put them (IBM PS/2 technical reference; PCI IDE controller specification, compatibility mode).
 
-Not modelled: the gate of A20, which is open always; shadow RAM behind the ROMs.
+The gate of A20 is as the last one of its two switches says. A reset keeps RAM, the media, and what batteries and flash
+keep; a reset of the processor alone (8042, port 92h) keeps the chips too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
+from guesthouse.bits import u64
 from guesthouse.clock import Clock
 from guesthouse.errors import UserError
+from guesthouse.storage.disk import Disk
+from guesthouse.storage.geometry import SECTOR
 from guesthouse.system.boards.attached import Attached
 from guesthouse.system.boards.board import VcpuFactory
-from guesthouse.system.boards.pc import BIOS, HOLE_END, MIB, ROMS, SERIALS, VGA, PcBoard
+from guesthouse.system.boards.handover import FlashCells, Handover, bootable_paths
+from guesthouse.system.boards.pc import HOLE_END, MIB, ROMS, SERIALS, VGA, PcBoard
+from guesthouse.system.boards.shadow import Shadow
 from guesthouse.system.boards.typist import Typist
+from guesthouse.system.chips.debug_console import DebugConsole
+from guesthouse.system.chips.flash import Flash
+from guesthouse.system.chips.fw_cfg import FwCfg
 from guesthouse.system.chips.i8042 import I8042
 from guesthouse.system.chips.i8237 import DmaPair
 from guesthouse.system.chips.i82077 import Floppy
@@ -23,12 +33,14 @@ from guesthouse.system.chips.ide.ata import AtaDisk
 from guesthouse.system.chips.ide.atapi import AtapiCdrom
 from guesthouse.system.chips.ide.bus_master import BusMaster
 from guesthouse.system.chips.ide.channel import Channel
+from guesthouse.system.chips.pci.function import Bar, Function
 from guesthouse.system.chips.pci.piix_ide import PiixIde
 from guesthouse.system.chips.pci.vga import VgaFunction
 from guesthouse.system.chips.ps2_keyboard import Ps2Keyboard
 from guesthouse.system.chips.ps2_mouse import Ps2Mouse
-from guesthouse.system.chips.vga import Screen, Vga
-from guesthouse.system.cpu.x86.entry import reset
+from guesthouse.system.chips.vga import FRAME, Screen, Vga
+from guesthouse.system.cpu.x86.entry import init, reset
+from guesthouse.system.firmware import acpi
 from guesthouse.system.firmware.linux_x86 import RAM, RESERVED, E820
 from guesthouse.system.memory import PAGE, Memory, OutsideRam
 
@@ -40,6 +52,8 @@ FLOPPY_PORTS, FLOPPY_DRIVES = ((0x3F0, 0, 6), (0x3F7, 7, 1)), 4  # 3F6h between 
 IDE_SLOT, VGA_SLOT = 1, 3
 CHANNELS = ((0x1F0, 0x3F6, 14), (0x170, 0x376, 15))  # command ports, control port, IRQ
 VGA_PORTS, DISPI_PORTS, VGA_WINDOW = 0x3B0, 0x1CE, VGA
+PAM, SHADOWED = 0x59, (0x10, 0x33, 0x33, 0x33, 0x33, 0x11, 0x11)
+DEBUG_PORTS, MOST_DEBUG, CONFIGURATION_PORT = (0x402, 0xE9), 1 << 18, 0x510
 
 
 class ClassicPc(PcBoard):
@@ -47,29 +61,39 @@ class ClassicPc(PcBoard):
     (floppies), c (disks) and d (CDs). Everything else is as for PcBoard."""
 
     def __init__(self, memory_bytes: int, clock: Clock, vcpu_factory: VcpuFactory, *, drives: Sequence[Attached] = (),
-                 boot_order: str = "acd", firmware: bytes | None = None, **options: Any) -> None:
-        """`firmware` is an image whose end is the reset vector; ours by default."""
+                 boot_order: str = "acd", firmware: bytes | None = None, variables: Disk | None = None,
+                 vga_rom: bytes = b"", **options: Any) -> None:
+        """`firmware` is an image whose end is the reset vector; ours by default. `variables` is flash below it that
+        the guest writes; `vga_rom` is for firmware that does not know the screen."""
         self.drives, self.boot_order, self.firmware = checked_drives(drives), boot_order, firmware
-        self.rom_size = ROM_SIZE if firmware is None else checked_size(firmware)
+        self.variables, self.vga_rom = variables, vga_rom
+        self.variables_size = 0 if variables is None else variables.sectors * SECTOR
+        self.rom_size = ROM_SIZE if firmware is None else checked_size(len(firmware) + self.variables_size)
+        self.debug = bytearray()  # what firmware says of itself
         super().__init__(memory_bytes, clock, vcpu_factory, **options)
-        reset(self.state, seed=self._random_bytes(32))
+        self._switch_on()
 
     # wiring
 
     def _memory(self) -> Memory:
-        """ROM is RAM that only the board can write."""
+        """RAM also lies behind the VGA's window and the ROMs. ROM is RAM that only the board can write; the framebuffer
+        has no place yet."""
         high = [(HOLE_END, self.high)] if self.high else []
         rom = (HOLE_END - self.rom_size, self.rom_size)
-        memory = Memory([(0, VGA), (ROMS, self.low_end - ROMS), rom, *high])
-        memory.protect(BIOS, MIB - BIOS)
+        memory = Memory([(0, self.low_end), rom, *high], hidden=FRAME)
+        memory.map(VGA, ROMS - VGA, None)
         memory.protect(*rom)
+        self.rom_at, self.frame_at = self.low_end, memory.hidden
         return memory
+
+    def _describe(self) -> acpi.Pc:
+        return replace(super()._describe(), keyboard=True, screen=True, floppy=True)
 
     def _wire_keyboard(self) -> None:
         keys, self.mouse = Ps2Keyboard(), Ps2Mouse()
         self.keyboard = Typist(keys, self.clock, self.post)
-        self._plug_keyboard(I8042(self.reset, keyboard=keys, mouse=self.mouse, irq1=self.irqs[KEYBOARD_IRQ],
-                                  irq12=self.irqs[MOUSE_IRQ], clock=self.clock))
+        self._plug_keyboard(I8042(self.init, self.gate_a20, keyboard=keys, mouse=self.mouse,
+                                  irq1=self.irqs[KEYBOARD_IRQ], irq12=self.irqs[MOUSE_IRQ], clock=self.clock))
 
     def _wire_post(self) -> None:
         """Port 80h is a page register that no DMA channel uses, and so where firmware shows how far it is."""
@@ -82,6 +106,7 @@ class ClassicPc(PcBoard):
     def _wire_floppies(self) -> None:
         self.floppy = Floppy(self.clock, self.irqs[FLOPPY_IRQ], self.dma)
         self.floppy.trace_to(self.trace, "floppy")
+        self.chips.append(self.floppy)
         for port, first, size in FLOPPY_PORTS:
             self.ports.add(
                 port, size, lambda at, size, first=first: self.floppy.read(first + at, size),  # type: ignore[misc]
@@ -93,15 +118,40 @@ class ClassicPc(PcBoard):
 
     def _wire_pci(self, random_bytes: Callable[[int], bytes]) -> None:
         super()._wire_pci(random_bytes)
+        self._wire_firmware()
         self._wire_screen()
         self._wire_ide()
 
+    def _wire_firmware(self) -> None:
+        """Where ROM and RAM are by turns, the flash, and what tells foreign firmware about the machine."""
+        self.shadow = Shadow(self.memory, self.addresses, self.rom_at, self.rom_size)
+        bridge = cast(Any, self.pci.functions[0, 0])
+        bridge.space = self.shadow.choose
+        self.shadow.choose(bridge.pam, bridge.smram)
+        for port in DEBUG_PORTS:
+            self.plug(self.ports, port, DebugConsole(self._hear), "debug")
+        self.configuration = FwCfg(self.memory, refused=OutsideRam)
+        self.plug(self.ports, CONFIGURATION_PORT, self.configuration, "fw_cfg")
+        if self.variables is not None:
+            self._wire_flash(self.variables)
+
+    def _wire_flash(self, disk: Disk) -> None:
+        self.cells = FlashCells(self.memory, self.rom_at, self.variables_size, disk)
+        where = HOLE_END - self.rom_size
+        self.flash = Flash(self.variables_size, self.cells, lambda array: self.memory.map(
+            where, self.variables_size, self.rom_at if array else None, writable=False))
+        self.plug(self.addresses, where, self.flash, "flash", self.variables_size)
+
+    def _hear(self, output: bytes) -> None:
+        self.debug += output
+        del self.debug[:-MOST_DEBUG]
+
     def _wire_screen(self) -> None:
-        self.vga = Vga(self.clock)
+        self.vga = Vga(self.clock, frame=self.memory.slice(self.frame_at, FRAME))
         self.plug(self.ports, VGA_PORTS, self.vga, "vga")
         self.plug(self.ports, DISPI_PORTS, self.vga.dispi, "dispi")
         self.addresses.add(VGA_WINDOW, ROMS - VGA, self.vga.window_read, self.vga.window_write, "vga")
-        function = VgaFunction(self.vga)
+        self.screen_function = function = VgaFunction(self.vga)
         self.pci.plug(VGA_SLOT, function)
         self._place_bars(VGA_SLOT, function)
         self.frame = self.pci.config_read(0, VGA_SLOT, 0, 0x10, 4) & ~0xF
@@ -117,6 +167,7 @@ class ClassicPc(PcBoard):
                 cd = AtapiCdrom()
                 watch(drive, partial(cd.insert, drive), cd.eject)
                 self.channels[n // 2].attach(n % 2, cd)
+        self.chips += self.channels
         for n, (channel, (command, control, _)) in enumerate(zip(self.channels, CHANNELS, strict=True)):
             self.plug(self.ports, command, channel.command, f"ide{n}")
             self.plug(self.ports, control, channel.control, f"ide{n}.control")
@@ -124,12 +175,44 @@ class ClassicPc(PcBoard):
         self.pci.plug(IDE_SLOT, function)
         self._place_bars(IDE_SLOT, function)
 
+    @staticmethod
+    def ide_path(n: int) -> str:
+        return f"/pci@i0cf8/ide@{IDE_SLOT}/drive@{n // 2}/disk@{n % 2}"
+
+    def _remap(self, function: Function, n: int, bar: Bar, address: int | None) -> None:
+        """The framebuffer is memory: the guest reaches it without asking the chip."""
+        super()._remap(function, n, bar, address)
+        if function is getattr(self, "screen_function", None) and n == 0:
+            for r in [r for r in self.memory.ranges if self.frame_at <= r.offset < self.frame_at + FRAME]:
+                self.memory.map(r.start, r.length, None)
+            if address is not None and (function, n) in self._bars and self.memory.free(address, FRAME):
+                self.memory.map(address, FRAME, self.frame_at)
+
     def _leave_firmware(self) -> None:
-        super()._leave_firmware()
-        rom = self._bios() if self.firmware is None else self.firmware
-        self.memory.write(HOLE_END - len(rom), rom)
-        below = rom[-(MIB - BIOS):]
-        self.memory.write(MIB - len(below), below)
+        if self.firmware is None:
+            super()._leave_firmware()
+            self._leave_bios(self._bios())
+        else:
+            self._leave_image(self.firmware)
+
+    def _leave_bios(self, rom: bytes) -> None:
+        """Ours has been copied to RAM, which is closed then, but for the room of option ROMs."""
+        self.memory.write_behind(self.rom_at, rom)
+        self.memory.write_behind(MIB - len(rom), rom)
+        for register, value in zip(range(PAM, PAM + 7), SHADOWED, strict=True):
+            self.pci.config_write(0, 0, 0, register, 1, value)
+
+    def _leave_image(self, rom: bytes) -> None:
+        """Others find chips as after a reset, but expect that the 8259s reach the processor before they do anything."""
+        self._open_lints()
+        self.memory.write_behind(self.rom_at + self.variables_size, rom)
+        tables, rsdp = acpi.build(self.tables, 0)
+        told = Handover(self.low_end, self.high, self.tables.processors, tables, rsdp, self.drives,
+                        bootable_paths(self.drives, self.boot_order, self.ide_path))
+        told.fill_cmos(self.rtc)
+        told.fill(self.configuration)
+        if self.vga_rom:
+            self.configuration.add_file("vgaroms/vgabios.bin", self.vga_rom)
 
     def _bios(self) -> bytes:
         """Our own firmware: its calls arrive at a port, and Python does what they ask for."""
@@ -142,10 +225,53 @@ class ClassicPc(PcBoard):
             framebuffer_size=len(self.vga.frame))
         guest = Guest(self.state, BoardBus(self.memory, self.addresses, self.ports))
         self.bios = Bios(guest, self.drives, settings, reset=self.reset, power_off=self.power_off)
-        self.ports.add(PORT, 1, lambda offset, size: 0xFF, lambda offset, size, value: self.bios.call(), "bios")
+        if self.ports.find(PORT) is None:
+            self.ports.add(PORT, 1, lambda offset, size: 0xFF, lambda offset, size, value: self.bios.call(), "bios")
         return self.bios.rom
 
+    # reset
+
+    def _switch_on(self) -> None:
+        reset(self.state, seed=self._random_bytes(32))
+        self.gate_a20(True)
+
+    def reset(self) -> None:
+        """RESET# for all; done between two slices."""
+        self.post(self._reset)
+
+    def _reset(self) -> None:
+        self._switch_on()
+        self.halted = False
+        for chip in self.chips:
+            chip.reset()
+        if self.firmware is None:
+            for (slot, _), function in self.pci.functions.items():
+                self._place_bars(slot, function)
+        self._leave_firmware()
+
+    def init(self) -> None:
+        """INIT# for the processor alone; done between two slices."""
+        self.post(self._init)
+
+    def _init(self) -> None:
+        """With A20 closed the processor would not find its ROM."""
+        init(self.state)
+        self.gate_a20(True)
+        self.halted = False
+
+    def gate_a20(self, opened: bool) -> None:
+        mask = ~u64(0) if opened else ~u64(1 << 20)
+        if self.state.a20_mask != mask:
+            self.state.a20_mask = mask
+            self.state.forget_translations()
+
     # what the outside may do
+
+    def close(self) -> None:
+        """The last picture can still be seen."""
+        if not self.closed:
+            self.vga.frame = bytearray(self.vga.frame)  # no view into the memory stays
+        super().close()
 
     def screen(self) -> Screen:
         """What the screen shows: Text or a Picture."""
@@ -174,8 +300,8 @@ def checked_drives(drives: Sequence[Attached]) -> list[Attached]:
     return list(drives)
 
 
-def checked_size(firmware: bytes) -> int:
-    if not firmware or len(firmware) % PAGE or len(firmware) > MOST:
-        raise UserError(f"Firmware of {len(firmware)} bytes does not fit below 4 GiB.",
+def checked_size(size: int) -> int:
+    if not size or size % PAGE or size > MOST:
+        raise UserError(f"Firmware of {size} bytes does not fit below 4 GiB.",
                         f"An image is whole pages of 4 KiB, {MOST >> 20} MiB at most.")
-    return len(firmware)
+    return size

@@ -61,7 +61,7 @@ class PcBoard(Board):
         self.low_end = min(size, HOLE)
         self.high = size - self.low_end
         super().__init__(self._memory(), clock, vcpu_factory, trace=trace, slice=slice)
-        self.tables = acpi.Pc(serials=SERIALS, pvpanic=PVPANIC_PORT)
+        self.tables = self._describe()
         self._wire_interrupts()
         self._wire_timers(epoch)
         self._wire_serials()
@@ -76,6 +76,10 @@ class PcBoard(Board):
 
     def _memory(self) -> Memory:
         return Memory([(0, VGA), (ROMS, self.low_end - ROMS)] + ([(HOLE_END, self.high)] if self.high else []))
+
+    def _describe(self) -> acpi.Pc:
+        """What the ACPI tables tell."""
+        return acpi.Pc(serials=SERIALS, pvpanic=PVPANIC_PORT)
 
     def _wire_interrupts(self) -> None:
         self.bus = ApicBus()
@@ -118,7 +122,7 @@ class PcBoard(Board):
     def _wire_power(self) -> None:
         self.power = AcpiPm(self.clock, self.irqs[SCI_IRQ], power_off=self.power_off, s5=self.tables.s5)
         self.plug(self.ports, self.tables.power_block, self.power, "acpi")
-        self.plug(self.ports, 0x92, Port92(self.reset), "port92")
+        self.plug(self.ports, 0x92, Port92(self.init, self.gate_a20), "port92")
         self.ports.add(PVPANIC_PORT, 1, lambda offset, size: PVPANIC_PANICKED, self._pvpanic, "pvpanic")
 
     def _wire_keyboard(self) -> None:
@@ -127,6 +131,7 @@ class PcBoard(Board):
     def _plug_keyboard(self, keyboard: I8042) -> None:
         """One chip at two ports, with others' ports between them."""
         keyboard.trace_to(self.trace, "i8042")
+        self.chips.append(keyboard)
         for port, offset in ((0x60, 0), (0x64, 4)):
             self.ports.add(port, 1, lambda _, size, at=offset: keyboard.read(at, size),  # type: ignore[misc]
                            lambda _, size, value, at=offset: keyboard.write(at, size, value),  # type: ignore[misc]
@@ -143,6 +148,7 @@ class PcBoard(Board):
         # Inside the PCI host's range, as on the PIIX3: a byte at CF9h is the reset port's.
         reset = ResetPort(self.reset)
         reset.trace_to(self.trace, "reset")
+        self.chips.append(reset)
         self._split_reset(reset)
         self.pci_inputs = [Line(self._pci_input(pin)) for pin in PCI_INPUTS]
         rng = VirtioPci(Rng(random_bytes), self.memory, self._pci_line(RNG_SLOT), refused=OutsideRam)
@@ -213,12 +219,23 @@ class PcBoard(Board):
             pic.write(0, 1, 0x11)
             for value in (base, wiring, 0x01, 0xFF):  # ICW2 to ICW4, then all masked
                 pic.write(1, 1, value)
+        self._open_lints()
+        self.pics.elcr.write(SCI_IRQ >> 3, 1, 1 << (SCI_IRQ & 7))
+
+    def _open_lints(self) -> None:
+        """Virtual wire mode: the 8259s' interrupts come through the local APIC."""
         self.lapic.write(0x0F0, 4, 0x1FF)
         self.lapic.write(0x350, 4, 0x700)  # LINT0: ExtINT
         self.lapic.write(0x360, 4, 0x400)  # LINT1: NMI
-        self.pics.elcr.write(SCI_IRQ >> 3, 1, 1 << (SCI_IRQ & 7))
 
     # the processor
+
+    def init(self) -> None:
+        """The processor begins anew."""
+        self.reset()
+
+    def gate_a20(self, opened: bool) -> None:
+        """Bit 20 of addresses reaches the memory, or not: always, where no program of the 1980s runs."""
 
     def _set_intr(self, high: bool) -> None:
         self.state.intr = u64(high)

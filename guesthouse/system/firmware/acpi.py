@@ -36,6 +36,9 @@ class Pc:
     pci_window: tuple[int, int] = (0xC000_0000, 0xFEBF_FFFF)
     pci_first_interrupt: int = 16  # INTA of slot 0; see interrupt_of
     pvpanic: int = 0x505
+    keyboard: bool = False  # and a mouse, behind an 8042
+    floppy: bool = False
+    screen: bool = False  # a VGA
 
 
 def interrupt_of(pc: Pc, slot: int, pin: int) -> int:
@@ -98,14 +101,15 @@ def port(address: int, bits: int) -> bytes:
 def fadt(pc: Pc, facs: int, dsdt_at: int) -> bytes:
     """5.2.9; SMI_CMD is 0: the machine is in ACPI mode from the start."""
     event, control, timer = pc.power_block, pc.power_block + 4, pc.power_block + 8
-    legacy_devices, no_vga, no_msi = 1 << 0, 1 << 2, 1 << 3
+    legacy_devices, keyboard, no_vga, no_msi = 1 << 0, 1 << 1, 1 << 2, 1 << 3
     # WBINVD works, C1 everywhere, no sleep button, no RTC wake, a reset register
     flags = 1 << 0 | 1 << 2 | 1 << 5 | 1 << 6 | 1 << 10
     made = struct.pack("<IIBBHIBBBB", facs, dsdt_at, 0, 0, SCI, 0, 0, 0, 0, 0)
     made += struct.pack("<8I", event, 0, control, 0, 0, timer, 0, 0)
     made += struct.pack("<BBBBBBBB", 4, 2, 0, 4, 0, 0, 0, 0)
     made += struct.pack("<HHHHBBBBB", 0xFFFF, 0xFFFF, 0, 0, 0, 0, 0, 0, 0x32)  # no C2, no C3; century in CMOS 32h
-    made += struct.pack("<HBI", legacy_devices | no_vga | no_msi, 0, flags)
+    boot = legacy_devices | no_msi | (0 if pc.screen else no_vga) | (keyboard if pc.keyboard else 0)
+    made += struct.pack("<HBI", boot, 0, flags)
     made += port(pc.reset_port, 8) + struct.pack("<BHB", pc.reset_value, 0, 5)
     made += struct.pack("<QQ", 0, dsdt_at)  # X_FIRMWARE_CTRL is 0 where FIRMWARE_CTRL is used
     made += port(event, 32) + bytes(12) + port(control, 16) + bytes(12)
@@ -134,6 +138,11 @@ def dsdt(pc: Pc) -> bytes:
               _reserved(pc)]
     serials = [_device(f"COM{n + 1}", "PNP0501", aml.io(s.port, 8), aml.irq(s.irq), unique=n)
                for n, s in enumerate(pc.serials)]
+    if pc.keyboard:
+        legacy += [_device("KBD", "PNP0303", aml.io(0x60, 1), aml.io(0x64, 1), aml.irq(1)),
+                   _device("MOU", "PNP0F13", aml.irq(12))]
+    if pc.floppy:
+        legacy.append(_device("FDC0", "PNP0700", aml.io(0x3F0, 6), aml.io(0x3F7, 1), aml.irq(6), aml.dma(2)))
     panic = aml.device("PVPC", aml.name("_HID", aml.text("QEMU0001")), aml.name("_STA", aml.integer(0xF)),
                        aml.name("_CRS", aml.resources(aml.io(pc.pvpanic, 1))))
     return (aml.scope("\\_SB", *processors, _pci(pc, *legacy, *serials, panic))

@@ -100,6 +100,11 @@ def irq(number: int) -> bytes:
     return struct.pack("<BH", 0x22, 1 << number)
 
 
+def dma(channel: int) -> bytes:
+    """An 8-bit channel of the 8237 that is no bus master (6.4.2.2)."""
+    return struct.pack("<BBB", 0x2A, 1 << channel, 0)
+
+
 def memory(start: int, count: int) -> bytes:
     """A fixed range of addresses (6.4.3.4)."""
     return struct.pack("<BHBII", 0x86, 9, 1, start, count)

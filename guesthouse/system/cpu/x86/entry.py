@@ -9,9 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from guesthouse.bits import u8, u16, u32, u64
+from guesthouse.engine.processor import Processor
+from guesthouse.system.cpu.x86.cpuid import SIGNATURE
 from guesthouse.system.cpu.x86.debug import DR6_FIXED, DR7_FIXED
-from guesthouse.system.cpu.x86.state import CS
+from guesthouse.system.cpu.x86.state import CS, RDX
 from guesthouse.system.cpu.x86.system_state import CR0_CD, CR0_ET, CR0_NW
+from guesthouse.typed import fill
 
 BRAND = "guesthouse virtual processor"
 RESET_PAT = 0x0007_0406_0007_0406
@@ -22,26 +25,44 @@ RESET_VECTOR, RESET_BASE, RESET_SMBASE = 0xFFFF_FFF0, 0xFFFF_0000, 0x3_0000
 
 
 def reset(state: Any, *, apic_id: int = 0, processors: int = 1, brand: str = BRAND, seed: bytes = bytes(32)) -> None:
-    """Bring a new state into the condition after RESET#. `seed`: 32 bytes for RDRAND."""
-    state.cr0, state.cr4, state.efer, state.xcr0 = u64(CR0_CD | CR0_NW | CR0_ET), u64(0), u64(0), u64(1)
-    state.dr[6] = u64(DR6_FIXED)
-    state.set_dr7(u64(DR7_FIXED))
+    """Bring a state, new or not, into the condition after RESET#. `seed`: 32 bytes for RDRAND."""
+    newest = int(state.newest)
+    fill(state.where + Processor.size, u8(0), u64(type(state).size - Processor.size))
+    state.newest = u64(newest)  # numbers of address spaces are never given twice
+    state.cr0, state.xcr0, state.a20_mask = u64(CR0_CD | CR0_NW), u64(1), ~u64(0)
     state.smbase = u64(RESET_SMBASE)
     state.pat, state.mtrr_def_type = u64(RESET_PAT), u64(WRITE_BACK_EVERYWHERE)
-    state.a20_mask = ~u64(0)
     state.misc_enable = u64(FAST_STRINGS | NO_BTS | NO_PEBS)
+    state.reset_float()
+    introduce(state, apic_id, processors, brand, seed)
+    init(state)
+
+
+def init(state: Any) -> None:
+    """The condition after INIT#: as after RESET#, but for caches, x87 and SSE, MTRRs and other MSRs, the time."""
+    state.cr0 = u64(int(state.cr0) & (CR0_CD | CR0_NW) | CR0_ET)
+    state.cr2 = state.cr3 = state.cr4 = state.efer = u64(0)
+    for n in range(4):
+        state.dr[n] = u64(0)
+    state.dr[6] = u64(DR6_FIXED)
+    state.set_dr7(u64(DR7_FIXED))
+    for n in range(16):
+        state.r[n] = u64(0)
+    state.r[RDX] = u64(SIGNATURE)
     for n in range(6):
         set_segment(state.segments[n], 0, REAL_DATA)
     set_segment(state.segments[CS], 0xF000, REAL_CODE)
     state.segments[CS].base = u64(RESET_BASE)
     set_segment(state.ldtr, 0, LDT)
     set_segment(state.tr, 0, BUSY_TSS)
-    state.gdtr.limit, state.idtr.limit = u32(0xFFFF), u32(0xFFFF)
+    for table in (state.gdtr, state.idtr):
+        table.base, table.limit = u64(0), u32(0xFFFF)
     state.pc, state.cpl = u64(RESET_VECTOR), u8(0)
     state.set_rflags(u64(0))
-    state.reset_float()
-    introduce(state, apic_id, processors, brand, seed)
+    state.dead = state.nmi_blocked = state.shadow = state.shadow_armed = state.stepping = u64(0)
+    state.replies_known = u64(0)  # what the instruction under way had asked for
     state.settle_mode()
+    state.forget_translations()
 
 
 def set_segment(place: Any, selector: int, access: int) -> None:
