@@ -18,8 +18,8 @@ STEP = 1 << 15  # a bit of the mode given to use(): while it is set, poll() is c
 # Why the engine comes back from machine code (Cpu.exit). FAULT never leaves the engine: it is delivered to the guest.
 (
     NONE, FAULT, BUDGET, MEMORY_READ, MEMORY_WRITE, PORT_READ, PORT_WRITE, REGISTER_READ, REGISTER_WRITE,
-    HALTED, WINDOW, BREAKPOINT, HOST_CALL, DIED,
-) = range(14)
+    HALTED, WINDOW, BREAKPOINT, HOST_CALL, DIED, YIELD, ALONE,
+) = range(16)
 
 
 class TlbEntry(Struct):
@@ -57,6 +57,10 @@ class Cpu(Struct):
     ticks: u64  # guest time in nanoseconds when the budget began
     start: u64  # pc of the first instruction of the running block
     context: u64  # what a decoded block depends on besides its bytes; see flush()
+    door: u64  # what branches look for: the context, or none at all if someone has called (sharing.py)
+    called: u64  # come out of your blocks: ...
+    recalled: u64  # ... and leave to the board
+    parallel: u64  # the other processors run at the same time, in threads of their own
     tlb: Pointer[TlbEntry]  # the set that is in force
     exit: u64
     exit_address: u64
@@ -72,6 +76,7 @@ class Cpu(Struct):
     ram_start: u64  # host address of all RAM, one mapping
     ram_pages: u64
     code: Pointer[CodePage]  # for each RAM page
+    holders: Pointer[u64]  # for each RAM page, a bit for each processor that has decoded something there
     faults: u64  # counters, for --stats
     fills: u64
     flushes: u64
@@ -163,10 +168,12 @@ class Cpu(Struct):
             self.device(u64(MEMORY_WRITE), physical, size, value)
         else:
             page = self.page_of(host)
-            if page < self.ram_pages and self.code[page].lines & lines_of(host, size) != 0:
-                self.forget(host)
+            if page < self.ram_pages and self.holders[page] != 0:
+                if self.code[page].block == 0 or self.code[page].lines & lines_of(host, size) != 0:
+                    self.forget(host)
             self.install(va, physical, host, u64(WRITE))
             store_sized(host, size, value)
+            self.tell_of_change(host, size)
 
     @function
     def probe(self, va: u64, size: u64, access: u64) -> None:
@@ -232,8 +239,12 @@ class Cpu(Struct):
             entry.read = page
         elif access == EXECUTE:
             entry.execute = page
-        elif self.code[self.page_of(host)].block == 0:
+        elif self.holders[self.page_of(host)] == 0:
             entry.write = page
+            if unlikely(self.parallel != 0):
+                self.fence()
+                if self.holders[self.page_of(host)] != 0:  # another has decoded there meanwhile
+                    entry.write = ~u64(0)
 
     # For guests with watchpoints; others keep `watches` 0.
 
@@ -253,8 +264,9 @@ class Cpu(Struct):
             block = code.block
             if block != 0:
                 self.invalidations += 1
-                code.block, code.lines = u64(0), u64(0)
                 self.retire(block, host)
+            code.block, code.lines = u64(0), u64(0)
+            self.give_up(page)
 
     @function
     def open_to_stores(self, va: u64) -> None:
@@ -263,6 +275,7 @@ class Cpu(Struct):
         host = self.host_to_write(physical)
         if host != 0:
             self.forget(host)
+            self.tell_of_change(host & ~u64(PAGE - 1), u64(PAGE))
             self.install(va, physical, host, u64(WRITE))
 
     # Address spaces.
@@ -272,7 +285,7 @@ class Cpu(Struct):
         """Forget all translations. Blocks stay, but are found again through a new fetch translation."""
         self.flushes += 1
         fill(self.tlbs.address, u8(0xFF), u64(TLB_SIZE * TLB_SETS * TlbEntry.size))
-        self.context += u64(1 << 16)
+        self.enter_context(self.context + u64(1 << 16))
 
     @function
     def forget_translations(self) -> None:
@@ -292,10 +305,16 @@ class Cpu(Struct):
         """Switch to another set of translations (0 to 3: who may access what) and another mode (16 bits: whatever
         else decoding or fetching depends on, the privilege included)."""
         self.tlb = Pointer[TlbEntry](self.tlbs.address + tlb_set * (TLB_SIZE * TlbEntry.size))
-        self.context = self.context & ~u64(0xFFFF) | mode
+        self.enter_context(self.context & ~u64(0xFFFF) | mode)
+
+    def enter_context(self, context: u64) -> None:
+        self.context = self.door = context
 
     def now(self) -> u64:
-        """Guest time in nanoseconds; every instruction takes one. Only in operations defined with counts=True."""
+        """Guest time in nanoseconds. Only in operations defined with counts=True. Every instruction takes one, but
+        processors in several threads need a clock in common: the host's."""
+        if unlikely(self.parallel != 0):
+            return self.host_time()
         return self.ticks + (self.budget - self.left)
 
     @function

@@ -7,15 +7,16 @@ that lies in two pages is a block of its own, and known to both pages. One for w
 block is decoded anew into `scratch` and run alone.
 """
 
-from guesthouse.bits import u8, u16, u64, unlikely
+from guesthouse.bits import select, u8, u16, u64, unlikely
 from guesthouse.engine.cpu import (
-    BUDGET, FAULT, MEMORY_READ, NONE, PAGE, PAGE_BITS, REGISTER_WRITE, STEP, TLB_SETS, TLB_SIZE, CodePage, Cpu,
-    TlbEntry, lines_of,
+    BUDGET, FAULT, MEMORY_READ, NONE, PAGE, PAGE_BITS, REGISTER_WRITE, STEP, CodePage, Cpu, lines_of,
 )
 from guesthouse.engine.op import FALLS, Record
+from guesthouse.engine.sharing import Sharing
 from guesthouse.typed import Abandon, Array, Pointer, Struct, copy, fill, function, static
 
 BLOCK_LIMIT = 64
+LONGEST = BLOCK_LIMIT * 16  # bytes of a block, at most
 BUCKETS = 16384
 JUMP_PAGES, JUMPS_A_PAGE = 64, 512  # the jump cache: so many pages, so many places in each
 JUMPS = JUMP_PAGES * JUMPS_A_PAGE
@@ -46,7 +47,7 @@ class Jump(Struct):
     count: u64
 
 
-class Processor(Cpu):
+class Processor(Sharing):
     """What a guest's state derives from."""
 
     room: u64  # where the next block goes
@@ -68,6 +69,7 @@ class Processor(Cpu):
     @function
     def run(self, guest: static) -> None:
         """Execute until the budget is used up or `exit` says otherwise. An unfinished instruction is finished first."""
+        self.set_out()
         self.replies_used = u64(0)
         if self.replies_known != 0:
             if self.left != 0:
@@ -77,8 +79,12 @@ class Processor(Cpu):
         while self.exit == NONE:
             if self.left == 0:
                 self.exit = u64(BUDGET)
-                return
-            self.step(guest, self.left)
+            elif unlikely(self.called != 0):
+                self.heed()
+            else:
+                self.step(guest, self.left)
+                self.pass_safe_point()
+        self.set_down()
 
     @function
     def finish(self, guest: static) -> None:
@@ -109,7 +115,7 @@ class Processor(Cpu):
             self.deliver()
             if self.exit == NONE:
                 self.poll()
-        elif (why == LEFT or stepping != 0) and self.exit == NONE and self.replies_known == 0:
+        elif (why == LEFT or why == LOOKUP and stepping != 0) and self.exit == NONE and self.replies_known == 0:
             self.poll()
 
     @function
@@ -154,6 +160,7 @@ class Processor(Cpu):
             self.forget_all()
         block = self.room
         header = Pointer[Block](block)[0]
+        self.claim(host, longest(pc))
         records = self.decode_run(guest, pc, host, block + Block.size, u64(BLOCK_LIMIT))
         bucket = bucket_index(pc, host)
         header.pc, header.host, header.mode = pc, host, self.context & 0xFFFF
@@ -177,8 +184,6 @@ class Processor(Cpu):
         if page < self.ram_pages:
             code = self.code[page]
             before = code.block
-            if before == 0:
-                self.protect(host & ~u64(PAGE - 1))
             code.block, code.lines = block, code.lines | lines_of(host, length)
         return before
 
@@ -196,6 +201,8 @@ class Processor(Cpu):
                 if count != 0:
                     break
                 second = self.fetch(pc + in_page)
+                if limit != 1:
+                    self.claim(second, u64(16))
                 copy(self.window.address + in_page, second, 16 - in_page)
                 made = self.decode(pc, self.window.address, here)
                 if u64(here[0].length) > in_page:
@@ -228,16 +235,6 @@ class Processor(Cpu):
         fill(self.window.address, u8(0), u64(16))
         copy(self.window.address, host, in_page)
         return self.window.address
-
-    @function
-    def protect(self, page: u64) -> None:
-        """The RAM page at this host address now holds decoded code: no address cache may write there unnoticed."""
-        n = u64(0)
-        while n < TLB_SIZE * TLB_SETS:
-            entry = Pointer[TlbEntry](self.tlbs.address)[n]
-            if entry.write != ~u64(0) and entry.write + entry.addend == page:
-                entry.write = ~u64(0)
-            n += 1
 
     @function
     def retire(self, block: u64, host: u64) -> None:
@@ -274,6 +271,10 @@ class Processor(Cpu):
         fill(self.buckets.address, u8(0), u64(BUCKETS * 8))
         fill(self.jumps.address, u8(0xFF), u64(JUMPS * Jump.size))
         fill(self.code.address, u8(0), self.ram_pages * CodePage.size)
+        n = u64(0)
+        while n < self.ram_pages:
+            self.give_up(n)
+            n += 1
 
     def come_to(self, pc: u64) -> None:
         """A block begins here: remember it for reports."""
@@ -298,7 +299,7 @@ class Processor(Cpu):
         """What a branch does: whether the block at pc is known, its first record, and the budget after it."""
         pc = self.pc
         jump = self.jumps[jump_index(pc)]
-        if unlikely(jump.pc != pc or jump.context != self.context or left < jump.count):
+        if unlikely(jump.pc != pc or jump.context != self.door or left < jump.count):
             return False, u64(0), left
         self.start = pc
         self.come_to(pc)
@@ -308,6 +309,11 @@ class Processor(Cpu):
 def enter(cpu: Cpu, record: u64, left: u64) -> u64:
     """Run machine code from this record on; threaded.py has it. The plain way has none."""
     raise NotImplementedError
+
+
+def longest(pc: u64) -> u64:
+    """How many bytes a block that begins at pc can have in its page."""
+    return select(pc & (PAGE - 1) > PAGE - LONGEST, PAGE - (pc & (PAGE - 1)), u64(LONGEST))
 
 
 def jump_index(pc: u64) -> u64:

@@ -13,8 +13,8 @@ from guesthouse.engine.op import Guest
 from guesthouse.engine.plain import Plain
 from guesthouse.engine.threaded import call
 from guesthouse.engine.vcpu import (
-    Breakpoint, Budget, Died, Exit, Halted, HostCall, MemoryRead, MemoryWrite, PortRead, PortWrite, RegisterRead,
-    RegisterWrite, Stopped, Window,
+    Alone, Breakpoint, Budget, Died, Exit, Halted, HostCall, MemoryRead, MemoryWrite, PortRead, PortWrite, RegisterRead,
+    RegisterWrite, Stopped, Window, Yields,
 )
 from guesthouse.errors import HouseBug
 from guesthouse.typed import Pointer, fill
@@ -22,8 +22,9 @@ from guesthouse.typed import Pointer, fill
 ROOM = 64 << 20  # address space for decoded blocks; only what is used becomes memory
 SLICE = 1 << 21  # instructions between two looks at whether someone wants us to stop
 ALL_ONES = (1 << 64) - 1
-EXIT, LEFT, BUDGET, TICKS, KNOWN, REPLY, ADDRESS = (
-    Cpu.offset(name) // 8 for name in ("exit", "left", "budget", "ticks", "replies_known", "replies", "exit_address"))
+EXIT, LEFT, BUDGET, TICKS, KNOWN, REPLY, ADDRESS, DOOR, CALLED, RECALLED = (
+    Cpu.offset(name) // 8 for name in ("exit", "left", "budget", "ticks", "replies_known", "replies", "exit_address",
+                                       "door", "called", "recalled"))
 COUNTERS = ("faults", "fills", "flushes", "invalidations", "builds", "lookups")
 
 
@@ -102,6 +103,18 @@ class SoftVcpu:
             if reason != reasons.BUDGET or budget <= 0 or words[LEFT]:  # left: the guest itself wants the board's eye
                 return self._exit(reason)
 
+    def recall(self) -> None:
+        """From any thread: make the run under way come back with Budget soon. For parallel processors."""
+        self._words[RECALLED] = self._words[CALLED] = 1
+        self._words[DOOR] = ALL_ONES
+
+    def outdate(self, host: int) -> None:
+        """Someone who is no processor has changed bytes of the RAM page at this host address. From any thread."""
+        if self.engine is None:
+            self.state.outdate(u64(host))
+        else:
+            self.engine.calls["outdate"](self.state.where, host)
+
     def call(self, name: str, argument: int) -> None:
         """Call one of the guest's entry methods (Guest.calls) in this processor's way."""
         self.state.exit = u64(reasons.NONE)
@@ -154,6 +167,10 @@ class SoftVcpu:
                 return Breakpoint(int(state.pc))
             case reasons.HOST_CALL:
                 return HostCall()
+            case reasons.YIELD:
+                return Yields()
+            case reasons.ALONE:
+                return Alone()
             case reasons.DIED:
                 return Died(f"exception {int(state.fault)} could not be delivered at {int(state.pc):#x}")
         raise HouseBug(f"the engine came back with {reason} at pc {int(state.pc):#x}")

@@ -80,6 +80,16 @@ class Window(Exit):
 
 
 @dataclass(frozen=True)
+class Yields(Exit):
+    """The processor only waits for something that another has to do."""
+
+
+@dataclass(frozen=True)
+class Alone(Exit):
+    """An atomic instruction that the host cannot do at once: run it while no other processor runs."""
+
+
+@dataclass(frozen=True)
 class Budget(Exit):
     """The instructions that were allowed have been executed."""
 

@@ -88,10 +88,11 @@ def board(parts: Parts, announce: Announce) -> Any:
     described = parts.config
     virtual = described.time == "virtual"
     kind = _board_class(described.arch)
+    options = {"cpus": described.cpus} if described.cpus > 1 else {}
     made = kind(
         described.memory, VirtualClock() if virtual else RealClock(), vcpu_factory(described, announce),
         trace=Trace.parse(described.trace), epoch=VIRTUAL_EPOCH if virtual else int(time.time()),
-        random_bytes=random.Random(0).randbytes if virtual else os.urandom,
+        random_bytes=random.Random(0).randbytes if virtual else os.urandom, **options,
     )
     try:
         made.load_linux(parts.kernel, parts.initrd, parts.cmdline, name=str(parts.kernel))

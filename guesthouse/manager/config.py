@@ -7,6 +7,7 @@ from pathlib import Path
 
 from guesthouse.errors import ConfigError, NoSuchThing, UserError
 from guesthouse.manager import units
+from guesthouse.engine.sharing import PROCESSORS
 from guesthouse.trace import Trace, value
 
 ARCHITECTURES, WAYS, TIMES = ("amd64", "riscv64"), ("plain", "threaded"), ("real", "virtual")
@@ -20,6 +21,7 @@ class Config:
     guest: str = "debian"
     arch: str = "amd64"
     memory: int = 512 << 20
+    cpus: int = 1
     way: str = "threaded"
     time: str = "real"
     kernel: Path | None = None
@@ -30,17 +32,20 @@ class Config:
 
 def config(where: str, guest: str = "debian", *, memory: int | str = "512M", arch: str | None = None,
            way: str | None = None, time: str = "real", kernel: Path | str | None = None,
-           initrd: Path | str | None = None, append: str = "", trace: str | None = None) -> Config:
+           initrd: Path | str | None = None, append: str = "", trace: str | None = None,
+           cpus: int = 1) -> Config:
     """The checked description; `where` says in errors where it came from."""
     found = units.size(memory) if isinstance(memory, str) else memory
     if found is None:
         raise ConfigError(where, "memory", memory, units.SIZES)
     if not LEAST <= found <= MOST:
         raise ConfigError(where, "memory", memory, f"{units.size_text(LEAST)} to {units.size_text(MOST)}")
+    if not 1 <= cpus <= (most := 1 if arch == "riscv64" else PROCESSORS):
+        raise ConfigError(where, "cpus", cpus, f"1 to {most}" if most > 1 else "1: riscv64 machines have one")
     told = trace if trace is not None else str(value("trace"))
     Trace.parse(told)
     return Config(
-        guest=guest, arch=_one_of(where, "arch", arch or "amd64", ARCHITECTURES), memory=found,
+        guest=guest, arch=_one_of(where, "arch", arch or "amd64", ARCHITECTURES), memory=found, cpus=cpus,
         way=_one_of(where, "way", way or str(value("way")), WAYS), time=_one_of(where, "time", time, TIMES),
         kernel=_file(where, "kernel", kernel), initrd=_file(where, "initrd", initrd), append=append, trace=told,
     )

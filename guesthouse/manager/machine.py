@@ -59,7 +59,7 @@ class Machine:
         self.commands = Commands()
         self.memory = Memory(self)
         self._board = self._new_board()
-        self.cpu = [Cpu(self, description.arch)]
+        self.cpu = [Cpu(self, description.arch, number) for number in range(description.cpus)]
         self._thread = threading.Thread(target=self._live, name=f"guesthouse {description.guest}", daemon=True)
 
     # Its life.
@@ -67,10 +67,11 @@ class Machine:
     @classmethod
     def run(cls, guest: str = "debian", *, memory: int | str = "512M", arch: str | None = None,
             way: str | None = None, kernel: Path | str | None = None, initrd: Path | str | None = None,
-            append: str = "", timeout: float | None = None, time: str = "real", trace: str | None = None) -> Self:
+            append: str = "", timeout: float | None = None, time: str = "real", trace: str | None = None,
+            cpus: int = 1) -> Self:
         """Switch on a machine with this guest. After `timeout` seconds of life it is switched off."""
         described = config("Machine.run", guest, memory=memory, arch=arch, way=way, kernel=kernel, initrd=initrd,
-                           append=append, time=time, trace=trace)
+                           append=append, time=time, trace=trace, cpus=cpus)
         return cls.of(described, timeout=timeout)
 
     @classmethod

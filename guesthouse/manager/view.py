@@ -33,30 +33,35 @@ class Memory:
 class Cpu:
     """A processor's registers by name: `cpu.rip`, `cpu.rax`; `cpu.pc`, `cpu.a0`. `registers()` has them all."""
 
-    __slots__ = ("_arch", "_machine")
+    __slots__ = ("_arch", "_machine", "_number")
     _arch: str
+    _number: int
     _machine: Asked
 
-    def __init__(self, machine: Asked, arch: str) -> None:
+    def __init__(self, machine: Asked, arch: str, number: int = 0) -> None:
         object.__setattr__(self, "_machine", machine)
         object.__setattr__(self, "_arch", arch)
+        object.__setattr__(self, "_number", number)
 
     def registers(self) -> dict[str, int]:
         known = registers.BY_ARCHITECTURE[self._arch]
-        return self._machine.call(lambda board: {name: one.get(board.vcpu.state) for name, one in known.items()})
+        return self._call(lambda vcpu: {name: one.get(vcpu.state) for name, one in known.items()})
 
     def count(self) -> int:
         """Instructions executed since power-on."""
-        return self._machine.call(lambda board: int(board.vcpu.count))
+        return self._call(lambda vcpu: int(vcpu.count))
+
+    def _call(self, job: Callable[[Any], T]) -> T:
+        return self._machine.call(lambda board: job(board.cores[self._number].vcpu))
 
     def __getattr__(self, name: str) -> int:
         if name.startswith("_"):
             raise AttributeError(name)
         register = registers.find(self._arch, name)
-        return self._machine.call(lambda board: register.get(board.vcpu.state))
+        return self._call(lambda vcpu: register.get(vcpu.state))
 
     def __setattr__(self, name: str, value: int) -> None:
-        self._machine.call(lambda board: registers.store(self._arch, name, board.vcpu.state, value))
+        self._call(lambda vcpu: registers.store(self._arch, name, vcpu.state, value))
 
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *registers.BY_ARCHITECTURE[self._arch]]

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from guesthouse.bits import u64
-from guesthouse.engine.cpu import RANGES, CodePage, Cpu
+from guesthouse.engine.cpu import RANGES, CodePage
+from guesthouse.engine.sharing import Sharing
 from guesthouse.errors import UserError
 from guesthouse.typed import Pointer
 
@@ -98,6 +99,16 @@ class Range:
         return (self.end, self.offset + self.length, self.writable) == (other.start, other.offset, other.writable)
 
 
+@dataclass(frozen=True)
+class User:
+    """A processor that runs in a memory."""
+
+    cpu: Sharing
+    code: Mapping
+    forget: Forget
+    renew: Callable[[], object]
+
+
 class Memory:
     """All RAM of one machine, and who has to know when it changes."""
 
@@ -106,7 +117,7 @@ class Memory:
         at offset `self.hidden` of the mapping, and no part of the space until they are mapped."""
         self.hidden = sum(length for _, length in ranges)
         self.size = self.hidden + hidden
-        self._cpus: list[tuple[Cpu, Mapping, memoryview, Forget]] = []
+        self._users: list[User] = []
         self.ranges: list[Range] = []
         self._starts: list[int] = []
         offset = end = 0
@@ -115,6 +126,8 @@ class Memory:
                 raise ValueError(f"RAM of {length:#x} bytes at {start:#x}")
             self.ranges.append(Range(start, length, offset))
             offset, end = offset + length, start + length
+        self._held = Mapping(self.size // PAGE * 8)  # for each page, who has decoded code there
+        self._holders = self._held.view.cast("Q")
         self._mapping = Mapping(self.size)
         self.host = self._mapping.host
         self._view = self._mapping.view
@@ -156,9 +169,8 @@ class Memory:
             raise ValueError(f"more than {RANGES} ranges of RAM")
         if joined != self.ranges or not self._starts:
             self.ranges, self._starts = joined, [r.start for r in joined]
-            for cpu, *_ in self._cpus:
-                self._tell(cpu)
-                cpu.forget_translations()
+            for user in self._users:
+                user.renew()
 
     def _pieces(self, address: int, count: int) -> Iterator[tuple[int, int]]:
         """Where [address, address + count) lies in the mapping, as (offset, count); OutsideRam if any is not RAM."""
@@ -197,47 +209,57 @@ class Memory:
         """Into the mapping, wherever that lies in the space now, if at all."""
         if offset < 0 or offset + len(data) > self.size:
             raise OutsideRam(offset, len(data))
-        self._forget(offset, len(data))
         self._view[offset:offset + len(data)] = data
+        self._forget(offset, len(data))
 
     def fill(self, address: int, count: int) -> None:
         """Zeros, without a buffer of that size."""
         for offset, n in list(self._pieces(address, count)):
-            self._forget(offset, n)
             ctypes.memset(self.host + offset, 0, n)
+            self._forget(offset, n)
 
     def _forget(self, offset: int, count: int) -> None:
         """Code decoded from these pages must not run on."""
-        first, last = offset // PAGE, (offset + count - 1) // PAGE
-        for _, _, code, forget in self._cpus:
-            for page in range(first, last + 1):
-                if code[2 * page]:
-                    forget(self.host + page * PAGE)
+        for page in range(offset // PAGE, (offset + count - 1) // PAGE + 1):
+            if held := self._holders[page]:
+                for n, user in enumerate(self._users):
+                    if held >> n & 1:
+                        user.forget(self.host + page * PAGE)
 
-    def install(self, cpu: Cpu, forget: Forget | None = None) -> None:
-        """Give a processor its view of RAM. `forget(host)` tells it that code in that page changes."""
-        self._tell(cpu)
+    def install(self, cpu: Sharing, forget: Forget | None = None, renew: Callable[[], object] | None = None) -> None:
+        """Give a processor its view of RAM, and its neighbours. `forget(host)` tells it that code in that page has
+        changed, `renew()` that it has to be told anew what lies where; by default both happen at once."""
+        self.tell(cpu)
         cpu.ram_start, cpu.ram_pages = u64(self.host), u64(self.size // PAGE)
         code = Mapping(self.size // PAGE * CodePage.size)
         cpu.code = Pointer[CodePage](code.host)  # type: ignore[call-arg]
-        self._cpus.append((cpu, code, code.view.cast("Q"), forget or (lambda host: cpu.forget(u64(host)))))
+        cpu.holders = Pointer[u64](self._held.host)  # type: ignore[call-arg]
+        cpu.number = u64(len(self._users))
+        for user in self._users:
+            for one, other in ((cpu, user.cpu), (user.cpu, cpu)):
+                one.peer[int(one.peers)] = other.address
+                one.peers += u64(1)
+        self._users.append(User(cpu, code, forget or (lambda host: cpu.outdate(u64(host))),
+                                renew or (lambda: self.tell(cpu))))
 
-    def _tell(self, cpu: Cpu) -> None:
-        """The largest ranges come first, so that they are found at once."""
+    def tell(self, cpu: Sharing) -> None:
+        """Tell a processor what lies where. The largest ranges come first, so that they are found at once."""
         for i, r in enumerate(sorted(self.ranges, key=lambda r: -r.length)):
             entry = cpu.ram[i]
             entry.start, entry.length = u64(r.start), u64(r.length)
             entry.host, entry.writable = u64(self.host + r.offset), u64(r.writable)
         cpu.ram[len(self.ranges)].length = u64(0)
+        cpu.forget_translations()
 
     def close(self) -> None:
         """Give the memory back; no processor may run after this."""
-        for _, code, view, _ in self._cpus:
-            view.release()
-            code.close()
-        self._cpus.clear()
+        for user in self._users:
+            user.code.close()
+        self._users.clear()
+        self._holders.release()
         if self.ranges:
             self._mapping.close()
+            self._held.close()
         self.ranges, self._starts = [], []
 
 

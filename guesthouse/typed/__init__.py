@@ -10,12 +10,12 @@ from guesthouse.bits import (
 from guesthouse.typed.function import function, static
 from guesthouse.typed.struct import (
     Abandon, Array, OutOfRange, Pointer, Struct, Table, Value, compare_exchange, copy, exchange, fetch_add, fill,
-    load, store,
+    invoke, load, store,
 )
 
 __all__ = [
     "Abandon", "Array", "OutOfRange", "Pointer", "Struct", "Table", "Value", "byteswap", "clz", "compare_exchange",
     "copy", "ctz", "exchange", "f32", "f64", "fetch_add", "fill", "function", "i8", "i16", "i32", "i64", "i128",
-    "lanes", "likely", "load", "packed", "popcount", "quotient", "remainder", "rotl", "rotr", "select", "signed",
-    "sqrt", "static", "store", "u8", "u16", "u32", "u64", "u128", "unlikely", "unsigned",
+    "invoke", "lanes", "likely", "load", "packed", "popcount", "quotient", "remainder", "rotl", "rotr", "select",
+    "signed", "sqrt", "static", "store", "u8", "u16", "u32", "u64", "u128", "unlikely", "unsigned",
 ]

@@ -247,6 +247,12 @@ def compare_exchange(lower: "Expressions", kind: Any, address: Any, expected: An
     return Scalar(kind, lower.e.op(f"extractvalue {{ {t}, i1 }} {pair}, 0"))
 
 
+def invoke(lower: "Expressions", function: Any, a: Any, b: Any) -> Scalar:
+    place = lower.place_at(lower.lift(function, U64).text).base
+    first, second = lower.lift(a, U64).text, lower.lift(b, U64).text
+    return Scalar(U64, lower.e.op(f"call i64 {place}(i64 {first}, i64 {second})"))
+
+
 def _within(lower: "Expressions", base: Any, offset: Any) -> Ref:
     if is_known(offset):
         return Ref(None, base.base, base.offset + int(offset))
@@ -297,13 +303,14 @@ RUN_TIME: dict[Any, Callable[..., Any]] = {
     bits.ctz: _bit_operation("cttz", True), bits.byteswap: _bit_operation("bswap"), bits.rotl: _rotation("fshl"),
     bits.rotr: _rotation("fshr"), bits.sqrt: sqrt, bits.lanes: lanes, bits.packed: packed, Float.to_bits: to_bits,
     struct.load: load, struct.store: store, struct.fill: fill, struct.copy: copy, struct.exchange: _atomic("xchg"),
-    struct.fetch_add: _atomic("add"), struct.compare_exchange: compare_exchange, Struct.peek: peek, Struct.poke: poke,
+    struct.fetch_add: _atomic("add"), struct.compare_exchange: compare_exchange, struct.invoke: invoke,
+    Struct.peek: peek, Struct.poke: poke,
     type: type_of, len: length, isinstance: is_instance, zip: zipped, enumerate: enumerated, reversed: backwards,
     getattr: get_attribute,
 }
 # Raw memory is reached at run time, never while compiling, even at a known address.
 ALWAYS = {struct.load, struct.store, struct.fill, struct.copy, struct.exchange, struct.fetch_add,
-          struct.compare_exchange}
+          struct.compare_exchange, struct.invoke}
 
 
 def find(function: Any, known: bool) -> Callable[..., Any] | None:

@@ -86,7 +86,7 @@ def test_an_instruction_in_two_pages_runs_and_sees_changes_in_both(way):
     machine.state.x[8] = u64(1)
     machine.vcpu.run(20)
     assert machine.state.x[5] == 10
-    machine.vcpu.call("forget", int(machine.state.ram_start) + 0x2001)
+    machine.vcpu.call("outdate", int(machine.state.ram_start) + 0x2001)
     machine.ram[0x2001] = 2  # the immediate, in the second page
     machine.vcpu.run(2)
     assert machine.state.x[5] == 12

@@ -119,7 +119,7 @@ TOY = Guest("toy", Toy, ToyRecord, (
     handler(branch_if, BRANCHES, a, immediate), handler(load_, FALLS, a, b, immediate),
     handler(store, FALLS, a, b, immediate), handler(halt, LEAVES),
     handler(time, FALLS, a, counts=True), handler(two_devices, FALLS, a),
-), (), "tests.engine.toy:TOY", ("ask", "forget"))
+), (), "tests.engine.toy:TOY", ("ask", "outdate"))
 
 
 def code(*instructions):
@@ -140,6 +140,8 @@ class Machine:
         state.ram[0].length, state.ram[0].host, state.ram[0].writable = u64(RAM), where, u64(1)
         state.ram_start, state.ram_pages = where, u64(RAM >> 12)
         state.code = Pointer[CodePage](ctypes.addressof(self.pages))
+        self.held = (ctypes.c_uint64 * (RAM >> 12))()
+        state.holders = Pointer[u64](ctypes.addressof(self.held))
         self.ram[0x80:0x84] = code((HALT, 0, 0, 0))
         self.ram[at:at + len(program)] = program
         state.pc = u64(at)

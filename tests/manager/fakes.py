@@ -39,6 +39,7 @@ class FakeBoard:
         self.memory = FakeMemory()
         registers = SimpleNamespace(pc=u64(0x1000), r=[u64(n) for n in range(16)])
         self.vcpu = SimpleNamespace(state=registers, count=0)
+        self.cores = [SimpleNamespace(vcpu=self.vcpu)]
         self.clock, self.panic = Clock(), None
         self.closed = self._greeted = False
         self._agent = agent

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from guesthouse.bits import u64
-from guesthouse.engine.cpu import Cpu
+from guesthouse.engine.sharing import Sharing
 from guesthouse.errors import UserError
 from guesthouse.system.memory import PAGE, AddressMap, Memory, OutsideRam
 
@@ -65,7 +65,7 @@ def test_guards_stop_what_reaches_beyond(where):
 
 def test_a_cpu_sees_each_range_and_rom_as_read_only(memory):
     memory.protect(PAGE, PAGE)
-    cpu = Cpu.new()
+    cpu = Sharing.new()
     memory.install(cpu)
     assert [int(cpu.host(u64(a))) - memory.host for a in (0, PAGE, 2 * PAGE + 5, HIGH)] \
         == [0, PAGE, 2 * PAGE + 5, LOW]
@@ -76,7 +76,7 @@ def test_a_cpu_sees_each_range_and_rom_as_read_only(memory):
 
 def test_what_lies_where_can_change_and_processors_and_python_see_the_same():
     memory = Memory([(0, 4 * PAGE)], hidden=2 * PAGE)
-    cpu = Cpu.new()
+    cpu = Sharing.new()
     memory.install(cpu)
     for n in range(6):
         memory.slice(n * PAGE, 1)[0] = 0x10 + n
@@ -102,10 +102,9 @@ def test_only_whole_pages_of_the_mapping_can_be_placed(memory, start, length, of
 
 def test_writes_tell_which_pages_with_code_change(memory):
     told = []
-    cpu = Cpu.new()
+    cpu = Sharing.new()
     memory.install(cpu, told.append)
-    cpu.code[2].block = u64(1)
-    cpu.code[4].block = u64(1)
+    cpu.holders[2] = cpu.holders[4] = u64(1)
     memory.write(0, bytes(2 * PAGE))
     assert told == []
     memory.write(2 * PAGE - 1, b"ab")
@@ -114,7 +113,7 @@ def test_writes_tell_which_pages_with_code_change(memory):
 
 
 def test_a_closed_memory_has_no_ram_left(memory):
-    cpu = Cpu.new()
+    cpu = Sharing.new()
     memory.install(cpu)
     memory.close()
     with pytest.raises(OutsideRam):

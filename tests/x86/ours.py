@@ -53,7 +53,7 @@ class Ours:
         self.vcpu = SoftVcpu(X86_GUEST, code)
         self.cpu: Any = self.vcpu.state
         self.memory = Memory([(0, RAM)])
-        self.memory.install(self.cpu, lambda host: self.vcpu.call("forget", host))
+        self.memory.install(self.cpu, lambda host: self.vcpu.outdate(host))
         reset(self.cpu)
         self.write_tables()
         self.cpu.cr0, self.cpu.cr3, self.cpu.cr4 = u64(0x8000_0033), u64(TABLES), u64(0x620)

@@ -1,7 +1,8 @@
-"""What all boards share: the processor, memory and address maps, and the loop that serves the processor's exits.
+"""What all boards share: processors, memory and address maps, and the loop that serves the processors' exits.
 
 All input enters here: exits, the clock, and jobs that other threads post. Between two slices of instructions the
-loop samples the clock, fires timers and does the posted jobs; the guest sees time stand still meanwhile.
+loop samples the clock, fires timers and does the posted jobs; the guest sees time stand still meanwhile. `core` is
+the processor whose turn it is, or whose exit is being answered.
 """
 
 from __future__ import annotations
@@ -10,18 +11,20 @@ import selectors
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
 from typing import Any
 
 from guesthouse.bits import u64
 from guesthouse.clock import Clock, RealClock
-from guesthouse.engine.cpu import Cpu
 from guesthouse.engine import vcpu as engine
+from guesthouse.engine.sharing import Sharing
 from guesthouse.engine.vcpu import (
-    Breakpoint, Budget, Exit, Halted, HostCall, MemoryRead, MemoryWrite, PortRead, PortWrite, RegisterRead,
-    RegisterWrite, Vcpu, Window,
+    Alone, Breakpoint, Budget, Exit, Halted, HostCall, MemoryRead, MemoryWrite, PortRead, PortWrite, RegisterRead,
+    RegisterWrite, Vcpu, Window, Yields,
 )
+from guesthouse.system.boards.cores import PATIENCE, TURN, Core, checked_count
 from guesthouse.system.boards.outcome import AtBreakpoint, Died, OutOfTime, Outcome, PoweredOff, Reset, Stopped
 from guesthouse.system.boards.panic import PanicWatch
 from guesthouse.system.boards.report import Reporter
@@ -45,7 +48,7 @@ class Board:
     """A machine without its wiring. Subclasses plug chips and say how their processor wakes and is interrupted."""
 
     def __init__(self, memory: Memory, clock: Clock, vcpu_factory: VcpuFactory, *, trace: Trace | None = None,
-                 slice: int = SLICE) -> None:
+                 slice: int = SLICE, cpus: int = 1) -> None:
         self.memory, self.clock = memory, clock
         self.trace = trace or Trace.off()
         self.ports, self.addresses = AddressMap("ports", 1 << 16), AddressMap("addresses", 1 << 64)
@@ -58,28 +61,50 @@ class Board:
         self._exits: dict[type[Exit], int] = {}
         self._unanswered = self._slept = 0
         self._outcome: Outcome | None = None
-        self._stopping = self.halted = self.closed = False
+        self._stopping = self.closed = False
         self._inbox: deque[Callable[[], object]] = deque()
         self._bell, self._ring = _bells()
         self._ears = selectors.DefaultSelector()
         self._ears.register(self._bell, selectors.EVENT_READ)
-        self.vcpu = vcpu_factory(memory)
-        self.state: Any = self.vcpu.state
+        self.cores = [Core(n, vcpu_factory(memory)) for n in range(checked_count(cpus))]
+        self.core = self.cores[0]
         if getattr(self.vcpu, "engine", self) is None:
             self.slice = min(slice, SLICE_PLAIN)
         self._event = self.trace.on("exit")
-        self.trace.count = lambda: self.vcpu.count
-        if isinstance(self.state, Cpu):
-            memory.install(self.state)
+        self.trace.count = self.count
+        for core in self.cores:
+            if isinstance(core.state, Sharing):
+                memory.install(core.state, getattr(core.vcpu, "outdate", None))
         self.reporter = Reporter(self)
         self._answers: dict[type[Exit], Callable[[Any], object]] = {
             PortRead: self._port_read, PortWrite: self._port_write, MemoryRead: self._memory_read,
             MemoryWrite: self._memory_write, RegisterRead: self.register_read,
             RegisterWrite: self.register_write, Halted: self._halt, Window: self.window, Budget: self._slice_over,
             engine.Stopped: lambda exit: None, Breakpoint: self._breakpoint, HostCall: self.host_call,
-            engine.Died: lambda exit: self.die(exit.reason)}
+            Yields: self._yield, Alone: self._run_alone, engine.Died: lambda exit: self.die(exit.reason)}
 
-    # what a subclass says
+    @property
+    def vcpu(self) -> Vcpu:
+        return self.core.vcpu
+
+    @property
+    def state(self) -> Any:
+        return self.core.state
+
+    def each_core(self) -> Iterator[Core]:
+        """Each processor, current while it is looked at."""
+        mine = self.core
+        for self.core in self.cores:  # noqa: B020
+            yield self.core
+        self.core = mine
+
+    def count(self) -> int:
+        """Instructions that all processors have executed since the beginning: what virtual time goes by."""
+        if len(self.cores) == 1:
+            return self.core.vcpu.count
+        return sum(core.vcpu.count for core in self.cores)
+
+    # what a subclass says, of the processor that is `core`
 
     def before_slice(self) -> None:
         """The processor is about to run."""
@@ -115,6 +140,9 @@ class Board:
         return []
 
     # wiring
+
+    def attract(self, core: Core) -> None:
+        """Something that a processor waits for may have happened."""
 
     def plug(self, where: AddressMap, start: int, chip: Chip, name: str, size: int = 0) -> None:
         """Put a chip at a range of ports or addresses."""
@@ -174,17 +202,17 @@ class Board:
         if isinstance(self._outcome, (Stopped, OutOfTime, AtBreakpoint)):
             self._outcome = None
         self._alarm.set(until)
-        last = None if instructions is None else self.vcpu.count + instructions
+        last = None if instructions is None else self.count() + instructions
         deadline = None if seconds is None else time.monotonic() + seconds
-        self.clock.sample(self.vcpu.count)
+        self.clock.sample(self.count())
         while True:
             outcome = self._outcome_now(last, deadline)
             if outcome is not None:
                 break
-            if self.halted:
-                self._idle(deadline)
-            else:
+            if self._next_core():
                 self._run_slice(last)
+            else:
+                self._idle(deadline)
         self._flush()
         self._alarm.cancel()
         return outcome
@@ -200,28 +228,64 @@ class Board:
         if self._stopping:
             self._stopping = False
             self._end(Stopped())
-        elif self._outcome is None and (last is not None and self.vcpu.count >= last
+        elif self._outcome is None and (last is not None and self.count() >= last
                                         or deadline is not None and time.monotonic() >= deadline):
             self._end(OutOfTime())
         return self._outcome
 
+    def _next_core(self) -> bool:
+        """Make the processor current whose turn it is; false if all of them wait."""
+        core = self.core
+        if core.turn > 0 and not core.halted and not core.events:
+            return True
+        first = core.number + (core.turn <= 0)
+        for n in range(len(self.cores)):
+            self.core = self.cores[(first + n) % len(self.cores)]
+            if self._goes_on():
+                if self.core is not core or core.turn <= 0:
+                    self.core.turn, self.core.patient_until = TURN, self.clock.now() + PATIENCE
+                return True
+        return False
+
+    def _goes_on(self) -> bool:
+        """Whether the current processor has something to do."""
+        core = self.core
+        core.do_events()
+        if core.halted and not core.parked and self.wakes():
+            core.halted = False
+        return not core.halted and not core.parked
+
+    def _limit(self) -> int:
+        """How many instructions the processor may execute now if no timer is due before. It has no need to be patient
+        while nobody waits for a turn."""
+        mine = self.core
+        others = any(core is not mine and self._goes_on() for core in self.each_core())
+        self.core = mine
+        mine.state.yield_at = u64(mine.patient_until if others else 0)
+        return min(self.slice, mine.turn)
+
     def _run_slice(self, last: int | None) -> None:
         vcpu, clock = self.vcpu, self.clock
         self.before_slice()
-        before = vcpu.count
-        budget = clock.budget(before, self.slice if last is None else min(self.slice, last - before))
+        before = self.count()
         ticks = clock.now()
+        limit = self.slice if len(self.cores) == 1 else self._limit()
+        budget = clock.budget(before, limit if last is None else min(limit, last - before))
         self.state.ticks = u64(ticks)
         start = time.monotonic_ns() if self._real else 0
         exit = vcpu.run(budget)
-        count = vcpu.count
+        count = self.count()
+        self.core.turn -= count - before
         clock.sample(count)
         if self._real:
             # The guest has seen time go on by one nanosecond for each instruction; it must not go back.
             clock.advance_to(ticks + count - before)
             if budget == self.slice and type(exit) is Budget:
                 self._fit_slice(time.monotonic_ns() - start)
-        self.reporter.exits.append((count, exit))
+        self._answer(exit)
+
+    def _answer(self, exit: Exit) -> None:
+        self.reporter.exits.append((self.count(), exit))
         kind = type(exit)
         self._exits[kind] = self._exits.get(kind, 0) + 1
         if self._event is not None:
@@ -235,19 +299,21 @@ class Board:
             self.slice *= 2
 
     def _idle(self, deadline: float | None) -> None:
-        """Go on if something woke the processor, else let time pass."""
-        if self.wakes():
-            self.halted = False
-            return
+        """All processors wait: let time pass."""
         self._flush()
-        why = self.dead_halt()
+        why = self._dead_halt()
         if why is not None:
             self.die(why)
             return
-        wait = self.clock.skip_idle(self.vcpu.count)
+        wait = self.clock.skip_idle(self.count())
         if wait != 0:
             self._sleep(None if wait < 0 else wait / 1e9, deadline)
-            self.clock.sample(self.vcpu.count)
+            self.clock.sample(self.count())
+
+    def _dead_halt(self) -> str | None:
+        """Why none of the processors can ever wake, if so."""
+        found = [self.dead_halt() for core in self.each_core() if not core.parked]
+        return None if None in found else found[0]
 
     def _sleep(self, wait: float | None, deadline: float | None) -> None:
         """Sleep until a deadline or until another thread rings."""
@@ -298,8 +364,22 @@ class Board:
             window.write(exit.address - window.start, exit.size, exit.value)
 
     def _halt(self, exit: Halted) -> None:
-        self.halted = True
+        self.core.halted, self.core.turn = True, 0
         self.watch.alive()
+
+    def _yield(self, exit: Yields) -> None:
+        self.core.turn = 0
+
+    def _run_alone(self, exit: Alone) -> None:
+        with self.still():
+            self.state.alone = u64(1)
+            after = self.vcpu.run(1)
+            self.state.alone = u64(0)
+        self._answer(after)
+
+    def still(self) -> AbstractContextManager[None]:
+        """While this holds, no processor runs; from the thread that answers an exit."""
+        return nullcontext()
 
     def _breakpoint(self, exit: Breakpoint) -> None:
         self._end(AtBreakpoint(exit.address))
@@ -327,7 +407,10 @@ class Board:
     def statistics(self) -> dict[str, int]:
         """Counters by dotted name."""
         counts = Counters()
-        counts.set("instructions", self.vcpu.count)
+        counts.set("instructions", self.count())
+        if len(self.cores) > 1:
+            for core in self.cores:
+                counts.set(f"cpu{core.number}.instructions", core.vcpu.count)
         counts.set("time.guest_ns", self.clock.now())
         counts.set("idle.sleeps", self._slept)
         counts.set("exits.unanswered", self._unanswered)
@@ -337,8 +420,9 @@ class Board:
             for window in space.windows:
                 counts.add(f"{space.kind}.{window.name}", window.uses)
         for name in CPU_COUNTERS:
-            if hasattr(self.state, name):
-                counts.set(f"cpu.{name}", int(getattr(self.state, name)))
+            for core in self.cores:
+                if hasattr(core.state, name):
+                    counts.add(f"cpu.{name}", int(getattr(core.state, name)))
         return dict(counts.items())
 
     def close(self) -> None:

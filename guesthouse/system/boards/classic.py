@@ -19,6 +19,7 @@ from guesthouse.storage.disk import Disk
 from guesthouse.storage.geometry import SECTOR
 from guesthouse.system.boards.attached import Attached
 from guesthouse.system.boards.board import VcpuFactory
+from guesthouse.system.boards.cores import Core
 from guesthouse.system.boards.handover import FlashCells, Handover, bootable_paths
 from guesthouse.system.boards.pc import HOLE_END, MIB, ROMS, SERIALS, VGA, PcBoard
 from guesthouse.system.boards.shadow import Shadow
@@ -39,7 +40,7 @@ from guesthouse.system.chips.pci.vga import VgaFunction
 from guesthouse.system.chips.ps2_keyboard import Ps2Keyboard
 from guesthouse.system.chips.ps2_mouse import Ps2Mouse
 from guesthouse.system.chips.vga import FRAME, Screen, Vga
-from guesthouse.system.cpu.x86.entry import init, reset
+from guesthouse.system.cpu.x86.entry import init
 from guesthouse.system.firmware import acpi
 from guesthouse.system.firmware.linux_x86 import RAM, RESERVED, E820
 from guesthouse.system.memory import PAGE, Memory, OutsideRam
@@ -71,7 +72,7 @@ class ClassicPc(PcBoard):
         self.rom_size = ROM_SIZE if firmware is None else checked_size(len(firmware) + self.variables_size)
         self.debug = bytearray()  # what firmware says of itself
         super().__init__(memory_bytes, clock, vcpu_factory, **options)
-        self._switch_on()
+        self._switch_on(self.core)
 
     # wiring
 
@@ -231,8 +232,8 @@ class ClassicPc(PcBoard):
 
     # reset
 
-    def _switch_on(self) -> None:
-        reset(self.state, seed=self._random_bytes(32))
+    def _switch_on(self, core: Core) -> None:
+        super()._switch_on(core)
         self.gate_a20(True)
 
     def reset(self) -> None:
@@ -240,8 +241,9 @@ class ClassicPc(PcBoard):
         self.post(self._reset)
 
     def _reset(self) -> None:
-        self._switch_on()
-        self.halted = False
+        for core in self.cores:
+            self._switch_on(core)
+        self.core = self.cores[0]
         for chip in self.chips:
             chip.reset()
         if self.firmware is None:
@@ -250,20 +252,24 @@ class ClassicPc(PcBoard):
         self._leave_firmware()
 
     def init(self) -> None:
-        """INIT# for the processor alone; done between two slices."""
+        """INIT# for the first processor alone; done between two slices."""
         self.post(self._init)
 
     def _init(self) -> None:
         """With A20 closed the processor would not find its ROM."""
-        init(self.state)
+        init(self.cores[0].state)
         self.gate_a20(True)
-        self.halted = False
+        self.cores[0].halted = False
 
     def gate_a20(self, opened: bool) -> None:
         mask = ~u64(0) if opened else ~u64(1 << 20)
-        if self.state.a20_mask != mask:
-            self.state.a20_mask = mask
-            self.state.forget_translations()
+        for core in self.cores:
+            if core.state.a20_mask != mask:
+                self._after(core, partial(self._mask, mask))
+
+    def _mask(self, mask: u64, core: Core) -> None:
+        core.state.a20_mask = mask
+        core.state.forget_translations()
 
     # what the outside may do
 

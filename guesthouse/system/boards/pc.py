@@ -1,13 +1,15 @@
 """The PC: where each chip sits, which wire goes where, and what its firmware leaves behind for an operating system.
 
-One processor. Interrupts come through the I/O APIC and the local APIC, or through the pair of 8259s. Not there yet:
-a BIOS (kernels are loaded by the boot protocols that need none), HPET, VGA, keyboard, disks.
+Processors start as the book says: the first runs, the others wait for SIPI. Interrupts come through the I/O APIC and
+the local APICs, or through the pair of 8259s. Not there yet: a BIOS (kernels are loaded by the boot protocols that need
+none), HPET, VGA, keyboard, disks.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from guesthouse.bits import u64
@@ -16,6 +18,7 @@ from guesthouse.engine.vcpu import RegisterRead, RegisterWrite, Window
 from guesthouse.errors import UserError
 from guesthouse.system.boards import x86
 from guesthouse.system.boards.board import SLICE, Board, VcpuFactory
+from guesthouse.system.boards.cores import Core
 from guesthouse.system.chips.acpi_pm import AcpiPm, ResetPort
 from guesthouse.system.chips.i8042 import I8042, Port92
 from guesthouse.system.chips.i8254 import Pit
@@ -30,7 +33,7 @@ from guesthouse.system.chips.port61 import Port61
 from guesthouse.system.chips.uart import Uart
 from guesthouse.system.chips.virtio.pci import VirtioPci
 from guesthouse.system.chips.virtio.rng import Rng
-from guesthouse.system.cpu.x86.entry import reset
+from guesthouse.system.cpu.x86.entry import init, reset, start_at
 from guesthouse.system.firmware import acpi, linux_x86, multiboot, pvh
 from guesthouse.system.firmware.blob import Blob
 from guesthouse.system.firmware.linux_x86 import RAM, RESERVED, E820
@@ -41,6 +44,7 @@ from guesthouse.trace import Trace
 HOLE, HOLE_END = 0xC000_0000, 1 << 32  # chips, not RAM
 VGA, ROMS, BIOS, MIB = 0xA_0000, 0xC_0000, 0xE_0000, 1 << 20
 LEAST = 8 * MIB
+LAPIC = 0xFEE0_0000
 TSC_HZ = SECOND
 CR8 = 0x1_0000_0008  # how a processor asks for CR8, which is the local APIC's
 PIC_IRQS, SCI_IRQ, PCI_INPUTS = 16, acpi.SCI, range(16, 20)
@@ -54,13 +58,17 @@ class PcBoard(Board):
     """A PC with `memory_bytes` of RAM. `epoch` is the UTC time, in Unix seconds, when it is switched on."""
 
     def __init__(self, memory_bytes: int, clock: Clock, vcpu_factory: VcpuFactory, *, trace: Trace | None = None,
-                 epoch: int = 0, random_bytes: Callable[[int], bytes] = os.urandom, slice: int = SLICE) -> None:
+                 epoch: int = 0, random_bytes: Callable[[int], bytes] = os.urandom, slice: int = SLICE,
+                 cpus: int = 1) -> None:
         size = memory_bytes // PAGE * PAGE
         if size < LEAST:
             raise UserError(f"A PC cannot run in {memory_bytes >> 10} KiB.", f"Give it {LEAST >> 20} MiB or more.")
         self.low_end = min(size, HOLE)
         self.high = size - self.low_end
-        super().__init__(self._memory(), clock, vcpu_factory, trace=trace, slice=slice)
+        super().__init__(self._memory(), clock, vcpu_factory, trace=trace, slice=slice, cpus=cpus)
+        self._random_bytes = random_bytes
+        for core in self.cores[1:]:
+            self._switch_on(core)
         self.tables = self._describe()
         self._wire_interrupts()
         self._wire_timers(epoch)
@@ -68,7 +76,6 @@ class PcBoard(Board):
         self._wire_power()
         self._wire_keyboard()
         self._wire_post()
-        self._random_bytes = random_bytes
         self._wire_pci(random_bytes)
         self._leave_firmware()
 
@@ -79,22 +86,39 @@ class PcBoard(Board):
 
     def _describe(self) -> acpi.Pc:
         """What the ACPI tables tell."""
-        return acpi.Pc(serials=SERIALS, pvpanic=PVPANIC_PORT)
+        return acpi.Pc(processors=len(self.cores), serials=SERIALS, pvpanic=PVPANIC_PORT)
 
     def _wire_interrupts(self) -> None:
         self.bus = ApicBus()
-        self.lapic = LocalApic(
-            0, self.clock, self.bus, Line(self._set_intr), tsc=self._tsc, tsc_hz=TSC_HZ,
-            external=lambda: self.pics.acknowledge(), nmi=self._nmi, init=self.reset)
-        self.pics = PicPair(Line(lambda high: self.lapic.set_lint(0, high)))
+        self.lapics = [self._local_apic(core) for core in self.cores]
+        self.pics = PicPair(Line(lambda high: self.lapics[0].set_lint(0, high)))
         self.ioapic = IoApic(self.bus.deliver)
         self.bus.join_io(self.ioapic)
         self.irqs = [Line(self._input(n)) for n in range(PIC_IRQS)]
-        self.plug(self.addresses, 0xFEE0_0000, self.lapic, "lapic")
+        self.addresses.add(LAPIC, LocalApic.SIZE, lambda at, size: self.lapic.read(at, size),
+                           lambda at, size, value: self.lapic.write(at, size, value), "lapic")
         self.plug(self.addresses, 0xFEC0_0000, self.ioapic, "ioapic")
         self.plug(self.ports, 0x20, self.pics.master, "pic.master")
         self.plug(self.ports, 0xA0, self.pics.slave, "pic.slave")
         self.plug(self.ports, 0x4D0, self.pics.elcr, "pic.elcr")
+
+    def _local_apic(self, core: Core) -> LocalApic:
+        """The 8259s reach the first processor only, as if the others' LINT0 were not connected."""
+        first = core.number == 0
+        made = LocalApic(
+            core.number, self.clock, self.bus, Line(partial(self._set_intr, core)), tsc=partial(self._tsc, core),
+            tsc_hz=TSC_HZ, bootstrap=first, external=(lambda: self.pics.acknowledge()) if first else None,
+            nmi=partial(self._nmi, core), smi=partial(self._smi, core),
+            init=self.init if first else partial(self._after, core, self._park),
+            startup=lambda vector: self._after(core, partial(self._start, vector)))
+        made.trace_to(self.trace, f"lapic{core.number or ''}")
+        self.chips.append(made)
+        return made
+
+    @property
+    def lapic(self) -> LocalApic:
+        """That of the processor whose turn it is: all of them are at one address."""
+        return self.lapics[self.core.number]
 
     def _input(self, n: int) -> Callable[[bool], None]:
         """IRQ n reaches both kinds of controller; IRQ0 comes in at the I/O APIC's pin 2, as the MADT says."""
@@ -228,28 +252,54 @@ class PcBoard(Board):
         self.lapic.write(0x350, 4, 0x700)  # LINT0: ExtINT
         self.lapic.write(0x360, 4, 0x400)  # LINT1: NMI
 
-    # the processor
+    # the processors
 
     def init(self) -> None:
-        """The processor begins anew."""
+        """The first processor begins anew."""
         self.reset()
 
     def gate_a20(self, opened: bool) -> None:
         """Bit 20 of addresses reaches the memory, or not: always, where no program of the 1980s runs."""
 
-    def _set_intr(self, high: bool) -> None:
-        self.state.intr = u64(high)
+    def _switch_on(self, core: Core) -> None:
+        reset(core.state, apic_id=core.number, processors=len(self.cores), seed=self._random_bytes(32))
+        core.events.clear()
+        core.halted, core.parked = False, core.number > 0
 
-    def _nmi(self) -> None:
-        self.state.nmi = u64(1)
+    def _set_intr(self, core: Core, high: bool) -> None:
+        core.state.intr = u64(high)
+        self.attract(core)
+
+    def _nmi(self, core: Core) -> None:
+        core.state.nmi = u64(1)
+        self.attract(core)
 
     def smi(self) -> None:
-        """An edge of SMI#, from the chips that raise it."""
-        self.state.smi = u64(1)
+        """An edge of SMI#, from the chips that raise it: for the processor that made them."""
+        self._smi(self.core)
 
-    def _tsc(self) -> int:
+    def _smi(self, core: Core) -> None:
+        core.state.smi = u64(1)
+        self.attract(core)
+
+    def _after(self, core: Core, event: Callable[[Core], object]) -> None:
+        """INIT or SIPI: what happens to a processor once it is between two instructions."""
+        core.events.append(partial(event, core))
+        self.attract(core)
+
+    def _park(self, core: Core) -> None:
+        """INIT: the processor waits for SIPI."""
+        init(core.state)
+        core.halted, core.parked = False, True
+
+    def _start(self, vector: int, core: Core) -> None:
+        if core.parked:
+            start_at(core.state, vector)
+            core.parked = False
+
+    def _tsc(self, core: Core) -> int:
         """The time-stamp counter at this moment: 1 GHz, plus what the guest has written to it."""
-        return self.clock.now() + int(self.state.tsc_offset) & (1 << 64) - 1
+        return self.clock.now() + int(core.state.tsc_offset) & (1 << 64) - 1
 
     def wakes(self) -> bool:
         return bool(self.state.nmi or self.state.smi or self.state.intr and int(self.state.flags) & x86.IF)
@@ -282,6 +332,8 @@ class PcBoard(Board):
             self.die(str(self.watch.text))
 
     def describe_state(self) -> list[str]:
+        if self.core.parked:
+            return ["  waits to be started"]
         return x86.describe(self.state, self.memory)
 
     # what the outside may do
@@ -297,7 +349,7 @@ class PcBoard(Board):
         disk = b"" if initrd is None else Blob.of(initrd, "the initial ramdisk").data
         loader = pvh.load if blob.data[:4] == b"\x7fELF" else linux_x86.load
         entry = loader(self.memory, self.low_end, blob, disk, cmdline, self.memory_map(), self.rsdp)
-        reset(self.state, seed=self._random_bytes(32))
+        self._switch_on(self.core)
         x86.enter(self.state, entry)
 
     def load_elf(self, file: bytes | str | Path) -> None:

@@ -20,12 +20,21 @@ class Reporter:
 
     def text(self, reason: str) -> str:
         lines = [f"The guest died: {reason}" if reason else "The guest, as it stands",
-                 f"after {self.board.vcpu.count} instructions, {self.board.clock.now() / 1e9:.6f} s of its time", ""]
-        lines += guarded(self.board.describe_state)
-        lines += ["", "last branches, the newest last:", *guarded(lambda: self.branches())]
-        lines += ["", f"last {len(self.exits)} exits, the newest last (instruction count, exit):"]
+                 f"after {self.board.count()} instructions, {self.board.clock.now() / 1e9:.6f} s of its time", ""]
+        lines += self.processors()
+        lines += [f"last {len(self.exits)} exits, the newest last (instruction count, exit):"]
         lines += [f"  {count:>14} {shown(exit)}" for count, exit in self.exits]
         return "\n".join(lines) + "\n"
+
+    def processors(self) -> list[str]:
+        """Each of them as it stands."""
+        board, lines = self.board, []
+        for core in board.each_core():
+            if len(board.cores) > 1:
+                lines += [f"processor {core.number}, after {core.vcpu.count} instructions:"]
+            lines += guarded(board.describe_state)
+            lines += ["", "last branches, the newest last:", *guarded(self.branches), ""]
+        return lines
 
     def branches(self) -> list[str]:
         """Where the processor's last blocks began."""

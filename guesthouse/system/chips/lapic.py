@@ -56,7 +56,8 @@ class ApicBus:
     def deliver(self, vector: int, mode: int, destination: int, logical: bool, level: bool) -> None:
         targets = [a for a in self.locals if a.answers_to(destination, logical)]
         if mode == LOWEST and len(targets) > 1:
-            targets = [min(targets, key=lambda a: a.processor_priority())]
+            able = [a for a in targets if a.spurious & SOFTWARE_ENABLED] or targets
+            targets = [min(able, key=lambda a: a.processor_priority())]
         for apic in targets:
             apic.receive(vector, mode, level)
 
@@ -253,7 +254,7 @@ class LocalApic(Chip):
             return False
         if self.apic_base & X2APIC:
             if not logical:
-                return destination in (self.apic_id, 0xFFFF_FFFF)
+                return destination in (self.apic_id, 0xFF, 0xFFFF_FFFF)  # messages of 8 bits say "all" so
             mine = self._logical_x2apic()
             same_cluster = mine >> 16 == destination >> 16
             return destination == 0xFFFF_FFFF or same_cluster and mine & destination & 0xFFFF > 0

@@ -1,6 +1,6 @@
 """Read-modify-write instructions that exist for their atomicity: CMPXCHG, XADD, CMPXCHG8B, CMPXCHG16B.
 
-LOCK changes nothing yet: processors take turns, each between two instructions of the other.
+LOCK matters where processors run at the same time: then the decoder chooses handlers whose operand is Locked.
 """
 
 from guesthouse.bits import select, u32, u64, u128

@@ -14,7 +14,7 @@ def word_with_bit(cpu, to, index):
     bit = T(number) & (T.bits - 1)
     if isinstance(to, Memory) and isinstance(index, Register):
         words = u64(signed(T)(number) >> (T.bits.bit_length() - 1))
-        return Memory(cpu, T, to.address + words * T.size), bit
+        return to.at(to.address + words * T.size), bit
     return to, bit
 
 

@@ -14,7 +14,7 @@ from guesthouse.system.cpu.x86.state import RAX, RBX, RCX, RDX
 from guesthouse.system.cpu.x86.system_state import CR4_OSXSAVE
 from guesthouse.typed import Table, function
 
-HIGHEST, HIGHEST_EXTENDED, HYPERVISOR, TIMING = 0x16, 0x8000_0008, 0x4000_0000, 0x4000_0010
+HIGHEST, HIGHEST_EXTENDED, HYPERVISOR, TIMING = 0x1F, 0x8000_0008, 0x4000_0000, 0x4000_0010
 SIGNATURE = 0x000106CA  # family 6, model 1Ch, stepping 10
 MHZ = 1000
 XSAVE_SIZE = 576
@@ -53,6 +53,7 @@ def cache(kind: int, level: int, size: int, ways: int) -> tuple[int, int, int, i
 
 
 VENDOR, HOST = words("GenuineIntel"), words("guesthouseVM")
+CACHES = 4
 LEAVES: dict[tuple[int, int], tuple[int, int, int, int]] = {
     (0, 0): (HIGHEST, VENDOR[0], VENDOR[2], VENDOR[1]),
     (1, 0): (SIGNATURE, 8 << 8, FEATURES_C, FEATURES_D),  # CLFLUSH lines of 8 * 8 bytes
@@ -68,6 +69,8 @@ LEAVES: dict[tuple[int, int], tuple[int, int, int, int]] = {
     (0xB, 1): (0, 1, 0x201, 0),
     (0xD, 0): (3, XSAVE_SIZE, XSAVE_SIZE, 0),
     (0xD, 1): (0b111, XSAVE_SIZE, 0, 0),  # XSAVEOPT, XSAVEC, XGETBV with ECX = 1
+    (0x1F, 0): (0, 1, 0x100, 0),
+    (0x1F, 1): (0, 1, 0x201, 0),
     (0x15, 0): (1, 1, MHZ * 1_000_000, 0),
     (0x16, 0): (MHZ, MHZ, 100, 0),
     (HYPERVISOR, 0): (TIMING, *HOST),
@@ -102,7 +105,7 @@ def tell_leaf(cpu, leaf: u64, subleaf: u64) -> None:
 
 
 def has_subleaves(leaf: u64):
-    return leaf == 4 or leaf == 7 or leaf == 0xB or leaf == 0xD
+    return leaf == 4 or leaf == 7 or leaf == 0xB or leaf == 0xD or leaf == 0x1F
 
 
 @op("0F A2")
@@ -121,7 +124,9 @@ def complete(cpu, leaf: u64, subleaf: u64) -> None:
         cpu.r[RBX] = cpu.r[RBX] | cpu.apic_id << 24 | select(several, cpu.processors << 16, u64(0x10000))
         cpu.r[RDX] = cpu.r[RDX] | select(several, u64(1 << 28), u64(0))
         cpu.r[RCX] = cpu.r[RCX] | select(cpu.cr4 & CR4_OSXSAVE != 0, u64(1 << 27), u64(0))
-    elif leaf == 0xB:
+    elif leaf == 4:
+        tell_sharing(cpu, subleaf)
+    elif leaf == 0xB or leaf == 0x1F:
         tell_topology(cpu, subleaf)
     elif leaf >= 0x8000_0002 and leaf <= 0x8000_0004:
         n = (leaf - 0x8000_0002) * 2
@@ -130,11 +135,27 @@ def complete(cpu, leaf: u64, subleaf: u64) -> None:
 
 
 @function
-def tell_topology(cpu, subleaf: u64) -> None:
-    """Leaf Bh: one thread in each core, all cores in one package."""
+def id_width(cpu) -> u64:
+    """How many bits of an APIC ID tell the processors of the package apart."""
     width = u64(0)
     while u64(1) << width < cpu.processors:
         width += 1
+    return width
+
+
+@function
+def tell_sharing(cpu, subleaf: u64) -> None:
+    """Leaf 4: the cores of the package, and who shares a cache: all of them the last."""
+    others = (u64(1) << id_width(cpu)) - 1
+    if subleaf < CACHES:
+        shared = select(subleaf == CACHES - 1, others << 14, u64(0))
+        cpu.r[RAX] = cpu.r[RAX] | select(others < 63, others, u64(63)) << 26 | shared
+
+
+@function
+def tell_topology(cpu, subleaf: u64) -> None:
+    """Leaves Bh and 1Fh: one thread in each core, all cores in one package."""
+    width = id_width(cpu)
     cpu.r[RDX] = cpu.apic_id
     cpu.r[RCX] = cpu.r[RCX] & 0xFF00 | subleaf & 0xFF
     if subleaf == 1:

@@ -7,7 +7,7 @@ address into cpu.ea. In flat 32-bit code an address is not cut to 32 bits: the p
 
 from guesthouse.bits import i8, i16, i32, select, u8, u16, u32, u64
 from guesthouse.system.cpu.x86.forms import (
-    BYTES, FIXED, FROM_OPCODE, FROM_REG, FROM_VVVV, LOCKABLE, MOFFS, OFFSET_ONLY, POPS, REGISTERS, RELATIVE,
+    BYTES, FIXED, FROM_OPCODE, FROM_REG, FROM_VVVV, LOCKABLE, LOCKING, MOFFS, OFFSET_ONLY, POPS, REGISTERS, RELATIVE,
     STRING, THIS, VVVV,
 )
 from guesthouse.system.cpu.x86.operands import ORIGIN
@@ -207,6 +207,10 @@ def decoded(tables, cpu, pc, code, record) -> u64:
     if in_memory & long & (modrm & 0xC7 == 5):
         record[0].disp = record[0].disp + (pc + n)
     slots(tables, leaf, record, modrm, opcode, rex, has_rex, vvvv)
+    if cpu.parallel != 0 and (lock != 0 or flags & LOCKING != 0) and tables.locked[leaf] != 0:
+        record[0].handler = u64(tables.locked[leaf])
+    else:
+        record[0].handler = u64(tables.handler[leaf])
     return finished(tables, leaf, record, n, in_memory, long, address, override, cpu.flat != 0)
 
 
@@ -264,7 +268,7 @@ def finished(tables, leaf, record, n, in_memory, long, address, override, in_fla
     """Set handler and length; add the step that computes the address if one is needed. Returns how many
     records."""
     flags = tables.flags[leaf]
-    record[0].handler, record[0].length = u64(tables.handler[leaf]), u8(n)
+    record[0].length = u8(n)
     if n > LONGEST:
         record[0].handler, record[0].length = u64(TOO_LONG), u8(LONGEST)
         return u64(1)

@@ -17,6 +17,7 @@ from guesthouse.system.cpu.x86.operands import Kind
 
 IN_16, IN_32, IN_64 = 1, 2, 4
 LEGACY, LONG, ANY = IN_16 | IN_32, IN_64, IN_16 | IN_32 | IN_64
+LOCKS = 2  # what `lock` says of an instruction that locks by itself
 MAPS = ("", "0F", "0F38", "0F3A", "VEX.0F", "VEX.0F38", "VEX.0F3A")
 PREFIXES = ("NP", "66", "F3", "F2", "NFx")  # the last: none, or 66
 IMMEDIATES = ("ib", "iw", "id", "iz", "iv", "cb", "cz", "cp", "mo")
@@ -30,7 +31,7 @@ class Encoding:
 
     text: str
     kinds: tuple[Kind, ...]
-    lock: bool
+    lock: int
     modes: int
     default64: bool
     force64: bool
@@ -65,13 +66,14 @@ class Definition:
 
 
 def op(
-    encoding: str, *kinds: Kind, lock: bool = False, modes: int = ANY, default64: bool = False,
+    encoding: str, *kinds: Kind, lock: int = False, modes: int = ANY, default64: bool = False,
     force64: bool = False, ends: int = FALLS, counts: bool = False,
 ) -> Callable[[F], F]:
     """This encoding with these operands means the body below.
 
-    `lock`: LOCK is allowed before the memory form. `modes`: where it is valid. `default64`, `force64`: the
-    operand size in 64-bit mode is 64 unless 66 says 16, or in any case (d64 and f64 of appendix A).
+    `lock`: LOCK is allowed before the memory form; LOCKS: and goes without saying. `modes`: where it is valid.
+    `default64`, `force64`: the operand size in 64-bit mode is 64 unless 66 says 16, or in any case (d64 and f64
+    of appendix A).
     `ends`, `counts`: see engine.op.Op.
     """
     base = Encoding(encoding, kinds, lock, modes, default64, force64, ends, counts)

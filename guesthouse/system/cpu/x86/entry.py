@@ -20,6 +20,10 @@ BRAND = "guesthouse virtual processor"
 RESET_PAT = 0x0007_0406_0007_0406
 WRITE_BACK_EVERYWHERE = 0xC06  # MTRRs on, fixed ranges on, default type write-back: what firmware would set up
 FAST_STRINGS, NO_BTS, NO_PEBS = 1 << 0, 1 << 11, 1 << 12
+BETWEEN_INSTRUCTIONS = (
+    "dead", "nmi", "smi", "smm", "nmi_blocked", "shadow", "shadow_armed", "stepping", "earned", "resuming", "stray",
+    "halted", "register_refused", "replies_known",  # the last: what the instruction under way had asked for
+)
 REAL_CODE, REAL_DATA, LDT, BUSY_TSS = 0x9B, 0x93, 0x82, 0x8B
 RESET_VECTOR, RESET_BASE, RESET_SMBASE = 0xFFFF_FFF0, 0xFFFF_0000, 0x3_0000
 
@@ -59,10 +63,17 @@ def init(state: Any) -> None:
         table.base, table.limit = u64(0), u32(0xFFFF)
     state.pc, state.cpl = u64(RESET_VECTOR), u8(0)
     state.set_rflags(u64(0))
-    state.dead = state.nmi_blocked = state.shadow = state.shadow_armed = state.stepping = u64(0)
-    state.replies_known = u64(0)  # what the instruction under way had asked for
+    for name in BETWEEN_INSTRUCTIONS:
+        setattr(state, name, u64(0))
     state.settle_mode()
     state.forget_translations()
+
+
+def start_at(state: Any, vector: int) -> None:
+    """SIPI: on from the page with this number (SDM 3A, 10.4.3)."""
+    set_segment(state.segments[CS], vector << 8, REAL_CODE)
+    state.pc = u64(vector << 12)
+    state.settle_mode()
 
 
 def set_segment(place: Any, selector: int, access: int) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from guesthouse.bits import u8
 from guesthouse.engine.op import Handler, Op
 from guesthouse.system.cpu.x86.accesses import of_address, of_value
-from guesthouse.system.cpu.x86.definitions import Definition, Encoding
+from guesthouse.system.cpu.x86.definitions import LOCKS, Definition, Encoding
 from guesthouse.system.cpu.x86.operands import (
     BY_BITS,
     BindAddress,
@@ -19,6 +19,7 @@ from guesthouse.system.cpu.x86.operands import (
     BindConstant,
     BindFar,
     BindImmediate,
+    BindLocked,
     BindMemory,
     BindNumber,
     BindRegister,
@@ -33,7 +34,9 @@ from guesthouse.system.cpu.x86.state import RDI, RSI
 NO_SLOT, FROM_REG, FROM_RM, FROM_OPCODE, FROM_VVVV, FIXED = range(6)
 BYTES, GENERAL, XMM, MMX, NUMBER, SHORT_NUMBER = range(6)
 
-LOCKABLE, RELATIVE, OFFSET_ONLY, STRING, MOFFS, VVVV, POPS, THIS, REGISTERS = (1 << n for n in range(9))
+LOCKABLE, RELATIVE, OFFSET_ONLY, STRING, MOFFS, VVVV, POPS, THIS, REGISTERS, LOCKING = (
+    1 << n for n in range(10)
+)
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ class Form:
     constant: int = 0  # what Decoded.imm is without an immediate
     flags: int = 0
     access: int = 0  # what it does to memory, see accesses.py
+    locked: int = 0  # the handler under LOCK, where processors run at the same time
 
 
 @dataclass
@@ -80,12 +84,14 @@ class Forms:
                 flags, constant = flags | POPS, bits // 8
         if encoding.registers:
             flags |= REGISTERS
+        locked = 0
         if encoding.lock and memory:
-            flags |= LOCKABLE
+            flags |= LOCKABLE | (LOCKING if encoding.lock == LOCKS else 0)
+            locked = self.number(definition, encoding, tuple(under_lock(b) for b in binds))
         first, second = immediates(encoding, bits, address)
         number = self.number(definition, encoding, tuple(binds))
         places = (slots[0], slots[1], slots[2])
-        return Form(number, places, first, second, constant, flags, access)
+        return Form(number, places, first, second, constant, flags, access, locked)
 
     def number(self, definition: Definition, encoding: Encoding, binds: tuple[Any, ...]) -> int:
         """The number of the handler for this body and these binds, made if it is new."""
@@ -133,6 +139,11 @@ def bind(
     return (BindRegister if kind.file == "r" else BindCell)(kind.type(bits), f"r{n}")
 
 
+def under_lock(bind: Any) -> Any:
+    """The bind of an operand, with the memory locked."""
+    return BindLocked(bind.type, bind.aligned) if isinstance(bind, BindMemory) else bind
+
+
 def accessed(definition: Definition, kind: Kind, n: int, memory: bool, bits: int) -> int:
     """What an instruction does to memory through its operand number n, if that is its memory operand."""
     if kind.place == "address" and memory:
@@ -175,7 +186,7 @@ def immediates(encoding: Encoding, bits: int, address: int) -> tuple[int, int]:
 def described(bind: Any) -> str:
     """A short name of an operand for a handler's name."""
     kind = getattr(bind, "type", None)
-    letters = {BindRegister: "r", BindCell: "x", BindMemory: "m", BindImmediate: "i", BindString: "s"}
+    letters = {BindRegister: "r", BindCell: "x", BindMemory: "m", BindLocked: "l", BindImmediate: "i", BindString: "s"}
     letter = letters.get(type(bind), "")
     if isinstance(bind, BindConstant):
         return bind.value.__name__ if isinstance(bind.value, type) else str(bind.value)

@@ -171,5 +171,5 @@ class X86(FloatState, ModelSpecific):
 
 X86_GUEST = Guest(
     "x86", X86, Decoded, tuple(HANDLERS), ("guesthouse.system.cpu.x86", "guesthouse.system.cpu.softfloat"),
-    "guesthouse.system.cpu.x86.guest:X86_GUEST", ("inject", "forget"),
+    "guesthouse.system.cpu.x86.guest:X86_GUEST", ("inject", "outdate"),
 )

@@ -1,5 +1,5 @@
-"""Instructions that do nothing here: prefetches, cache line control, fences (one processor runs at a time
-and memory is strongly ordered), and the reserved no-operations, among them ENDBR (SDM 2A, CET is not
+"""Instructions that do nothing here: prefetches, cache line control, fences (but one: memory is ordered as the
+book's, whose only fence that matters is MFENCE), and the reserved no-operations, among them ENDBR (SDM 2A, CET is not
 modelled)."""
 
 from guesthouse.system.cpu.x86.definitions import op
@@ -31,7 +31,12 @@ def clflush(cpu, address) -> None:
 
 
 @op("NP 0F AE E8+i")
-@op("NP 0F AE F0+i")
 @op("NP 0F AE F8+i")
 def fence(cpu) -> None:
-    """SDM 2A and 2B, LFENCE, MFENCE, SFENCE."""
+    """SDM 2A and 2B, LFENCE, SFENCE: nothing, as loads are done in order, and stores too."""
+
+
+@op("NP 0F AE F0+i")
+def mfence(cpu) -> None:
+    """SDM 2B, MFENCE."""
+    cpu.fence()

@@ -2,7 +2,9 @@
 images in AH."""
 
 from guesthouse.bits import byteswap, select, signed, u8, u16, u64
-from guesthouse.system.cpu.x86.definitions import LEGACY, LONG, op
+from guesthouse.engine.cpu import YIELD
+from guesthouse.engine.op import LEAVES
+from guesthouse.system.cpu.x86.definitions import LEGACY, LOCKS, LONG, op
 from guesthouse.system.cpu.x86.operands import (
     AL, Cc, Eb, Ed, Ev, Ew, Gb, Gv, Gy, Ib, Iv, Iz, Mv, My, Ob, Offset, Ov, Xb, Zb, Zv, rAX,
 )
@@ -73,8 +75,8 @@ def set_(cpu, cc, to) -> None:
     to.put(u8(cpu.condition(cc)))
 
 
-@op("86 /r", Eb, Gb, lock=True)
-@op("87 /r", Ev, Gv, lock=True)
+@op("86 /r", Eb, Gb, lock=LOCKS)
+@op("87 /r", Ev, Gv, lock=LOCKS)
 @op("90+r", Zv, rAX)
 def xchg(cpu, a, b) -> None:
     """SDM 2D, XCHG."""
@@ -90,10 +92,12 @@ def nop(cpu, a, b) -> None:
     exchange_if_two(a, b)
 
 
-@op("F3 90", Zv, rAX)
+@op("F3 90", Zv, rAX, ends=LEAVES, counts=True)
 def pause(cpu, a, b) -> None:
-    """SDM 2B, PAUSE. With REX.B it too is XCHG with R8."""
+    """SDM 2B, PAUSE. With REX.B it too is XCHG with R8. Whoever waits so gives up its turn to other processors."""
     exchange_if_two(a, b)
+    if cpu.now() > cpu.yield_at - 1:  # 0: never
+        cpu.exit = u64(YIELD)
 
 
 def exchange_if_two(a, b) -> None:

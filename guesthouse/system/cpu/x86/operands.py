@@ -94,6 +94,29 @@ class Memory(Value):
     def put(self, value) -> None:
         self.cpu.store(self.type, self.address, value)
 
+    def at(self, address):
+        """The same kind of place elsewhere."""
+        return Memory(self.cpu, self.type, address)
+
+
+@dataclass(frozen=True)
+class Locked(Memory):
+    """A place in memory that is read and written at once, as all processors see it (SDM 3A, 10.1.2). `aligned`:
+    #GP(0) unless it is."""
+
+    aligned: bool = False
+
+    def get_to_change(self):
+        if self.aligned and self.address & (self.type.size - 1) != 0:
+            self.cpu.raise_fault(VECTOR_GP, 0)
+        return self.cpu.load_to_lock(self.type, self.address)
+
+    def put(self, value) -> None:
+        self.cpu.store_locked(self.type, self.address, value)
+
+    def at(self, address):
+        return Locked(self.cpu, self.type, address)
+
 
 @dataclass(frozen=True)
 class AlignedMemory(Value):
@@ -173,6 +196,15 @@ class BindMemory:
         if self.aligned:
             return AlignedMemory(cpu, self.type, effective_address(cpu, record))
         return Memory(cpu, self.type, effective_address(cpu, record))
+
+
+@dataclass(frozen=True)
+class BindLocked:
+    type: Any
+    aligned: bool = False
+
+    def __call__(self, cpu, record):
+        return Locked(cpu, self.type, effective_address(cpu, record), self.aligned)
 
 
 @dataclass(frozen=True)

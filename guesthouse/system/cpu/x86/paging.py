@@ -149,7 +149,9 @@ class Paging(Breakpoints):
         if at == 0:
             return True
         self.forget(at)
-        return compare_exchange(u32, at, u32(entry), u32(entry | marks)) == u32(entry)
+        done = compare_exchange(u32, at, u32(entry), u32(entry | marks)) == u32(entry)
+        self.tell_of_change(at, u64(4))
+        return done
 
     def leaf_address(self, frame: u64, shift: u64, va: u64) -> u64:
         if shift > 21:

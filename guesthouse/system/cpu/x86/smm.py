@@ -60,6 +60,7 @@ class SystemManagement(VirtualMode):
         if host != 0:
             self.forget(host)
             store(kind, host, kind(value))
+            self.tell_of_change(host, u64(kind.size))
 
     @function
     def management_load(self, kind: type, at: int) -> u64:

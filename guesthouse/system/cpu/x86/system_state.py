@@ -153,7 +153,7 @@ class SystemState(General):
         self.huge = u64(0)
         self.flush()
         self.newest += 1
-        self.context = self.context & 0xFFFF | self.newest << 16
+        self.enter_context(self.context & 0xFFFF | self.newest << 16)
 
     def keep_space(self, pcid: u64) -> None:
         """Remember the number of the address space that is being left."""
@@ -165,7 +165,7 @@ class SystemState(General):
         has said that its translations are still those."""
         slot = pcid & (KEPT - 1)
         if self.kept_for[slot] == pcid + 1:
-            self.context = self.context & 0xFFFF | self.kept[slot] << 16
+            self.enter_context(self.context & 0xFFFF | self.kept[slot] << 16)
 
     def need_supervisor(self) -> None:
         """#GP(0) for an instruction that only CPL 0 may execute."""

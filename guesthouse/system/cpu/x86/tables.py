@@ -26,7 +26,7 @@ Candidate = tuple[Definition, Encoding, int]
 
 @dataclass(frozen=True)
 class Tables:
-    """Constant arrays for decode.py. The last four tell where register files lie, by forms.BYTES and so
+    """Constant arrays for decode.py. The last three tell where register files lie, by forms.BYTES and so
     on."""
 
     has_modrm: Table
@@ -40,6 +40,7 @@ class Tables:
     second: Table
     constant: Table
     access: Table
+    locked: Table
     file_base: Table
     file_stride: Table
     file_mask: Table
@@ -103,6 +104,7 @@ class OpcodeTables:
             Table(u8, [f.second for f in forms]),
             Table(u8, [f.constant for f in forms]),
             Table(u16, [f.access for f in forms]),
+            Table(u16, [f.locked for f in forms]),
             Table(u16, [f[0] for f in files]),
             Table(u16, [f[1] for f in files]),
             Table(u8, [f[2] for f in files]),
