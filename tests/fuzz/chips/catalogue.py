@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from pathlib import Path
 from typing import Any
 
 from guesthouse.system import chips
 from guesthouse.system.chips import kit
 from tests.fuzz.chips.subject import Subject, walk
-from tests.fuzz.chips.subjects import floppy, ide, interrupts, lapic, serial, timers, video, virtio
 
-SUBJECTS: dict[str, type[Subject]] = {
-    name: kind for room in (interrupts, lapic, timers, serial, ide, floppy, virtio, video)
-    for name, kind in room.SUBJECTS.items()}
+
+def subjects() -> dict[str, type[Subject]]:
+    """What the files in subjects/ have."""
+    found: dict[str, type[Subject]] = {}
+    for file in sorted((Path(__file__).parent / "subjects").glob("*.py")):
+        found |= importlib.import_module(f"tests.fuzz.chips.subjects.{file.stem}").SUBJECTS
+    return found
+
+
+SUBJECTS = subjects()
 
 
 def chip_classes() -> set[type]:

@@ -1,7 +1,7 @@
 """Bugs by rule: in a sample of all places a comparison is turned, or a number is one too large.
 
-`python -m tests.fuzz.chips.operators COUNT [SEED]` says how many of them the fuzzers find, and which they do not. Some
-change nothing that a guest could see, and nobody finds these.
+`python -m tests.fuzz.chips.operators COUNT [SEED]` says how many of them the fuzzers find, and which they do
+not. Some change nothing that a guest could see, and nobody finds these.
 """
 
 from __future__ import annotations
@@ -13,14 +13,26 @@ from collections.abc import Iterator
 
 from tests.fuzz.chips.mutants import ROOT, Mutant, hunt_all
 
-TURNED = {ast.Lt: "<=", ast.LtE: "<", ast.Gt: ">=", ast.GtE: ">", ast.Eq: "!=", ast.NotEq: "==", ast.Is: "is not",
-          ast.IsNot: "is", ast.In: "not in", ast.NotIn: "in"}
+TURNED = {
+    ast.Lt: "<=",
+    ast.LtE: "<",
+    ast.Gt: ">=",
+    ast.GtE: ">",
+    ast.Eq: "!=",
+    ast.NotEq: "==",
+    ast.Is: "is not",
+    ast.IsNot: "is",
+    ast.In: "not in",
+    ast.NotIn: "in",
+}
 LEFT_OUT = ("trace_to", "describe", "__init_subclass__")  # nothing that a guest reaches
 
 
 def places(tree: ast.Module) -> Iterator[tuple[ast.expr, str]]:
     """Each expression that can be changed, and what it becomes."""
-    for function in [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name not in LEFT_OUT]:
+    for function in [
+        node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name not in LEFT_OUT
+    ]:
         for node in [node for line in function.body for node in ast.walk(line)]:
             if isinstance(node, ast.Compare) and len(node.ops) == 1:
                 sign = TURNED[type(node.ops[0])]
@@ -41,7 +53,9 @@ def generic(count: int, seed: int, operations: int) -> list[Mutant]:
                 changed = line[:node.col_offset] + new.encode() + line[node.end_col_offset:]
                 lines[node.lineno - 1] = changed.decode()
                 old = line[node.col_offset:node.end_col_offset].decode()
-                found.append(Mutant(f"{module}:{node.lineno}: {old} -> {new}", module, "".join(lines), operations))
+                found.append(
+                    Mutant(f"{module}:{node.lineno}: {old} -> {new}", module, "".join(lines), operations)
+                )
     return rng.sample(found, count)
 
 

@@ -352,6 +352,13 @@ PLANTED: tuple[tuple[str, str, str, str], ...] = (
      "self.finish(verdict, value >> 16)",
      "self.finish(verdict, value)",
      "the exit code is the whole word"),
+    (
+        "flash",
+        "bytes(old & new for old, new in zip(before, data, strict=True))",
+        "data",
+        "programming sets bits that only an erasure sets",
+    ),
+    ("flash", "self.left = value % BUFFER + 1", "self.left = value + 1", "the buffer is as long as the guest says"),
     ("kit", "keep = ~(writable << shift)", "keep = ~(0xFF << shift)", "bits that cannot be written are lost"),
     ("kit",
      "            parts[name].restore(value)\n",
