@@ -53,7 +53,7 @@ FLOPPY_PORTS, FLOPPY_DRIVES = ((0x3F0, 0, 6), (0x3F7, 7, 1)), 4  # 3F6h between 
 IDE_SLOT, VGA_SLOT = 1, 3
 CHANNELS = ((0x1F0, 0x3F6, 14), (0x170, 0x376, 15))  # command ports, control port, IRQ
 VGA_PORTS, DISPI_PORTS, VGA_WINDOW = 0x3B0, 0x1CE, VGA
-PAM, SHADOWED = 0x59, (0x10, 0x33, 0x33, 0x33, 0x33, 0x11, 0x11)
+PAM, OPENED, SHADOWED = 0x59, (0x33,) * 7, (0x10, 0x33, 0x33, 0x33, 0x33, 0x11, 0x11)
 DEBUG_PORTS, MOST_DEBUG, CONFIGURATION_PORT = (0x402, 0xE9), 1 << 18, 0x510
 
 
@@ -191,6 +191,7 @@ class ClassicPc(PcBoard):
 
     def _leave_firmware(self) -> None:
         if self.firmware is None:
+            self._shadow(OPENED)
             super()._leave_firmware()
             self._leave_bios(self._bios())
         else:
@@ -200,7 +201,10 @@ class ClassicPc(PcBoard):
         """Ours has been copied to RAM, which is closed then, but for the room of option ROMs."""
         self.memory.write_behind(self.rom_at, rom)
         self.memory.write_behind(MIB - len(rom), rom)
-        for register, value in zip(range(PAM, PAM + 7), SHADOWED, strict=True):
+        self._shadow(SHADOWED)
+
+    def _shadow(self, attributes: Sequence[int]) -> None:
+        for register, value in zip(range(PAM, PAM + 7), attributes, strict=True):
             self.pci.config_write(0, 0, 0, register, 1, value)
 
     def _leave_image(self, rom: bytes) -> None:

@@ -60,6 +60,7 @@ def turn(subject: Subject) -> None:
         subject.registers()
     elif subject.sequences:
         rng.choice(subject.sequences)()
+        subject.check()
     else:
         subject.access()
 

@@ -109,6 +109,15 @@ class Flashes(Subject):
         must(self.status() == (0x80 if good else 0x90) and self.cells.bytes == expected, "programmed", good)
 
     @traffic
+    def is_flooded(self):
+        self.ready()
+        self.write(0, 0xE8)
+        self.write(0, self.value(1))
+        for _ in range(self.rng.randrange(90)):
+            self.write(self.rng.randrange(SIZE + 4), self.value(1))
+            self.check()
+
+    @traffic
     def describes_itself(self):
         self.ready()
         self.write(0x55, 0x98)
