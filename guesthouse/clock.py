@@ -86,6 +86,9 @@ class Clock:
     def sample(self, count: int) -> None:
         """Bring `now()` up to date; `count` is the number of instructions the guest has executed."""
 
+    def spend(self, nanoseconds: int) -> None:
+        """The guest has waited for a device so long. Host time passes by itself meanwhile."""
+
     def budget(self, count: int, limit: int) -> int:
         """How many instructions may run from `count` on before somebody has to look at the timers."""
         return limit
@@ -112,7 +115,8 @@ class Clock:
 
 
 class VirtualClock(Clock):
-    """Time is a function of the instruction count and of the idle time skipped: the same in each run."""
+    """Time is a function of the instruction count, of the accesses to ports and of the idle time skipped: the same in
+    each run."""
 
     def __init__(self, instructions_per_second: int = SECOND) -> None:
         super().__init__()
@@ -121,6 +125,9 @@ class VirtualClock(Clock):
 
     def sample(self, count: int) -> None:
         self.advance_to(self._skipped + count * SECOND // self.rate)
+
+    def spend(self, nanoseconds: int) -> None:
+        self._skipped += nanoseconds
 
     def budget(self, count: int, limit: int) -> int:
         at = self.next_deadline()

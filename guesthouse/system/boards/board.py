@@ -41,6 +41,7 @@ SLICE = 1 << 18
 SLICE_PLAIN = 1 << 10  # where instructions run as plain Python, ten thousand a second
 SLICE_LEAST, SLICE_MOST = 1 << 12, 1 << 24
 SLICE_NS = 1_000_000  # of host time that a slice should take when time is real: how late a timer may be seen
+PORT_NS = 1_000  # what an access to a port takes on an ISA bus: loops that poll one count on it
 CPU_COUNTERS = ("faults", "fills", "flushes", "invalidations", "builds", "lookups")
 
 
@@ -331,6 +332,7 @@ class Board:
 
     def _port_read(self, exit: PortRead) -> None:
         window = self.ports.find(exit.port)
+        self.clock.spend(PORT_NS)
         if window is None:
             self._unanswered += 1
             exit.reply(ONES[exit.size])
@@ -340,6 +342,7 @@ class Board:
 
     def _port_write(self, exit: PortWrite) -> None:
         window = self.ports.find(exit.port)
+        self.clock.spend(PORT_NS)
         if window is None:
             self._unanswered += 1
         else:
