@@ -167,10 +167,7 @@ class Cpu(Struct):
         if host == 0:
             self.device(u64(MEMORY_WRITE), physical, size, value)
         else:
-            page = self.page_of(host)
-            if page < self.ram_pages and self.holders[page] != 0:
-                if self.code[page].block == 0 or self.code[page].lines & lines_of(host, size) != 0:
-                    self.forget(host)
+            self.overwrite(host, size)
             self.install(va, physical, host, u64(WRITE))
             store_sized(host, size, value)
             self.tell_of_change(host, size)
@@ -256,27 +253,26 @@ class Cpu(Struct):
         return False
 
     @function
-    def forget(self, host: u64) -> None:
-        """Bytes in this RAM page change: every block decoded from it ends before its next instruction."""
+    def overwrite(self, host: u64, size: u64) -> None:
+        """Bytes of one RAM page change: every block of ours decoded from them ends before its next instruction."""
         page = self.page_of(host)
-        if page < self.ram_pages:
-            code = self.code[page]
-            block = code.block
-            if block != 0:
-                self.invalidations += 1
-                self.retire(block, host)
-            code.block, code.lines = u64(0), u64(0)
-            self.give_up(page)
+        if page < self.ram_pages and self.holders[page] != 0:
+            if self.code[page].block == 0 or self.code[page].lines & lines_of(host, size) != 0:
+                self.retire(host, size)
 
     @function
-    def open_to_stores(self, va: u64) -> None:
-        """Many stores to this page follow: what was decoded from it goes, so that the address cache may have it."""
-        physical = self.walk(va, u64(WRITE))
-        host = self.host_to_write(physical)
-        if host != 0:
-            self.forget(host)
-            self.tell_of_change(host & ~u64(PAGE - 1), u64(PAGE))
-            self.install(va, physical, host, u64(WRITE))
+    def forget(self, host: u64) -> None:
+        """The RAM page with this byte changes."""
+        if self.page_of(host) < self.ram_pages:
+            self.retire(host & ~u64(PAGE - 1), u64(PAGE))
+
+    @function
+    def host_of_stores(self, va: u64) -> u64:
+        """Where the address cache would have a page that may hold code, and so is not written by the fast path; 0 if
+        it is not RAM that can be written unseen. Tell overwrite() before writing there, and tell_of_change() after."""
+        if self.watches != 0 and self.watched(va & ~u64(PAGE - 1)):
+            return u64(0)
+        return self.host_to_write(self.walk(va, u64(WRITE)))
 
     # Address spaces.
 

@@ -32,6 +32,7 @@ class Block(Struct):
     mode: u64
     count: u64  # instructions
     records: u64
+    length: u64  # in bytes
     in_bucket: u64  # the next block of the same bucket
     in_page: u64  # the next block of the same page
     second: u64  # where its only instruction goes on in another page, or 0
@@ -169,6 +170,7 @@ class Processor(Sharing):
         self.buckets[bucket] = block
         self.room = block + (Block.size + records * guest.record.size + 63 & ~u64(63))
         length = u64(Pointer[guest.record](block + Block.size)[records - 1].after)
+        header.length = length
         if self.crossing == 0:
             header.in_page = self.enlist(block, host, length)
         else:
@@ -237,20 +239,39 @@ class Processor(Sharing):
         return self.window.address
 
     @function
-    def retire(self, block: u64, host: u64) -> None:
-        """Every block in this chain, that of the page at this host address, ends before its next instruction, and is
-        found no more."""
+    def retire(self, host: u64, size: u64) -> None:
+        """Every block that has one of these bytes, all in one page, ends before its next instruction, and is found no
+        more. The others of the page stay: programs keep data beside their code."""
+        code = self.code[self.page_of(host)]
+        block, kept, lines = code.block, u64(0), u64(0)
         while block != 0:
             header = Pointer[Block](block)[0]
-            self.unlink(block, bucket_index(header.pc, header.host), header.in_bucket)
-            n = u64(0)
-            while n < header.records:
-                Pointer[Record](block + Block.size + n * self.record_size)[0].handler = self.resync
-                n += 1
-            if header.host >> PAGE_BITS == host >> PAGE_BITS:
-                block = header.in_page
+            begins = header.host >> PAGE_BITS == host >> PAGE_BITS
+            following = select(begins, header.in_page, header.in_second)
+            in_page = PAGE - (header.host & (PAGE - 1))
+            in_first = select(header.length < in_page, header.length, in_page)
+            start = select(begins, header.host, header.second)
+            length = select(begins, in_first, header.length - in_first)
+            if start - host < size or host - start < length:
+                self.end(block)
+            elif begins:
+                header.in_page, kept, lines = kept, block, lines | lines_of(start, length)
             else:
-                block = header.in_second
+                header.in_second, kept, lines = kept, block, lines | lines_of(start, length)
+            block = following
+        code.block, code.lines = kept, lines
+        if kept == 0:
+            self.give_up(self.page_of(host))
+
+    def end(self, block: u64) -> None:
+        """A block runs no further. One that lies in two pages stays in the other's chain, where it does no harm."""
+        self.invalidations += 1
+        header = Pointer[Block](block)[0]
+        self.unlink(block, bucket_index(header.pc, header.host), header.in_bucket)
+        n = u64(0)
+        while n < header.records:
+            Pointer[Record](block + Block.size + n * self.record_size)[0].handler = self.resync
+            n += 1
 
     def unlink(self, block: u64, bucket: u64, following: u64) -> None:
         if self.buckets[bucket] == block:

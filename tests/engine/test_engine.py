@@ -156,12 +156,13 @@ def test_a_full_room_for_blocks_starts_again(compiled):
     assert machine.vcpu.run(10_000) == Halted() and machine.state.x[4] == 1275
 
 
-def test_data_beside_code_does_not_cost_the_code(compiled):
+@pytest.mark.parametrize("place", [0x1800, 0x1010])
+def test_data_beside_code_does_not_cost_the_code(compiled, place):
     program = code((ADD_IMMEDIATE, 1, 1, 1), (STORE, 1, 9, 0), (BRANCH_IF, 1, 0, -12))
     machine = Machine(compiled, program)
-    machine.state.x[9] = u64(0x1800)
+    machine.state.x[9] = u64(place)
     machine.vcpu.run(3000)
-    assert machine.ram[0x1800:0x1802] == (1000).to_bytes(2, "little")
+    assert machine.ram[place:place + 2] == (1000).to_bytes(2, "little")
     assert machine.vcpu.counters()["invalidations"] == 0 and machine.vcpu.counters()["builds"] < 5
 
 

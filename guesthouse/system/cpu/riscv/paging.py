@@ -116,7 +116,7 @@ class Paging(State):
             host = self.host_to_write(entry)
             if host == 0 or not self.permits(entry, u64(WRITE), u64(SUPERVISOR)):
                 self.raise_fault(ACCESS_FAULTS[access], va)
-            self.forget(host)
+            self.overwrite(host, u64(8))
             store(u64, host, marked)
 
     # Large pages. The address cache holds their pieces; SFENCE.VMA of one address must find them all.

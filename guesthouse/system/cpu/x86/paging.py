@@ -148,7 +148,7 @@ class Paging(Breakpoints):
         at = self.host_to_write(place)
         if at == 0:
             return True
-        self.forget(at)
+        self.overwrite(at, u64(4))
         done = compare_exchange(u32, at, u32(entry), u32(entry | marks)) == u32(entry)
         self.tell_of_change(at, u64(4))
         return done

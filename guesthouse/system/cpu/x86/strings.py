@@ -76,13 +76,13 @@ def room_to_read(cpu, address, size: int):
 
 
 def room_to_write(cpu, address, size: int):
-    """As room_to_read, for writing. A page with decoded code in it has room too: how many steps there are does
-    not depend on what was decoded."""
+    """As room_to_read, for writing. A page with decoded code in it has room too, for how many steps there are does not
+    depend on what was decoded; who writes there tells overwrite() first."""
     entry = cpu.tlb[address >> PAGE_BITS & (TLB_SIZE - 1)]
+    host = address + entry.addend
     if entry.write != address & ~u64(PAGE - 1):
-        cpu.open_to_stores(address)
-    known = entry.write == address & ~u64(PAGE - 1)
-    return select(known, in_page(address, size), u64(0)), address + entry.addend
+        host = cpu.host_of_stores(address)
+    return select(host != 0, in_page(address, size), u64(0)), host
 
 
 def least(a, b):
@@ -109,7 +109,9 @@ def copy_more(cpu, to: u64, source: u64, size: u64, most: u64) -> u64:
     count = least(bytes_ // size, most)
     if count <= 1:
         return u64(1)
+    cpu.overwrite(host + size, (count - 1) * size)
     copy(host + size, source_host + size, (count - 1) * size)
+    cpu.tell_of_change(host + size, (count - 1) * size)
     return count
 
 
@@ -143,13 +145,21 @@ def fill_more(cpu, to: u64, size: u64, most: u64) -> u64:
     """The first element is stored: store AL to RAX upwards after it while the page lasts; returns how many
     of them all are done."""
     room, host = room_to_write(cpu, to, 1)
-    count, value = least(room // size, most), cpu.r[RAX]
+    count = least(room // size, most)
     if count <= 1:
         return u64(1)
+    cpu.overwrite(host + size, (count - 1) * size)
+    fill_host(host + size, size, count - 1, cpu.r[RAX])
+    cpu.tell_of_change(host + size, (count - 1) * size)
+    return count
+
+
+def fill_host(host: u64, size: u64, count: u64, value: u64) -> None:
+    """`count` elements of `size` bytes at a host address get this value."""
     if size == 1 or value == u64(u8(value)) * 0x0101_0101_0101_0101:
-        fill(host + size, u8(value), (count - 1) * size)
-        return count
-    n = u64(1)
+        fill(host, u8(value), count * size)
+        return
+    n = u64(0)
     while n < count:
         if size == 2:
             store(u16, host + n * 2, u16(value))
@@ -158,7 +168,6 @@ def fill_more(cpu, to: u64, size: u64, most: u64) -> u64:
         else:
             store(u64, host + n * 8, value)
         n = n + 1
-    return count
 
 
 @op("F3 AA", Yb, AddressSize, This, ends=BRANCHES)

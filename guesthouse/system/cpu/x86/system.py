@@ -50,8 +50,9 @@ class Control(FarTransfers):
         self.cr0 = value & CR0_KNOWN | CR0_ET
         active = value & CR0_PG != 0 and self.efer & EFER_LME != 0
         self.efer = self.efer & ~u64(EFER_LMA) | select(active, u64(EFER_LMA), u64(0))
+        if changed & CR0_PG != 0 or value & CR0_PG != 0 and changed & CR0_WP != 0:
+            self.forget_translations()  # PE alone changes none: boot loaders switch it at every call of the BIOS
         if changed & (CR0_PG | CR0_PE | CR0_WP) != 0:
-            self.forget_translations()
             self.settle_mode()
 
     def refuses_paging(self, on: bool):

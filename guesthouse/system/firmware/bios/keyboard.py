@@ -28,11 +28,14 @@ CTRL_PAD = {0x47: 0x77, 0x48: 0x8D, 0x49: 0x84, 0x4B: 0x73, 0x4C: 0x8F, 0x4D: 0x
             0x52: 0x92, 0x53: 0x93}
 DELETE, PRINT_KEY, PAUSE_KEY, PAD_5 = 0x53, 0x37, 0x45, 0x4C
 WARM = 0x1234
+PATIENT = 256  # empty polls in one tick of the clock, after which a program is one that waits
+PIC_MASK = 0x21
 
 
 class Keyboard:
     def __init__(self, guest: Guest, reset: Callable[[], object]) -> None:
         self.guest, self.reset = guest, reset
+        self._tick = self._polls = 0
 
     # INT 09h
 
@@ -213,8 +216,9 @@ class Keyboard:
         if function in (0x01, 0x11):
             key = self._next(function == 0x11)
             guest.set_flag(ZF, key is None)
-            if key is not None:
-                guest.ax = key
+            if key is None:
+                return self._only_waits()
+            guest.ax = key
         elif function == 0x02:
             guest.al = guest.byte(bda.SHIFT)
         elif function == 0x12:
@@ -236,6 +240,15 @@ class Keyboard:
         self.take()
         self.guest.ax = key
         return False
+
+    def _only_waits(self) -> bool:
+        """Whether who looks for a key again and again shall sleep until the next interrupt: a tick comes soon."""
+        tick = self.guest.word(bda.TICKS)
+        self._tick, self._polls = tick, self._polls + 1 if tick == self._tick else 0
+        if self._polls < PATIENT or self.guest.port_in(PIC_MASK) & 1:
+            return False
+        self._polls = 0
+        return True
 
     def _next(self, enhanced: bool) -> int | None:
         """The next key; the old functions do not see keys that only an enhanced keyboard has."""
