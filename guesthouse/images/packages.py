@@ -61,8 +61,9 @@ class Packages:
         for pattern in patterns:
             names = fnmatch.filter(found, pattern)
             if len(names) != 1:
-                raise NoSuchThing(f"{package.name} {package.version} ({arch}) has {len(names)} files {pattern}, not one.",
-                                  "Name one of them more exactly." if names else "")
+                raise NoSuchThing(
+                    f"{package.name} {package.version} ({arch}) has {len(names)} files {pattern}, not one.",
+                    "Name one of them more exactly." if names else "")
             data = found[names[0]]
             kept = f"{sum_of(names[0].encode())[:8]}-{names[0].rsplit('/', 1)[-1]}"
             put(folder / kept, data)
