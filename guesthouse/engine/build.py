@@ -2,6 +2,9 @@
 
 The file's name is a hash of all source that goes in, of the compiler's own source, of LLVM's version and of the host's
 processor; its content carries a checksum. A file that is truncated, damaged or of another version is built anew.
+
+The instructions of one module make one object. Beside the file lies each object that has been made, under a hash of its
+LLVM IR: whoever changes one module waits for that one.
 """
 
 import ctypes
@@ -21,8 +24,10 @@ from guesthouse.engine.op import Guest
 from guesthouse.errors import HouseBug, UserError
 from guesthouse.typed.machine import Code, assemble, identity
 
+PIECES, LARGEST = 300, 128  # objects that are kept; handlers in one of them
 OURS = ("guesthouse.bits", "guesthouse.typed", "guesthouse.engine")
 MAGIC = b"guesthouse code 1\n"
+HEAD = 4096  # bytes that tell the lengths of the parts
 Progress = Callable[[int, int], None]
 
 
@@ -50,12 +55,15 @@ def engine(guest: Guest, cache: Path, progress: Progress | None = None, jobs: in
     parts = read(path)
     if parts is None:
         parts = build(guest, path, progress, jobs)
-    return Engine(guest, parts, shares(guest, len(parts)))
+    return Engine(guest, parts, shares(guest))
 
 
-def shares(guest: Guest, parts: int) -> list[list[int]]:
-    """Which handlers go into which part: dealt out in turn, so that the parts take about as long."""
-    return [list(range(n, len(guest.handlers), parts)) for n in range(parts)]
+def shares(guest: Guest) -> list[list[int]]:
+    """Which handlers go into which part: those of one module together, but not too many."""
+    modules: dict[str, list[int]] = {}
+    for n, handler in enumerate(guest.handlers):
+        modules.setdefault(handler.op.run.__module__, []).append(n)
+    return [numbers[at:at + LARGEST] for numbers in modules.values() for at in range(0, len(numbers), LARGEST)]
 
 
 def key(guest: Guest) -> str:
@@ -86,7 +94,7 @@ def read(path: Path) -> list[bytes] | None:
     digest, body = data[len(MAGIC):len(MAGIC) + 32], data[len(MAGIC) + 32:]
     if not data.startswith(MAGIC) or hashlib.sha256(body).digest() != digest:
         return None
-    lengths, at, parts = body[:256].split(), 256, []
+    lengths, at, parts = body[:HEAD].split(), HEAD, []
     for length in lengths:
         parts.append(body[at:at + int(length)])
         at += int(length)
@@ -95,7 +103,7 @@ def read(path: Path) -> list[bytes] | None:
 
 def write(path: Path, parts: list[bytes]) -> None:
     """Put the parts into the cache: whole, or not at all."""
-    body = " ".join(str(len(p)) for p in parts).encode().ljust(256) + b"".join(parts)
+    body = " ".join(str(len(p)) for p in parts).encode().ljust(HEAD) + b"".join(parts)
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.stem, suffix=".tmp", delete=False) as file:
         try:
             file.write(MAGIC + hashlib.sha256(body).digest() + body)
@@ -109,16 +117,17 @@ def write(path: Path, parts: list[bytes]) -> None:
 
 def build(guest: Guest, path: Path, progress: Progress | None, jobs: int) -> list[bytes]:
     """Compile, and keep the result if the cache can be written. Two processes do not do the same work."""
+    pieces = path.parent / "pieces"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        pieces.mkdir(parents=True, exist_ok=True)
         lock = open(path.with_suffix(".lock"), "w")
     except OSError:
-        return compile_parts(guest, progress, jobs)
+        return compile_parts(guest, None, progress, jobs)
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         found = read(path)
         if found is None:
-            found = compile_parts(guest, progress, jobs)
+            found = compile_parts(guest, pieces, progress, jobs)
             try:
                 write(path, found)
                 remove_older(path)
@@ -134,15 +143,18 @@ def remove_older(path: Path) -> None:
     for old in builds[:-2]:
         old.unlink(missing_ok=True)
         old.with_suffix(".lock").unlink(missing_ok=True)
+    pieces = sorted((path.parent / "pieces").glob("*"), key=lambda p: p.stat().st_mtime)
+    for old in pieces[:-PIECES]:
+        old.unlink(missing_ok=True)
 
 
-def compile_parts(guest: Guest, progress: Progress | None, jobs: int) -> list[bytes]:
-    """One process for each part; each reports its handlers as lines on its standard output."""
-    total, done = len(guest.handlers), 0
+def compile_parts(guest: Guest, pieces: Path | None, progress: Progress | None, jobs: int) -> list[bytes]:
+    """So many processes share the parts; each reports its handlers as lines on its standard output."""
+    total, done, parts = len(guest.handlers), 0, len(shares(guest))
     command = [sys.executable, "-m", "guesthouse.engine.build", guest.origin, str(jobs)]
     with tempfile.TemporaryDirectory(prefix="guesthouse-") as folder:
         workers = [
-            subprocess.Popen([*command, str(n), f"{folder}/{n}"], stdout=subprocess.PIPE, text=True,
+            subprocess.Popen([*command, str(n), folder, str(pieces or "")], stdout=subprocess.PIPE, text=True,
                              stdin=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
                              process_group=0)  # Ctrl-C is for us, who then end them
             for n in range(jobs)
@@ -150,20 +162,20 @@ def compile_parts(guest: Guest, progress: Progress | None, jobs: int) -> list[by
         try:
             for worker in workers:
                 assert worker.stdout is not None
-                for _ in worker.stdout:
-                    done += 25
+                for line in worker.stdout:
+                    done += int(line)
                     if progress:
                         progress(min(done, total), total)
             if any(worker.wait() for worker in workers):
                 raise HouseBug(f"the engine of {guest.name} could not be compiled; the reason stands above")
-            return [Path(f"{folder}/{n}").read_bytes() for n in range(jobs)]
+            return [Path(f"{folder}/{n}").read_bytes() for n in range(parts)]
         finally:
             for worker in workers:
                 worker.kill()
                 worker.wait()
 
 
-def unit_text(guest: Guest, numbers: list[int], core: bool, report: Callable[[], None] = lambda: None) -> str:
+def unit_text(guest: Guest, numbers: list[int], core: bool) -> str:
     """The LLVM IR of some handlers, with the run loop or without."""
     from guesthouse.engine.threaded import Threaded
 
@@ -171,10 +183,8 @@ def unit_text(guest: Guest, numbers: list[int], core: bool, report: Callable[[],
     threaded = Threaded(guest)
     if core:
         threaded.core()
-    for n, number in enumerate(numbers):
+    for number in numbers:
         threaded.handler(f"@h{number}", guest.handlers[number])
-        if n % 25 == 24:
-            report()
     threaded.addresses(numbers)
     return threaded.unit.text()
 
@@ -184,12 +194,29 @@ def find_guest(origin: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-def main(origin: str, jobs: str, part: str, out: str) -> None:
-    """A worker: compile one part into a file."""
+def piece(text: str, pieces: Path | None) -> bytes:
+    """The object of a module: one that was made before, or a new one, which is kept."""
+    if pieces is None:
+        return assemble(text)
+    path = pieces / hashlib.sha256((identity() + text).encode()).hexdigest()[:32]
+    found = read(path)
+    if found is None:
+        found = [assemble(text)]
+        write(path, found)
+    else:
+        os.utime(path)
+    return found[0]
+
+
+def main(origin: str, jobs: str, worker: str, folder: str, pieces: str) -> None:
+    """A worker: compile every so many-th part into a file; the slowest come in turn."""
     guest = find_guest(origin)
-    numbers = shares(guest, int(jobs))[int(part)]
-    text = unit_text(guest, numbers, part == "0", lambda: print(".", flush=True))
-    Path(out).write_bytes(assemble(text))
+    parts = list(enumerate(shares(guest)))
+    parts.sort(key=lambda part: -len(part[1]))
+    for n, numbers in parts[int(worker)::int(jobs)]:
+        text = unit_text(guest, numbers, core=n == 0)
+        Path(f"{folder}/{n}").write_bytes(piece(text, Path(pieces) if pieces else None))
+        print(len(numbers), flush=True)
 
 
 if __name__ == "__main__":
