@@ -172,6 +172,11 @@ class RealClock(Clock):
         at = self.next_deadline()
         return -1 if at is None else max(0, int((at - self._now) / self.scale))
 
+    @property
+    def offset(self) -> int:
+        """Guest time minus host time, until the next pause."""
+        return self._base - self._start
+
     def pause(self) -> None:
         """Guest time stands still from here on: a stopped machine does not age."""
         self.sample(0)

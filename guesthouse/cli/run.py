@@ -53,6 +53,7 @@ class Wishes:
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.option("--memory", "-m", type=Size(), default="512M", show_default=True, help="The machine's RAM.")
 @click.option("--cpus", type=int, default=1, show_default=True, help="How many processors it has.")
+@click.option("--parallel", is_flag=True, help="Let them run at the same time, on threads of their own.")
 @click.option("--arch", type=click.Choice(["amd64", "riscv64"]), default="amd64", show_default=True,
               help="Its instruction set.")
 @click.option("--timeout", type=Duration(), help="Switch it off after this time, as in 60s (status 124 or 5).")

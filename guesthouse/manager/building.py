@@ -88,7 +88,7 @@ def board(parts: Parts, announce: Announce) -> Any:
     described = parts.config
     virtual = described.time == "virtual"
     kind = _board_class(described.arch)
-    options = {"cpus": described.cpus} if described.cpus > 1 else {}
+    options = {"cpus": described.cpus, "parallel": described.parallel} if described.cpus > 1 else {}
     made = kind(
         described.memory, VirtualClock() if virtual else RealClock(), vcpu_factory(described, announce),
         trace=Trace.parse(described.trace), epoch=VIRTUAL_EPOCH if virtual else int(time.time()),

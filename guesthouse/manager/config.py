@@ -22,6 +22,7 @@ class Config:
     arch: str = "amd64"
     memory: int = 512 << 20
     cpus: int = 1
+    parallel: bool = False
     way: str = "threaded"
     time: str = "real"
     kernel: Path | None = None
@@ -33,7 +34,7 @@ class Config:
 def config(where: str, guest: str = "debian", *, memory: int | str = "512M", arch: str | None = None,
            way: str | None = None, time: str = "real", kernel: Path | str | None = None,
            initrd: Path | str | None = None, append: str = "", trace: str | None = None,
-           cpus: int = 1) -> Config:
+           cpus: int = 1, parallel: bool = False) -> Config:
     """The checked description; `where` says in errors where it came from."""
     found = units.size(memory) if isinstance(memory, str) else memory
     if found is None:
@@ -42,10 +43,15 @@ def config(where: str, guest: str = "debian", *, memory: int | str = "512M", arc
         raise ConfigError(where, "memory", memory, f"{units.size_text(LEAST)} to {units.size_text(MOST)}")
     if not 1 <= cpus <= (most := 1 if arch == "riscv64" else PROCESSORS):
         raise ConfigError(where, "cpus", cpus, f"1 to {most}" if most > 1 else "1: riscv64 machines have one")
+    for key, found_to, needed in (("cpus", cpus == 1, "2 or more"), ("time", time == "virtual", "real"),
+                                  ("way", way == "plain", "threaded")):
+        if parallel and found_to:
+            raise ConfigError(where, "parallel", True, f"left away, or {key} {needed}")
     told = trace if trace is not None else str(value("trace"))
     Trace.parse(told)
     return Config(
         guest=guest, arch=_one_of(where, "arch", arch or "amd64", ARCHITECTURES), memory=found, cpus=cpus,
+        parallel=parallel,
         way=_one_of(where, "way", way or str(value("way")), WAYS), time=_one_of(where, "time", time, TIMES),
         kernel=_file(where, "kernel", kernel), initrd=_file(where, "initrd", initrd), append=append, trace=told,
     )

@@ -68,10 +68,11 @@ class Machine:
     def run(cls, guest: str = "debian", *, memory: int | str = "512M", arch: str | None = None,
             way: str | None = None, kernel: Path | str | None = None, initrd: Path | str | None = None,
             append: str = "", timeout: float | None = None, time: str = "real", trace: str | None = None,
-            cpus: int = 1) -> Self:
+            cpus: int = 1, parallel: bool = False) -> Self:
         """Switch on a machine with this guest. After `timeout` seconds of life it is switched off."""
         described = config("Machine.run", guest, memory=memory, arch=arch, way=way, kernel=kernel, initrd=initrd,
-                           append=append, time=time, trace=trace, cpus=cpus)
+                           append=append, time=time, trace=trace, cpus=cpus,
+                           parallel=parallel)
         return cls.of(described, timeout=timeout)
 
     @classmethod

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
+from functools import partial
 from typing import Any
 
 from guesthouse.bits import u64
@@ -29,6 +30,7 @@ from guesthouse.system.boards.outcome import AtBreakpoint, Died, OutOfTime, Outc
 from guesthouse.system.boards.panic import PanicWatch
 from guesthouse.system.boards.report import Reporter
 from guesthouse.system.boards.serial import Port
+from guesthouse.system.boards.threads import Threads
 from guesthouse.system.chips.kit import ONES, Chip, Stateful
 from guesthouse.system.memory import AddressMap, Memory
 from guesthouse.trace import Counters, Trace
@@ -49,7 +51,7 @@ class Board:
     """A machine without its wiring. Subclasses plug chips and say how their processor wakes and is interrupted."""
 
     def __init__(self, memory: Memory, clock: Clock, vcpu_factory: VcpuFactory, *, trace: Trace | None = None,
-                 slice: int = SLICE, cpus: int = 1) -> None:
+                 slice: int = SLICE, cpus: int = 1, parallel: bool = False) -> None:
         self.memory, self.clock = memory, clock
         self.trace = trace or Trace.off()
         self.ports, self.addresses = AddressMap("ports", 1 << 16), AddressMap("addresses", 1 << 64)
@@ -75,7 +77,8 @@ class Board:
         self.trace.count = self.count
         for core in self.cores:
             if isinstance(core.state, Sharing):
-                memory.install(core.state, getattr(core.vcpu, "outdate", None))
+                memory.install(core.state, getattr(core.vcpu, "outdate", None), partial(self._renew, core))
+        self.threads = Threads(self) if parallel else None
         self.reporter = Reporter(self)
         self._answers: dict[type[Exit], Callable[[Any], object]] = {
             PortRead: self._port_read, PortWrite: self._port_write, MemoryRead: self._memory_read,
@@ -144,6 +147,16 @@ class Board:
 
     def attract(self, core: Core) -> None:
         """Something that a processor waits for may have happened."""
+        if self.threads is not None:
+            self.threads.attract(core)
+
+    def _renew(self, core: Core) -> None:
+        """What lies where has changed."""
+        if self.threads is None:
+            self.memory.tell(core.state)
+        else:
+            core.events.append(partial(self.memory.tell, core.state))
+            self.attract(core)
 
     def plug(self, where: AddressMap, start: int, chip: Chip, name: str, size: int = 0) -> None:
         """Put a chip at a range of ports or addresses."""
@@ -164,7 +177,12 @@ class Board:
         self._interrupt()
 
     def _interrupt(self) -> None:
-        self.vcpu.stop()
+        if self.threads is None:
+            self.vcpu.stop()
+        self.ring()
+
+    def ring(self) -> None:
+        """Wake the thread that runs the board."""
         try:
             self._ring.send(b"\0")
         except OSError:
@@ -206,23 +224,40 @@ class Board:
         last = None if instructions is None else self.count() + instructions
         deadline = None if seconds is None else time.monotonic() + seconds
         self.clock.sample(self.count())
+        if self.threads is not None and last is None:
+            outcome = self.threads.run(deadline)
+        else:
+            outcome = self._take_turns(last, deadline)
+        self.flush()
+        self._alarm.cancel()
+        return outcome
+
+    def _take_turns(self, last: int | None, deadline: float | None) -> Outcome:
         while True:
-            outcome = self._outcome_now(last, deadline)
+            self.clock.fire_due()
+            self.do_jobs()
+            outcome = self.ended(last, deadline)
             if outcome is not None:
-                break
+                return outcome
             if self._next_core():
                 self._run_slice(last)
             else:
                 self._idle(deadline)
-        self._flush()
-        self._alarm.cancel()
-        return outcome
 
-    def _outcome_now(self, last: int | None, deadline: float | None) -> Outcome | None:
-        """Do what is due between slices, then say whether the run is over."""
-        self.clock.fire_due()
+    def has_jobs(self) -> bool:
+        return bool(self._inbox)
+
+    def do_jobs(self) -> None:
+        """Do what other threads have posted."""
         while self._inbox:
             self._inbox.popleft()()
+
+    @property
+    def has_ended(self) -> bool:
+        return self._outcome is not None
+
+    def ended(self, last: int | None, deadline: float | None) -> Outcome | None:
+        """Take in what the host sends, then say whether the run is over."""
         for port in self.serial:
             if port.queue:
                 port.feed()
@@ -242,13 +277,13 @@ class Board:
         first = core.number + (core.turn <= 0)
         for n in range(len(self.cores)):
             self.core = self.cores[(first + n) % len(self.cores)]
-            if self._goes_on():
+            if self.goes_on():
                 if self.core is not core or core.turn <= 0:
                     self.core.turn, self.core.patient_until = TURN, self.clock.now() + PATIENCE
                 return True
         return False
 
-    def _goes_on(self) -> bool:
+    def goes_on(self) -> bool:
         """Whether the current processor has something to do."""
         core = self.core
         core.do_events()
@@ -260,7 +295,7 @@ class Board:
         """How many instructions the processor may execute now if no timer is due before. It has no need to be patient
         while nobody waits for a turn."""
         mine = self.core
-        others = any(core is not mine and self._goes_on() for core in self.each_core())
+        others = any(core is not mine and self.goes_on() for core in self.each_core())
         self.core = mine
         mine.state.yield_at = u64(mine.patient_until if others else 0)
         return min(self.slice, mine.turn)
@@ -273,6 +308,8 @@ class Board:
         limit = self.slice if len(self.cores) == 1 else self._limit()
         budget = clock.budget(before, limit if last is None else min(limit, last - before))
         self.state.ticks = u64(ticks)
+        if self.threads is not None:
+            self.threads.prepare(self.core)
         start = time.monotonic_ns() if self._real else 0
         exit = vcpu.run(budget)
         count = self.count()
@@ -283,9 +320,9 @@ class Board:
             clock.advance_to(ticks + count - before)
             if budget == self.slice and type(exit) is Budget:
                 self._fit_slice(time.monotonic_ns() - start)
-        self._answer(exit)
+        self.answer(exit)
 
-    def _answer(self, exit: Exit) -> None:
+    def answer(self, exit: Exit) -> None:
         self.reporter.exits.append((self.count(), exit))
         kind = type(exit)
         self._exits[kind] = self._exits.get(kind, 0) + 1
@@ -301,22 +338,22 @@ class Board:
 
     def _idle(self, deadline: float | None) -> None:
         """All processors wait: let time pass."""
-        self._flush()
-        why = self._dead_halt()
+        self.flush()
+        why = self.dead_halt_of_all()
         if why is not None:
             self.die(why)
             return
         wait = self.clock.skip_idle(self.count())
         if wait != 0:
-            self._sleep(None if wait < 0 else wait / 1e9, deadline)
+            self.sleep(None if wait < 0 else wait / 1e9, deadline)
             self.clock.sample(self.count())
 
-    def _dead_halt(self) -> str | None:
+    def dead_halt_of_all(self) -> str | None:
         """Why none of the processors can ever wake, if so."""
         found = [self.dead_halt() for core in self.each_core() if not core.parked]
         return None if None in found else found[0]
 
-    def _sleep(self, wait: float | None, deadline: float | None) -> None:
+    def sleep(self, wait: float | None, deadline: float | None) -> None:
         """Sleep until a deadline or until another thread rings."""
         if deadline is not None:
             left = max(0.0, deadline - time.monotonic())
@@ -378,17 +415,17 @@ class Board:
             self.state.alone = u64(1)
             after = self.vcpu.run(1)
             self.state.alone = u64(0)
-        self._answer(after)
+        self.answer(after)
 
     def still(self) -> AbstractContextManager[None]:
         """While this holds, no processor runs; from the thread that answers an exit."""
-        return nullcontext()
+        return nullcontext() if self.threads is None else self.threads.still()
 
     def _breakpoint(self, exit: Breakpoint) -> None:
         self._end(AtBreakpoint(exit.address))
 
     def _slice_over(self, exit: Budget) -> None:
-        self._flush()
+        self.flush()
         if self.watch.text is not None:
             if not self.in_kernel():
                 self.watch.alive()
@@ -396,7 +433,7 @@ class Board:
                 self.die(str(self.watch.text))
         self.slice_over()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
         """What the guest has sent goes to the host."""
         for port in self.serial:
             if port.uart is not None and port.uart.sending:

@@ -59,13 +59,14 @@ class PcBoard(Board):
 
     def __init__(self, memory_bytes: int, clock: Clock, vcpu_factory: VcpuFactory, *, trace: Trace | None = None,
                  epoch: int = 0, random_bytes: Callable[[int], bytes] = os.urandom, slice: int = SLICE,
-                 cpus: int = 1) -> None:
+                 cpus: int = 1, parallel: bool = False) -> None:
         size = memory_bytes // PAGE * PAGE
         if size < LEAST:
             raise UserError(f"A PC cannot run in {memory_bytes >> 10} KiB.", f"Give it {LEAST >> 20} MiB or more.")
         self.low_end = min(size, HOLE)
         self.high = size - self.low_end
-        super().__init__(self._memory(), clock, vcpu_factory, trace=trace, slice=slice, cpus=cpus)
+        super().__init__(self._memory(), clock, vcpu_factory, trace=trace, slice=slice, cpus=cpus,
+                         parallel=parallel)
         self._random_bytes = random_bytes
         for core in self.cores[1:]:
             self._switch_on(core)
@@ -263,7 +264,7 @@ class PcBoard(Board):
 
     def _switch_on(self, core: Core) -> None:
         reset(core.state, apic_id=core.number, processors=len(self.cores), seed=self._random_bytes(32))
-        core.events.clear()
+        core.do_events()
         core.halted, core.parked = False, core.number > 0
 
     def _set_intr(self, core: Core, high: bool) -> None:
