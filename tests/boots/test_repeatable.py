@@ -57,9 +57,9 @@ def make(guest: Guest) -> Callable[..., Any]:
     kind = instruction_set(guest.arch)
     code = engine(kind, cache_folder() / "code")
 
-    def board(slice: int) -> Any:
+    def board(slice: int, **options: int) -> Any:
         made = BOARDS[guest.arch](256 << 20, VirtualClock(), lambda memory: SoftVcpu(kind, code), epoch=EPOCH,
-                                  random_bytes=random.Random(0).randbytes, slice=slice)
+                                  random_bytes=random.Random(0).randbytes, slice=slice, **options)
         made.load_linux(guest.kernel, guest.initrd, f"console=ttyS0 {guest.append} guesthouse.announce")
         return made
 
@@ -79,7 +79,7 @@ def boot(board: Any) -> Run:
     try:
         outcome = board.run(instructions=AT_MOST)
         assert isinstance(outcome, Stopped), f"{outcome}: {bytes(seen[-2000:])!r}"
-        return Run(board.vcpu.count, board.clock.now(), bytes(seen))
+        return Run(board.count(), board.clock.now(), bytes(seen))
     finally:
         board.close()
 
@@ -96,3 +96,10 @@ def test_a_boot_in_virtual_time_is_the_same_alone_and_beside_another(make: Calla
 
 def test_it_does_not_matter_where_the_board_cuts_a_run_into_slices(make: Callable[..., Any]) -> None:
     assert boot(make(SLICE)) == boot(make(77_777))
+
+
+def test_processors_that_take_turns_do_so_in_the_same_way_in_each_run(make: Callable[..., Any], guest: Guest) -> None:
+    if guest.arch != "amd64":
+        return  # one processor only
+    first, second = boot(make(SLICE, cpus=2)), boot(make(77_777, cpus=2))
+    assert first == second and b"smp: Brought up 1 node, 2 CPUs" in first.console

@@ -69,7 +69,8 @@ def test_the_page_has_examples_and_refusals():
 def test_an_example_means_what_the_page_says(tmp_path, text, checks, way):
     module = module_of(tmp_path, text)
     memory = (ctypes.c_uint64 * 64)()
-    names = {**vars(module), "room": lambda: bits.u64(ctypes.addressof(memory))}
+    labs = ctypes.cast(ctypes.CDLL(None).labs, ctypes.c_void_p).value
+    names = {**vars(module), "room": lambda: bits.u64(ctypes.addressof(memory)), "labs": lambda: bits.u64(labs)}
     called = {n.func.id for line in checks.splitlines() for n in ast.walk(ast.parse(line.strip()))
               if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
     if way == "compiled":

@@ -98,9 +98,11 @@ class Board:
     def each_core(self) -> Iterator[Core]:
         """Each processor, current while it is looked at."""
         mine = self.core
-        for self.core in self.cores:  # noqa: B020
-            yield self.core
-        self.core = mine
+        try:
+            for self.core in self.cores:  # noqa: B020
+                yield self.core
+        finally:
+            self.core = mine
 
     def count(self) -> int:
         """Instructions that all processors have executed since the beginning: what virtual time goes by."""

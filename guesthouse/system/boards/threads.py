@@ -42,6 +42,7 @@ class Threads:
         self.lock = threading.RLock()
         self.changed = threading.Condition(self.lock)
         self.running: dict[int, Core] = {}
+        self.waiting: set[int] = set()
         self.holder: int | None = None  # the thread for which all stand still
         self.over = False
         self.awaited: int | None = None  # guest time until which the board's own thread sleeps
@@ -55,6 +56,7 @@ class Threads:
 
     def run(self, deadline: float | None) -> Outcome:
         self.over, self.failure = False, None
+        self.waiting.clear()
         lives = [threading.Thread(target=self._live, args=[core], name=f"guesthouse cpu{core.number}", daemon=True)
                  for core in self.board.cores]
         for life in lives:
@@ -130,8 +132,10 @@ class Threads:
                     board.core = core
                     if board.goes_on():
                         self.prepare(core)
+                        self.waiting.discard(core.number)
                         self.running[core.number] = core
                         return True
+                    self.waiting.add(core.number)
                     self._check_for_life()
                 self.changed.wait()
             return False
@@ -151,12 +155,13 @@ class Threads:
             self.board.ring()
 
     def _check_for_life(self) -> None:
-        """When nobody runs: whether anybody ever will."""
-        if not self.running and not any(core.events for core in self.board.cores):
-            why = self.board.dead_halt_of_all()
+        """When all processors wait: whether any of them ever goes on."""
+        board = self.board
+        if len(self.waiting) == len(board.cores) and not any(board.goes_on() for _ in board.each_core()):
+            why = board.dead_halt_of_all()
             if why is not None:
-                self.board.die(why)
-                self.board.ring()
+                board.die(why)
+                board.ring()
 
     # for all who hold the lock
 
