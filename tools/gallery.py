@@ -22,9 +22,10 @@ from guesthouse.display.screen import Picture  # noqa: E402
 from guesthouse.engine.build import engine  # noqa: E402
 from guesthouse.engine.soft import SoftVcpu  # noqa: E402
 from guesthouse.images.catalogue import cache_folder  # noqa: E402
+from guesthouse.images.packages import Packages  # noqa: E402
 from guesthouse.manager.building import instruction_set  # noqa: E402
 from guesthouse.storage.disk import Memory  # noqa: E402
-from guesthouse.system.boards.attached import Attached  # noqa: E402
+from guesthouse.system.boards.attached import SECTOR_SIZES, Attached  # noqa: E402
 from guesthouse.system.boards.classic import ClassicPc  # noqa: E402
 from guesthouse.system.chips.vga import Text  # noqa: E402
 
@@ -93,6 +94,10 @@ def floppy(name: str) -> Callable[[], Attached]:
     return lambda: Attached("floppy", Memory((GUESTS / name).read_bytes()))
 
 
+def packaged(kind: str, package: str, path: str) -> Callable[[], Attached]:
+    return lambda: Attached(kind, Memory(Packages().file(package, path).read_bytes(), SECTOR_SIZES[kind]))
+
+
 def freedos(me: Sitting) -> None:
     me.see(lambda text: text.rstrip().endswith("A:\\>"))
     me.type("ver\n", "version")
@@ -104,9 +109,32 @@ def mikeos(me: Sitting) -> None:
     me.type("\n", "Please select a file")
 
 
+def sierpinski(me: Sitting) -> None:
+    me.see(lambda text: text.rstrip().endswith("A:\\>"))
+    me.type("sierpi~1\n")
+    me.let_run(20 * SECOND)
+
+
+def grub(me: Sitting) -> None:
+    me.see("grub>")
+    me.type("ls\n", "(fd0)")
+    me.type("cpuid -l && echo long mode\n", "long mode\n")
+    me.type("lspci\n", "IDE")
+
+
+def memtest(me: Sitting) -> None:
+    me.see("Pass")
+    me.let_run(20 * SECOND)
+
+
 SHOTS = {
     "freedos": Shot(floppy("freedos722.img"), freedos, "FreeDOS from a floppy of 720 kB: VER and DIR."),
     "mikeos": Shot(floppy("mikeos.flp"), mikeos, "MikeOS, sixteen bits and real mode, shows its programs."),
+    "sierpinski": Shot(floppy("freedos722.img"), sierpinski, "A program of that floppy in graphics mode."),
+    "grub": Shot(packaged("floppy", "grub-rescue-pc", "usr/lib/grub-rescue/grub-rescue-floppy.img"), grub,
+                 "GRUB's rescue floppy from Debian's package, at its prompt.", speed=50_000_000, memory=64),
+    "memtest": Shot(packaged("cdrom", "memtest86+", "usr/lib/memtest86+/memtest86+ia32.iso"), memtest,
+                    "memtest86+ from its CD image.", speed=50_000_000, memory=32),
 }
 
 

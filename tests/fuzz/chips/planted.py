@@ -275,6 +275,10 @@ PLANTED: tuple[tuple[str, str, str, str], ...] = (
      "        if self.start + self.pitch * self.registers[YRES] > self.memory:",
      "        if self.start > self.memory:",
      "the display may begin where it runs out of the memory"),
+    ("vga.screen", "code + line]", "code + line - 1]", "glyphs are one scan line too low"),
+    ("vga.screen", "return 1 if card.crtc[0x17] & 0x40 else 2", "return 1", "word addressing is not known"),
+    ("vga.screen", "pan = pan >> 1 if deep else pan", "pan = 0", "the picture does not move by pixels"),
+    ("vga.screen", "n & card.attributes[0x12]", "n", "colour planes that are disabled are seen"),
     ("virtio.queue",
      "        if waiting > self.size:\n            raise QueueError(f\"{waiting} requests in a queue "
      "of {self.size}\")\n",

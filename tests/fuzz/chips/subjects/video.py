@@ -116,7 +116,7 @@ class Vgas(Subject):
             "a picture beyond the memory",
         )
         must(all(0 <= value <= 0xFFFF for value in dispi.registers), "a register of the extension")
-        if self.rng.random() < 0.3:
+        if self.rng.random() < 0.05:
             self.looks()
 
     def looks(self):
@@ -161,6 +161,212 @@ class Vgas(Subject):
                 model.write(offset, value)
                 self.write(offset, value, 1, "window")
         must(model.planes == chip.planes.planes and model.latches == chip.planes.latches, "the planes")
+
+    # what is to be seen
+
+    def mode(self, sequencer, graphics, crtc, attributes):
+        """A whole mode, register by register; the picture is on."""
+        self.disabled()
+        self.write(0x12, 0x67, of="ports")
+        self.write(0x16, 0xFF, of="ports")
+        for index, value in sequencer.items():
+            self.at(0x14, index, value)
+        for index, value in ({0: 0, 1: 0, 2: 0, 3: 0, 7: 0, 8: 0xFF} | graphics).items():
+            self.at(0x1E, index, value)
+        self.at(0x24, 0x11, 0)
+        for index, value in ({7: 0x10, 8: 0, 0x18: 0xFF} | crtc).items():
+            self.at(0x24, index, value)
+        self.read(0x2A, of="ports")
+        for index, value in attributes.items():
+            self.write(0x10, index, of="ports")
+            self.write(0x10, value, of="ports")
+        self.write(0x10, 0x20, of="ports")
+        for plane in self.chip.planes.planes:
+            plane[:0x4000] = self.rng.randbytes(0x4000)
+
+    def colour(self, value):
+        """What the DAC makes of one of its entries: six bits of each part, drawn out to eight."""
+        entry = value & self.chip.pel_mask
+        wide = self.chip.dispi.registers[4] & 0x20
+        parts = self.chip.palette[3 * entry:3 * entry + 3]
+        return bytes(part if wide else (part & 63) * 255 // 63 for part in parts)
+
+    def attributed(self, value):
+        """The DAC's entry of one of sixteen attributes: palette, colour plane enable, colour select."""
+        a = self.chip.attributes
+        entry = a[value & a[0x12] & 15] & 0x3F
+        if a[0x10] & 0x80:
+            entry = entry & 15 | (a[0x14] & 3) << 4
+        return entry | (a[0x14] >> 2 & 3) << 6
+
+    def any_attributes(self, mode):
+        rng = self.rng
+        return {n: rng.randrange(64) for n in range(16)} | {
+            0x10: mode | rng.choice((0, 0x80)),
+            0x12: rng.choice((15, 15, 7)),
+            0x13: 0,
+            0x14: rng.randrange(16),
+        }
+
+    def samples(self, screen, expected):
+        for _ in range(40):
+            x, y = self.rng.randrange(screen.width), self.rng.randrange(screen.height)
+            at = 3 * (y * screen.width + x)
+            must(screen.rgb[at:at + 3] == expected(x, y), "the pixel", x, y)
+
+    @traffic
+    def shows_sixteen_colours(self):
+        start, pan = self.rng.randrange(0x2000), self.rng.randrange(8)
+        double = self.rng.choice((0, 0, 1))
+        self.mode(
+            {1: 1, 2: 15, 4: 6},
+            {5: 0, 6: 5},
+            {
+                1: 0x4F,
+                9: double,
+                0x0C: start >> 8,
+                0x0D: start & 0xFF,
+                0x12: 0x1F,
+                0x13: 0x28,
+                0x14: 0,
+                0x17: 0xE3,
+            },
+            self.any_attributes(1) | {0x13: pan},
+        )
+        planes, screen = self.chip.planes.planes, self.chip.screen()
+        must((screen.width, screen.height) == (640, 32 >> double), "the size")
+
+        def pixel(x, y):
+            byte, bit = start + 80 * y + (x + pan) // 8, 7 - (x + pan) % 8
+            return self.colour(self.attributed(sum((planes[n][byte] >> bit & 1) << n for n in range(4))))
+
+        self.samples(screen, pixel)
+
+    @traffic
+    def shows_256_colours(self):
+        """Mode 13h, and without chaining; below the line compare register's line it begins at 0."""
+        start, unchained = self.rng.randrange(0xC00), self.rng.random() < 0.5
+        split = self.rng.choice((0xFF, 20))
+        apart = 1 if unchained else 4
+        self.mode({1: 1, 2: 15, 4: 6 if unchained else 14}, {5: 0x40, 6: 5}, {
+            1: 0x4F, 9: 1, 0x0C: start >> 8, 0x0D: start & 0xFF, 0x12: 0x3F, 0x13: 0x28, 0x18: split, 7: 0x10 if split == 0xFF else 0,
+            0x14: 0 if unchained else 0x40, 0x17: 0xE3 if unchained else 0xA3}, self.any_attributes(0x41))
+        planes, screen = self.chip.planes.planes, self.chip.screen()
+        must((screen.width, screen.height) == (320, 32), "the size")
+
+        def pixel(x, y):
+            line = start + 80 * y if split == 0xFF or y <= split // 2 else 80 * (y - split // 2 - 1)
+            return self.colour(planes[x & 3][(line + x // 4) * apart & 0xFFFF])
+
+        self.samples(screen, pixel)
+
+    @traffic
+    def shows_text(self):
+        """Characters and attributes where word addressing has them; the cursor; the font that is chosen."""
+        rng = self.rng
+        start, at, tall = rng.randrange(2000), rng.randrange(1300), rng.choice((7, 13, 15))
+        fonts = rng.randrange(64)
+        first, last = rng.randrange(16), rng.randrange(16)
+        self.mode(
+            {1: rng.randrange(2), 2: 3, 3: fonts, 4: 2},
+            {5: 0x10, 6: 0x0E},
+            {
+                1: 0x4F,
+                9: tall,
+                0x0A: first,
+                0x0B: last,
+                0x0C: start >> 8,
+                0x0D: start & 0xFF,
+                0x0E: start + at >> 8,
+                0x0F: start + at & 0xFF,
+                0x12: 0x6F,
+                7: 0x10,
+                0x13: 0x28,
+                0x14: 0,
+                0x17: 0xA3,
+            },
+            self.any_attributes(8),
+        )
+        chip, screen = self.chip, self.chip.screen()
+        planes, rows = chip.planes.planes, 112 // (tall + 1)
+        must((screen.columns, screen.rows, screen.height) == (80, rows, tall + 1), "the size")
+        for _ in range(30):
+            x, y = rng.randrange(80), rng.randrange(rows)
+            cell = screen.cells[2 * (80 * y + x):][:2]
+            where = 2 * (start + 80 * y + x)
+            must(cell == bytes((planes[0][where], planes[1][where])), "the character", x, y)
+        shown = at < 80 * rows and first <= last
+        cursor = screen.cursor
+        must((cursor is not None) == shown, "the cursor", at)
+        must(
+            not shown
+            or (cursor.column, cursor.row, cursor.first, cursor.last) == (at % 80, at // 80, first, last)
+        )
+        for n, (low, high) in enumerate(((0, 4), (2, 5))):
+            number = fonts >> low & 3 | (fonts >> high & 1) << 2
+            begin = (number & 3) * 0x4000 + (0x2000 if number & 4 else 0)
+            must(screen.fonts[n] == planes[2][begin:begin + 0x2000], "font", n, number)
+        value = rng.randrange(16)
+        must(bytes(screen.palette[value]) == self.colour(self.attributed(value)), "the colour", value)
+        must(
+            screen.blink and screen.width == (8 if chip.planes.sequencer[1] & 1 else 9), "blinking, the width"
+        )
+        if rng.random() < 0.6:
+            self.draws_cells(screen)
+
+    def draws_cells(self, screen):
+        """A few pixels of the drawn text; the ninth column repeats the eighth for C0h to DFh."""
+        drawn = screen.draw()
+        for _ in range(20):
+            x, y = self.rng.randrange(80), self.rng.randrange(screen.rows)
+            column, line = self.rng.randrange(screen.width), self.rng.randrange(screen.height)
+            code, attribute = screen.cells[2 * (80 * y + x):][:2]
+            bits = screen.fonts[attribute >> 3 & 1][32 * code + line]
+            ink = bits >> 7 - column & 1 if column < 8 else bits & 1 and 0xC0 <= code < 0xE0
+            cursor = screen.cursor
+            if cursor and (cursor.column, cursor.row) == (x, y):
+                ink = ink or cursor.first <= line <= cursor.last
+            expected = screen.palette[attribute & 15 if ink else attribute >> 4 & 7]
+            at = 3 * ((y * screen.height + line) * drawn.width + x * screen.width + column)
+            must(drawn.rgb[at:at + 3] == bytes(expected), "a pixel of the character", hex(code))
+
+    @traffic
+    def shows_true_colours(self):
+        rng = self.rng
+        depth = rng.choice((8, 15, 16, 24, 32))
+        size = depth + 7 >> 3
+        self.disabled()
+        for index, value in (
+            (1, 64),
+            (2, 48),
+            (3, depth),
+            (4, 0x41),
+            (6, 80),
+            (8, rng.randrange(16)),
+            (9, rng.randrange(9)),
+        ):
+            self.dispi(index, value)
+        self.chip.frame[:0x8000] = rng.randbytes(0x8000)
+        registers, screen = self.chip.dispi.registers, self.chip.screen()
+        must((screen.width, screen.height) == (64, 48), "the size")
+
+        def pixel(x, y):
+            at = ((y + registers[9]) * 80 + x + registers[8]) * size
+            raw = int.from_bytes(self.chip.frame[at:at + size], "little")
+            if depth == 8:
+                return self.colour(raw)
+            if depth > 16:
+                return bytes((raw >> 16 & 0xFF, raw >> 8 & 0xFF, raw & 0xFF))
+            green = depth - 10
+            parts = (
+                (raw >> 5 + green & 31, 31),
+                (raw >> 5 & (1 << green) - 1, (1 << green) - 1),
+                (raw & 31, 31),
+            )
+            return bytes(part * 255 // most for part, most in parts)
+
+        self.samples(screen, pixel)
+        self.disabled()
 
     @traffic
     def indexed_registers(self):
