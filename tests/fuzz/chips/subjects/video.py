@@ -249,7 +249,8 @@ class Vgas(Subject):
         split = self.rng.choice((0xFF, 20))
         apart = 1 if unchained else 4
         self.mode({1: 1, 2: 15, 4: 6 if unchained else 14}, {5: 0x40, 6: 5}, {
-            1: 0x4F, 9: 1, 0x0C: start >> 8, 0x0D: start & 0xFF, 0x12: 0x3F, 0x13: 0x28, 0x18: split, 7: 0x10 if split == 0xFF else 0,
+            1: 0x4F, 9: 1, 0x0C: start >> 8, 0x0D: start & 0xFF,
+            0x12: 0x3F, 0x13: 0x28, 0x18: split, 7: 0x10 if split == 0xFF else 0,
             0x14: 0 if unchained else 0x40, 0x17: 0xE3 if unchained else 0xA3}, self.any_attributes(0x41))
         planes, screen = self.chip.planes.planes, self.chip.screen()
         must((screen.width, screen.height) == (320, 32), "the size")
