@@ -1,8 +1,8 @@
 """ACPI's fixed hardware: PM1a event and control blocks and the power-management timer; and the reset port.
 
-After the ACPI specification 6.5, section 4.8.3, and the PIIX3 data sheet, section 2.5 (RC, port CF9h).
-Always in ACPI mode: the FADT names no SMI command. Not modelled: sleep states other than soft-off, general-
-purpose events.
+After the ACPI specification 6.5, section 4.8.3, the 82371AB (PIIX4) data sheet, section 7.1, the ICH9 data sheet,
+section 13.8.3, and the PIIX3 data sheet, section 2.5 (RC, port CF9h). Always in ACPI mode: the FADT names no SMI
+command. Not modelled: sleep states other than soft-off, general-purpose events, SMIs: their registers read as 0.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ HARD_RESET, RESET_CPU = 0x02, 0x04
 
 
 class AcpiPm(Chip):
-    """The I/O block: +0 PM1_STS, +2 PM1_EN, +4 PM1_CNT, +8 PM_TMR."""
+    """The I/O block: +0 PM1_STS, +2 PM1_EN, +4 PM1_CNT, +8 PM_TMR. `s5` are the sleep types that switch off."""
 
-    SIZE = 0x10
+    SIZE = 0x80
     events = Field()
     enable = Register(2, width=16, writable=EVENTS | TIMER_EVENT, sizes=(1, 2))
     control = Field(SCI_ENABLE)
     carries = Field()  # how often the timer's top bit had changed when its event was cleared
 
-    def __init__(self, clock: Clock, sci: Line, *, power_off: Callable[[], object], s5: int = 5) -> None:
+    def __init__(self, clock: Clock, sci: Line, *, power_off: Callable[[], object],
+                 s5: tuple[int, ...] = (0,)) -> None:
         super().__init__()
         self.clock, self.sci, self.power_off, self.s5 = clock, sci, power_off, s5
         self.carry = clock.timer(self.settle)
@@ -36,6 +37,9 @@ class AcpiPm(Chip):
     def press_power_button(self) -> None:
         self.events |= POWER_BUTTON
         self.settle()
+
+    def odd_read(self, offset: int, size: int) -> int:
+        return 0
 
     def ticks(self) -> int:
         return self.clock.now() * TIMER_HZ // SECOND
@@ -65,7 +69,7 @@ class AcpiPm(Chip):
     @on_write(4, width=16, sizes=(1, 2))
     def write_control(self, value: int) -> None:
         self.control = value & 0x1C02 | SCI_ENABLE
-        if value & SLEEP_ENABLE and value >> 10 & 7 == self.s5:
+        if value & SLEEP_ENABLE and value >> 10 & 7 in self.s5:
             self.power_off()
 
     @on_read(8, width=32, sizes=(1, 2, 4), pure=True)

@@ -75,6 +75,20 @@ def method(called: str, arguments: int, *terms: bytes) -> bytes:
     return b"\x14" + length(body) + body
 
 
+def if_(predicate: bytes, *terms: bytes) -> bytes:
+    body = predicate + b"".join(terms)
+    return b"\xa0" + length(body) + body
+
+
+def argument(n: int) -> bytes:
+    """A method's own, from 0 on."""
+    return bytes((0x68 + n,))
+
+
+def store(value: bytes, target: str) -> bytes:
+    return b"\x70" + value + name_string(target)
+
+
 def returns(value: bytes) -> bytes:
     return b"\xa4" + value
 

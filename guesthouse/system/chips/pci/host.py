@@ -1,52 +1,18 @@
-"""The PCI host: configuration mechanism #1, the root bus and its host bridge.
+"""The PCI host: configuration mechanism #1, the memory-mapped one, and the root bus.
 
-After the PCI Local Bus Specification 3.0, section 3.2.2.3.2; the bridge's identity is the 82441FX's. Not
-modelled: further buses, the bridge's DRAM registers.
+After the PCI Local Bus Specification 3.0, section 3.2.2.3.2, and for the memory-mapped way the PCI Express Base
+Specification, section 7.2.2. Not modelled: further buses, registers beyond the first 256 bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Callable
 
-from guesthouse.system.chips.kit import ONES, Chip, Field, Register, Stateful, on_read, on_write
+from guesthouse.system.chips.kit import ONES, Chip, Register, Stateful
 from guesthouse.system.chips.pci.function import Bar, Function
 
 ENABLE = 1 << 31
-SMRAM_LOCKED = 0x10
-Space = Callable[[Sequence[int], int], object]
 Remap = Callable[[Function, int, Bar, "int | None"], object]
-
-
-class HostBridge(Function):
-    """`space` is told the registers that choose between RAM, ROM and chips below 1 MiB (3.2.18 and 3.2.20)."""
-
-    VENDOR, DEVICE, REVISION, CLASS = 0x8086, 0x1237, 2, 0x06_0000
-    SUBSYSTEM_VENDOR, SUBSYSTEM = 0x1AF4, 0x1100  # by which firmware knows that it runs in a virtual machine
-    pam = Register(0x59, count=7, writable=0x33)
-    smram = Field(0x02)
-
-    def __init__(self) -> None:
-        self.space: Space = lambda pam, smram: None
-        self._told: tuple[int, ...] = ()
-        super().__init__()
-
-    @on_read(0x72, pure=True)
-    def read_smram(self) -> int:
-        return int(self.smram)
-
-    @on_write(0x72)
-    def write_smram(self, value: int) -> None:
-        """D_LCK closes the register, and SMRAM, until a reset."""
-        if not self.smram & SMRAM_LOCKED:
-            self.smram = value & (0x38 if value & SMRAM_LOCKED else 0x78) | 0x02
-
-    def settle(self) -> None:
-        super().settle()
-        now = (*self.pam, self.smram)
-        if now != self._told:
-            self._told = now
-            self.space(self.pam, int(self.smram))
 
 
 class PciHost(Chip):
@@ -60,10 +26,12 @@ class PciHost(Chip):
         self.functions: dict[tuple[int, int], Function] = {}
         self.placed: dict[tuple[int, int, int], int] = {}
         super().__init__()
-        self.plug(0, HostBridge())
 
     def plug(self, slot: int, function: Function, number: int = 0) -> None:
         self.functions[slot, number] = function
+        together = [f for (at, _), f in self.functions.items() if at == slot]
+        for one in together:
+            one.multifunction = len(together) > 1
 
     def parts(self) -> dict[str, Stateful]:
         return {f"{slot:02x}.{number}": f for (slot, number), f in self.functions.items()}
@@ -86,6 +54,16 @@ class PciHost(Chip):
     def _target(self) -> tuple[int, int, int, int]:
         a = int(self.address)
         return a >> 16 & 0xFF, a >> 11 & 0x1F, a >> 8 & 7, a & 0xFC
+
+    def mapped_read(self, offset: int, size: int) -> int:
+        """A read of the memory-mapped configuration space: bus, device, function and register are the address."""
+        if offset % 0x1000 >= 0x100:
+            return 0  # no extended capabilities
+        return self.config_read(offset >> 20, offset >> 15 & 0x1F, offset >> 12 & 7, offset & 0xFF, size)
+
+    def mapped_write(self, offset: int, size: int, value: int) -> None:
+        if offset % 0x1000 < 0x100:
+            self.config_write(offset >> 20, offset >> 15 & 0x1F, offset >> 12 & 7, offset & 0xFF, size, value)
 
     def config_read(self, bus: int, slot: int, number: int, offset: int, size: int) -> int:
         function = self.functions.get((slot, number)) if bus == 0 else None

@@ -15,6 +15,7 @@ from guesthouse.trace import Emit
 DRIVER, ACKNOWLEDGE, DRIVER_OK, FEATURES_OK, NEEDS_RESET, FAILED = 2, 1, 4, 8, 64, 128
 INDIRECT_DESCRIPTORS, VERSION_1 = 1 << 28, 1 << 32
 USED_BUFFER, CONFIGURATION = 1, 2  # what an interrupt tells
+Interrupt = Callable[[int | None], object]  # of which queue; None: of no one's
 
 
 class Device(Stateful):
@@ -31,11 +32,11 @@ class Device(Stateful):
 
     def __init__(self) -> None:
         self.queues: list[Queue] = []
-        self.on_interrupt: Callable[[], object] = lambda: None
+        self.on_interrupt: Interrupt = lambda queue: None
         super().__init__()
 
     def attach(self, memory: GuestMemory, refused: type[Exception],
-               on_interrupt: Callable[[], object]) -> None:
+               on_interrupt: Interrupt) -> None:
         """The transport's part: where the queues are, and whom to tell that `interrupts` has changed."""
         self.queues = [Queue(memory, refused, size) for size in self.QUEUES]
         self.on_interrupt = on_interrupt
@@ -63,7 +64,7 @@ class Device(Stateful):
         """2.1: writing 0 resets; features that do not fit are answered by FEATURES_OK staying clear."""
         if value == 0:
             self.reset()
-            self.on_interrupt()
+            self.on_interrupt(None)
             return
         if value & FEATURES_OK and not self.status & FEATURES_OK and not self._acceptable():
             value &= ~FEATURES_OK
@@ -103,11 +104,21 @@ class Device(Stateful):
     def used(self, queue: Queue) -> None:
         """Requests have been given back: tell the driver, unless it does not want to hear it."""
         if queue.wants_interrupt():
-            self.interrupt(USED_BUFFER)
+            self.interrupt(USED_BUFFER, self.queues.index(queue))
 
-    def interrupt(self, why: int) -> None:
+    def take_interrupts(self) -> int:
+        """What the reasons are; reading them acknowledges."""
+        found, self.interrupts = self.interrupts, 0
+        self.on_interrupt(None)
+        return int(found)
+
+    def configuration_changed(self) -> None:
+        self.generation = self.generation + 1 & 0xFF
+        self.interrupt(CONFIGURATION)
+
+    def interrupt(self, why: int, queue: int | None = None) -> None:
         self.interrupts |= why
-        self.on_interrupt()
+        self.on_interrupt(queue)
 
     def read_configuration(self, offset: int, size: int) -> int:
         return int.from_bytes(self.configuration()[offset:offset + size], "little")

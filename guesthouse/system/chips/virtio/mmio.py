@@ -22,7 +22,7 @@ class VirtioMmio(Chip):
 
     def __init__(self, device: Device, memory: GuestMemory, irq: Line, *, refused: type[Exception]) -> None:
         self.device, self.irq = device, irq
-        device.attach(memory, refused, self.settle)
+        device.attach(memory, refused, lambda queue: self.settle())
         super().__init__()
 
     def trace_to(self, trace: Trace, name: str) -> None:
