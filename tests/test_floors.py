@@ -24,7 +24,7 @@ SYSTEM = (
     {"boards"},
 )
 DOORS = {"__init__", "__main__"}  # the package's own face, which leads to every room
-SHARED_BY_CHIPS = {"kit", "pci.function"}  # what chips are made of; a folder's own files see each other too
+SHARED_BY_CHIPS = {"kit", "pci.function", "pci.msi"}  # what chips are made of; a folder's own files see each other too
 
 ROOM = {room: level for level, floor in enumerate(FLOORS) for room in floor}
 WING = {room: level for level, floor in enumerate(SYSTEM) for room in floor}

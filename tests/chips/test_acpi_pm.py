@@ -33,8 +33,8 @@ def test_only_soft_off_with_sleep_enable_turns_off(pm, off):
     pm.write(CONTROL, 2, 5 << 10)
     pm.write(CONTROL, 2, 1 << 13 | 3 << 10)
     assert off == []
-    pm.write(CONTROL, 2, 1 << 13 | 5 << 10)
-    assert off == [True] and pm.read(CONTROL, 2) == 5 << 10 | 1
+    pm.write(CONTROL, 2, 1 << 13)
+    assert off == [True] and pm.read(CONTROL, 2) == 1
 
 
 def test_acpi_mode_is_always_on(pm):

@@ -22,6 +22,7 @@ from guesthouse.system.boards.board import VcpuFactory
 from guesthouse.system.boards.cores import Core
 from guesthouse.system.boards.handover import FlashCells, Handover, bootable_paths
 from guesthouse.system.boards.pc import HOLE_END, MIB, ROMS, SERIALS, VGA, PcBoard
+from guesthouse.system.boards.pci import PIIX_SLOT
 from guesthouse.system.boards.shadow import Shadow
 from guesthouse.system.boards.typist import Typist
 from guesthouse.system.chips.debug_console import DebugConsole
@@ -34,7 +35,7 @@ from guesthouse.system.chips.ide.ata import AtaDisk
 from guesthouse.system.chips.ide.atapi import AtapiCdrom
 from guesthouse.system.chips.ide.bus_master import BusMaster
 from guesthouse.system.chips.ide.channel import Channel
-from guesthouse.system.chips.pci.function import Bar, Function
+from guesthouse.system.chips.pci.function import Function
 from guesthouse.system.chips.pci.piix_ide import PiixIde
 from guesthouse.system.chips.pci.vga import VgaFunction
 from guesthouse.system.chips.ps2_keyboard import Ps2Keyboard
@@ -50,10 +51,10 @@ ROM_SIZE, MOST = 64 * KIB, 16 * MIB  # of our firmware, and of any
 EBDA = 0x9_FC00  # the firmware's own, at the end of the first 640 KiB
 KEYBOARD_IRQ, FLOPPY_IRQ, MOUSE_IRQ = 1, 6, 12
 FLOPPY_PORTS, FLOPPY_DRIVES = ((0x3F0, 0, 6), (0x3F7, 7, 1)), 4  # 3F6h between them is the first IDE channel's
-IDE_SLOT, VGA_SLOT = 1, 3
+VGA_SLOT = 3
 CHANNELS = ((0x1F0, 0x3F6, 14), (0x170, 0x376, 15))  # command ports, control port, IRQ
 VGA_PORTS, DISPI_PORTS, VGA_WINDOW = 0x3B0, 0x1CE, VGA
-PAM, OPENED, SHADOWED = 0x59, (0x33,) * 7, (0x10, 0x33, 0x33, 0x33, 0x33, 0x11, 0x11)
+OPENED, SHADOWED = (0x33,) * 7, (0x10, 0x33, 0x33, 0x33, 0x33, 0x11, 0x11)
 DEBUG_PORTS, MOST_DEBUG, CONFIGURATION_PORT = (0x402, 0xE9), 1 << 18, 0x510
 
 
@@ -87,14 +88,14 @@ class ClassicPc(PcBoard):
         self.rom_at, self.frame_at = self.low_end, memory.hidden
         return memory
 
-    def _describe(self) -> acpi.Pc:
-        return replace(super()._describe(), keyboard=True, screen=True, floppy=True)
+    def _describe(self, chipset: str) -> acpi.Pc:
+        return replace(super()._describe(chipset), keyboard=True, screen=True, floppy=True)
 
     def _wire_keyboard(self) -> None:
         keys, self.mouse = Ps2Keyboard(), Ps2Mouse()
         self.keyboard = Typist(keys, self.clock, self.post)
         self._plug_keyboard(I8042(self.init, self.gate_a20, keyboard=keys, mouse=self.mouse,
-                                  irq1=self.irqs[KEYBOARD_IRQ], irq12=self.irqs[MOUSE_IRQ], clock=self.clock))
+                                  irq1=self.irq(KEYBOARD_IRQ), irq12=self.irq(MOUSE_IRQ), clock=self.clock))
 
     def _wire_post(self) -> None:
         """Port 80h is a page register that no DMA channel uses, and so where firmware shows how far it is."""
@@ -105,7 +106,7 @@ class ClassicPc(PcBoard):
         self._wire_floppies()
 
     def _wire_floppies(self) -> None:
-        self.floppy = Floppy(self.clock, self.irqs[FLOPPY_IRQ], self.dma)
+        self.floppy = Floppy(self.clock, self.irq(FLOPPY_IRQ), self.dma)
         self.floppy.trace_to(self.trace, "floppy")
         self.chips.append(self.floppy)
         for port, first, size in FLOPPY_PORTS:
@@ -126,7 +127,7 @@ class ClassicPc(PcBoard):
     def _wire_firmware(self) -> None:
         """Where ROM and RAM are by turns, the flash, and what tells foreign firmware about the machine."""
         self.shadow = Shadow(self.memory, self.addresses, self.rom_at, self.rom_size)
-        bridge = cast(Any, self.pci.functions[0, 0])
+        bridge = cast(Any, self.pci.host.functions[0, 0])
         bridge.space = self.shadow.choose
         self.shadow.choose(bridge.pam, bridge.smram)
         for port in DEBUG_PORTS:
@@ -152,14 +153,13 @@ class ClassicPc(PcBoard):
         self.plug(self.ports, VGA_PORTS, self.vga, "vga")
         self.plug(self.ports, DISPI_PORTS, self.vga.dispi, "dispi")
         self.addresses.add(VGA_WINDOW, ROMS - VGA, self.vga.window_read, self.vga.window_write, "vga")
-        self.screen_function = function = VgaFunction(self.vga)
-        self.pci.plug(VGA_SLOT, function)
-        self._place_bars(VGA_SLOT, function)
-        self.frame = self.pci.config_read(0, VGA_SLOT, 0, 0x10, 4) & ~0xF
+        self.screen_function = VgaFunction(self.vga)
+        self.pci.on_window = self._place_frame
+        self.pci.plug(VGA_SLOT, self.screen_function)
 
     def _wire_ide(self) -> None:
         """Disks and CDs in the order that they come in: two on the first cable, two on the second."""
-        first, second = self.channels = tuple(Channel(self.irqs[irq]) for *_, irq in CHANNELS)
+        first, second = self.channels = tuple(Channel(self.irq(irq)) for *_, irq in CHANNELS)
         drives = [drive for drive in self.drives if drive.kind != "floppy"]
         for n, drive in enumerate(drives):
             if drive.kind == "disk":
@@ -172,26 +172,23 @@ class ClassicPc(PcBoard):
         for n, (channel, (command, control, _)) in enumerate(zip(self.channels, CHANNELS, strict=True)):
             self.plug(self.ports, command, channel.command, f"ide{n}")
             self.plug(self.ports, control, channel.control, f"ide{n}.control")
-        function = PiixIde(BusMaster(first, second, self.memory, refused=OutsideRam))
-        self.pci.plug(IDE_SLOT, function)
-        self._place_bars(IDE_SLOT, function)
+        self.pci.plug(PIIX_SLOT, PiixIde(BusMaster(first, second, self.memory, refused=OutsideRam)), 1)
 
     @staticmethod
     def ide_path(n: int) -> str:
-        return f"/pci@i0cf8/ide@{IDE_SLOT}/drive@{n // 2}/disk@{n % 2}"
+        return f"/pci@i0cf8/ide@{PIIX_SLOT},1/drive@{n // 2}/disk@{n % 2}"
 
-    def _remap(self, function: Function, n: int, bar: Bar, address: int | None) -> None:
+    def _place_frame(self, function: Function, n: int, address: int | None) -> None:
         """The framebuffer is memory: the guest reaches it without asking the chip."""
-        super()._remap(function, n, bar, address)
-        if function is getattr(self, "screen_function", None) and n == 0:
+        if function is self.screen_function and n == 0:
             for r in [r for r in self.memory.ranges if self.frame_at <= r.offset < self.frame_at + FRAME]:
                 self.memory.map(r.start, r.length, None)
-            if address is not None and (function, n) in self._bars and self.memory.free(address, FRAME):
+            if address is not None and self.memory.free(address, FRAME):
                 self.memory.map(address, FRAME, self.frame_at)
 
     def _leave_firmware(self) -> None:
         if self.firmware is None:
-            self._shadow(OPENED)
+            self.pci.choose_space(OPENED)
             super()._leave_firmware()
             self._leave_bios(self._bios())
         else:
@@ -201,11 +198,7 @@ class ClassicPc(PcBoard):
         """Ours has been copied to RAM, which is closed then, but for the room of option ROMs."""
         self.memory.write_behind(self.rom_at, rom)
         self.memory.write_behind(MIB - len(rom), rom)
-        self._shadow(SHADOWED)
-
-    def _shadow(self, attributes: Sequence[int]) -> None:
-        for register, value in zip(range(PAM, PAM + 7), attributes, strict=True):
-            self.pci.config_write(0, 0, 0, register, 1, value)
+        self.pci.choose_space(SHADOWED)
 
     def _leave_image(self, rom: bytes) -> None:
         """Others find chips as after a reset, but expect that the 8259s reach the processor before they do anything."""
@@ -226,8 +219,8 @@ class ClassicPc(PcBoard):
 
         settings = Settings(
             memory_map=self.memory_map, extended_kib=(self.low_end - MIB) // KIB, boot_order=self.boot_order,
-            serials=tuple(serial.port for serial in SERIALS), parallels=(), framebuffer=self.frame,
-            framebuffer_size=len(self.vga.frame))
+            serials=tuple(serial.port for serial in SERIALS), parallels=(),
+            framebuffer=self.screen_function.window(0) or 0, framebuffer_size=len(self.vga.frame))
         guest = Guest(self.state, BoardBus(self.memory, self.addresses, self.ports))
         self.bios = Bios(guest, self.drives, settings, reset=self.reset, power_off=self.power_off)
         if self.ports.find(PORT) is None:
@@ -250,9 +243,6 @@ class ClassicPc(PcBoard):
         self.core = self.cores[0]
         for chip in self.chips:
             chip.reset()
-        if self.firmware is None:
-            for (slot, _), function in self.pci.functions.items():
-                self._place_bars(slot, function)
         self._leave_firmware()
 
     def init(self) -> None:

@@ -1,14 +1,15 @@
 """The PC: where each chip sits, which wire goes where, and what its firmware leaves behind for an operating system.
 
 Processors start as the book says: the first runs, the others wait for SIPI. Interrupts come through the I/O APIC and
-the local APICs, or through the pair of 8259s. Not there yet: a BIOS (kernels are loaded by the boot protocols that need
-none), HPET, VGA, keyboard, disks.
+the local APICs, or through the pair of 8259s. Kernels are loaded by the boot protocols that need no firmware. Not here,
+but in classic.py: firmware, screen, keyboard, drives.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +20,9 @@ from guesthouse.errors import UserError
 from guesthouse.system.boards import x86
 from guesthouse.system.boards.board import SLICE, Board, VcpuFactory
 from guesthouse.system.boards.cores import Core
-from guesthouse.system.chips.acpi_pm import AcpiPm, ResetPort
+from guesthouse.system.boards.pci import TABLES, PciBus
+from guesthouse.system.chips.acpi_pm import AcpiPm
+from guesthouse.system.chips.hpet import Hpet
 from guesthouse.system.chips.i8042 import I8042, Port92
 from guesthouse.system.chips.i8254 import Pit
 from guesthouse.system.chips.i8259 import PicPair
@@ -27,8 +30,6 @@ from guesthouse.system.chips.ioapic import IoApic
 from guesthouse.system.chips.kit import Line
 from guesthouse.system.chips.lapic import ApicBus, LocalApic
 from guesthouse.system.chips.mc146818 import Rtc
-from guesthouse.system.chips.pci.function import Bar, Function
-from guesthouse.system.chips.pci.host import PciHost
 from guesthouse.system.chips.port61 import Port61
 from guesthouse.system.chips.uart import Uart
 from guesthouse.system.chips.virtio.pci import VirtioPci
@@ -38,7 +39,6 @@ from guesthouse.system.firmware import acpi, linux_x86, multiboot, pvh
 from guesthouse.system.firmware.blob import Blob
 from guesthouse.system.firmware.linux_x86 import RAM, RESERVED, E820
 from guesthouse.system.memory import PAGE, Memory, OutsideRam
-from guesthouse.system.memory import Window as Place
 from guesthouse.trace import Trace
 
 HOLE, HOLE_END = 0xC000_0000, 1 << 32  # chips, not RAM
@@ -47,10 +47,11 @@ LEAST = 8 * MIB
 LAPIC = 0xFEE0_0000
 TSC_HZ = SECOND
 CR8 = 0x1_0000_0008  # how a processor asks for CR8, which is the local APIC's
-PIC_IRQS, SCI_IRQ, PCI_INPUTS = 16, acpi.SCI, range(16, 20)
+PIC_IRQS, SCI_IRQ, HPET_INPUTS = 16, acpi.SCI, range(20, 24)
+SLEEP_TYPES_OFF = 0, 7  # PIIX4 and ICH9; firmware made for QEMU writes 0 to both
+MESSAGES = 0xFEE0_0000
 SERIALS = (acpi.Serial(0x3F8, 4), acpi.Serial(0x2F8, 3), acpi.Serial(0x3E8, 5), acpi.Serial(0x2E8, 7))
 RNG_SLOT = 2
-PCI_PORTS = 0xC000  # and on: windows of PCI functions
 PVPANIC_PANICKED, PVPANIC_PORT = 1, 0x505
 
 
@@ -59,7 +60,7 @@ class PcBoard(Board):
 
     def __init__(self, memory_bytes: int, clock: Clock, vcpu_factory: VcpuFactory, *, trace: Trace | None = None,
                  epoch: int = 0, random_bytes: Callable[[int], bytes] = os.urandom, slice: int = SLICE,
-                 cpus: int = 1, parallel: bool = False) -> None:
+                 cpus: int = 1, parallel: bool = False, chipset: str = "i440fx") -> None:
         size = memory_bytes // PAGE * PAGE
         if size < LEAST:
             raise UserError(f"A PC cannot run in {memory_bytes >> 10} KiB.", f"Give it {LEAST >> 20} MiB or more.")
@@ -70,7 +71,7 @@ class PcBoard(Board):
         self._random_bytes = random_bytes
         for core in self.cores[1:]:
             self._switch_on(core)
-        self.tables = self._describe()
+        self.tables = self._describe(checked_chipset(chipset))
         self._wire_interrupts()
         self._wire_timers(epoch)
         self._wire_serials()
@@ -85,9 +86,9 @@ class PcBoard(Board):
     def _memory(self) -> Memory:
         return Memory([(0, VGA), (ROMS, self.low_end - ROMS)] + ([(HOLE_END, self.high)] if self.high else []))
 
-    def _describe(self) -> acpi.Pc:
+    def _describe(self, chipset: str) -> acpi.Pc:
         """What the ACPI tables tell."""
-        return acpi.Pc(processors=len(self.cores), serials=SERIALS, pvpanic=PVPANIC_PORT)
+        return replace(TABLES[chipset], processors=len(self.cores), serials=SERIALS, pvpanic=PVPANIC_PORT)
 
     def _wire_interrupts(self) -> None:
         self.bus = ApicBus()
@@ -95,7 +96,7 @@ class PcBoard(Board):
         self.pics = PicPair(Line(lambda high: self.lapics[0].set_lint(0, high)))
         self.ioapic = IoApic(self.bus.deliver)
         self.bus.join_io(self.ioapic)
-        self.irqs = [Line(self._input(n)) for n in range(PIC_IRQS)]
+        self._irqs = [Line(self._input(n)) for n in range(PIC_IRQS)]
         self.addresses.add(LAPIC, LocalApic.SIZE, lambda at, size: self.lapic.read(at, size),
                            lambda at, size, value: self.lapic.write(at, size, value), "lapic")
         self.plug(self.addresses, 0xFEC0_0000, self.ioapic, "ioapic")
@@ -121,6 +122,10 @@ class PcBoard(Board):
         """That of the processor whose turn it is: all of them are at one address."""
         return self.lapics[self.core.number]
 
+    def irq(self, n: int) -> Line:
+        """An ISA interrupt, shared with others by being or-ed."""
+        return self._irqs[n].source()
+
     def _input(self, n: int) -> Callable[[bool], None]:
         """IRQ n reaches both kinds of controller; IRQ0 comes in at the I/O APIC's pin 2, as the MADT says."""
         pin = {0: 2}.get(n, n)
@@ -132,21 +137,31 @@ class PcBoard(Board):
         return change
 
     def _wire_timers(self, epoch: int) -> None:
-        self.pit = Pit(self.clock, self.irqs[0])
-        self.rtc = Rtc(self.clock, self.irqs[8], epoch=epoch)
+        self.hpet = Hpet(self.clock, {n: Line(partial(self.ioapic.set_input, n)) for n in HPET_INPUTS},
+                         (self.irq(0), self.irq(8)), self._replace_timers, self.message)
+        self._replaceable = [Replaceable(self.irq(0)), Replaceable(self.irq(8))]
+        self.pit = Pit(self.clock, self._replaceable[0].line)
+        self.rtc = Rtc(self.clock, self._replaceable[1].line, epoch=epoch)
+        self.plug(self.addresses, self.tables.hpet, self.hpet, "hpet")
         speaker = Port61(self.clock, lambda gate: self.pit.set_gate(2, gate), lambda: self.pit.output(2))
         self.plug(self.ports, 0x40, self.pit, "pit")
         self.plug(self.ports, 0x61, speaker, "port61")
         self.plug(self.ports, 0x70, self.rtc, "rtc")
 
+    def _replace_timers(self, legacy: bool) -> None:
+        """The HPET takes the interrupts of the PIT and of the clock, or gives them back."""
+        for one in self._replaceable:
+            one.disconnect(legacy)
+
     def _wire_serials(self) -> None:
         for n, (port, wire) in enumerate(zip(self.serial, SERIALS, strict=True)):
-            port.uart = Uart(self.irqs[wire.irq], port.emit)
+            port.uart = Uart(self.irq(wire.irq), port.emit)
             self.plug(self.ports, wire.port, port.uart, f"uart{n}")
 
     def _wire_power(self) -> None:
-        self.power = AcpiPm(self.clock, self.irqs[SCI_IRQ], power_off=self.power_off, s5=self.tables.s5)
-        self.plug(self.ports, self.tables.power_block, self.power, "acpi")
+        self.power = AcpiPm(self.clock, self.irq(SCI_IRQ), power_off=self.power_off, s5=SLEEP_TYPES_OFF)
+        self.power.trace_to(self.trace, "acpi")
+        self.chips.append(self.power)
         self.plug(self.ports, 0x92, Port92(self.init, self.gate_a20), "port92")
         self.ports.add(PVPANIC_PORT, 1, lambda offset, size: PVPANIC_PANICKED, self._pvpanic, "pvpanic")
 
@@ -167,77 +182,23 @@ class PcBoard(Board):
         self.ports.add(0x80, 1, lambda offset, size: 0xFF, lambda offset, size, value: None, "post")
 
     def _wire_pci(self, random_bytes: Callable[[int], bytes]) -> None:
-        self._bars: dict[tuple[Function, int], Place] = {}
-        self.pci = PciHost(self._remap)
-        self.plug(self.ports, 0xCF8, self.pci, "pci")
-        # Inside the PCI host's range, as on the PIIX3: a byte at CF9h is the reset port's.
-        reset = ResetPort(self.reset)
-        reset.trace_to(self.trace, "reset")
-        self.chips.append(reset)
-        self._split_reset(reset)
-        self.pci_inputs = [Line(self._pci_input(pin)) for pin in PCI_INPUTS]
-        rng = VirtioPci(Rng(random_bytes), self.memory, self._pci_line(RNG_SLOT), refused=OutsideRam)
-        rng.trace_to(self.trace, "virtio_rng")
-        self.pci.plug(RNG_SLOT, rng)
-        self._place_bars(RNG_SLOT, rng)
+        self.pci = PciBus(self.tables, self.ports, self.addresses, self.trace, pin=self.ioapic.set_input, irq=self.irq,
+                          message=self.message, reset=self.reset)
+        self.chips += self.pci.chips
+        self.pci.plug_chipset(self.power)
+        rng = VirtioPci(Rng(random_bytes), self.memory, self.pci.line(RNG_SLOT), refused=OutsideRam)
+        self.pci.plug(RNG_SLOT, rng, name="virtio_rng")
 
-    def _split_reset(self, reset: ResetPort) -> None:
-        window, at = self.ports.find(0xCF8), self.tables.reset_port - 0xCF8
-        assert window is not None
-        read, write = window.read, window.write
-        window.read = lambda offset, size: reset.read(0, 1) if (offset, size) == (at, 1) else read(offset, size)
-
-        def write_one(offset: int, size: int, value: int) -> None:
-            if (offset, size) == (at, 1):
-                reset.write(0, 1, value)
-            else:
-                write(offset, size, value)
-
-        window.write = write_one
-
-    def _pci_input(self, pin: int) -> Callable[[bool], None]:
-        return lambda high: self.ioapic.set_input(pin, high)
-
-    def _pci_line(self, slot: int) -> Line:
-        """INTA of a slot, shared with others by being or-ed."""
-        return self.pci_inputs[acpi.interrupt_of(self.tables, slot, 0) - PCI_INPUTS[0]].source()
-
-    def _place_bars(self, slot: int, function: Function) -> None:
-        """Switch the windows on and give each an address, as firmware does."""
-        self.pci.config_write(0, slot, 0, 0x04, 2, 0x3)
-        for n, bar in function.windows():
-            at = self._free_ports(bar.size) if bar.io else self._free_memory(bar.size)
-            self.pci.config_write(0, slot, 0, 0x10 + 4 * n, 4, at)
-        function.route(acpi.interrupt_of(self.tables, slot, 0))
-
-    def _free_memory(self, size: int) -> int:
-        first, last = self.tables.pci_window
-        at = -(-first // size) * size
-        while not self.addresses.free(at, size):
-            at += size
-        if at + size - 1 > last:
-            raise UserError("The PCI window is full.", "Give the machine fewer devices.")
-        return at
-
-    def _free_ports(self, size: int) -> int:
-        at = PCI_PORTS
-        while not self.ports.free(at, size):
-            at += size
-        return at
-
-    def _remap(self, function: Function, n: int, bar: Bar, address: int | None) -> None:
-        """A window moved. Where something else answers, or RAM is, the guest's mistake has no effect."""
-        old = self._bars.pop((function, n), None)
-        space = self.ports if bar.io else self.addresses
-        if old is not None:
-            space.remove(old)
-        if address is not None and address + bar.size <= space.limit and space.free(address, bar.size):
-            self._bars[function, n] = space.add(
-                address, bar.size, lambda offset, size: function.bar_read(n, offset, size),
-                lambda offset, size, value: function.bar_write(n, offset, size, value), type(function).__name__)
+    def message(self, address: int, data: int) -> None:
+        """A device's write of four bytes: an interrupt, or into RAM."""
+        if address >> 20 == MESSAGES >> 20:
+            self.bus.message(address, data)
+        elif self.memory.contains(address, 4):
+            self.memory.write(address, data.to_bytes(4, "little"))
 
     def _leave_firmware(self) -> None:
         """What a BIOS leaves behind: tables, an 8259 that reaches the processor (virtual wire mode), a level SCI."""
+        self.pci.preset()
         tables, self.rsdp = acpi.build(self.tables, BIOS)
         self.memory.write(BIOS, tables)
         for pic, base, wiring in ((self.pics.master, 0x08, 0x04), (self.pics.slave, 0x70, 0x02)):
@@ -245,7 +206,9 @@ class PcBoard(Board):
             for value in (base, wiring, 0x01, 0xFF):  # ICW2 to ICW4, then all masked
                 pic.write(1, 1, value)
         self._open_lints()
-        self.pics.elcr.write(SCI_IRQ >> 3, 1, 1 << (SCI_IRQ & 7))
+        levels = sum(1 << n for n in {SCI_IRQ, *self.tables.pirqs})
+        self.pics.elcr.write(0, 1, levels & 0xFF)
+        self.pics.elcr.write(1, 1, levels >> 8)
 
     def _open_lints(self) -> None:
         """Virtual wire mode: the 8259s' interrupts come through the local APIC."""
@@ -373,3 +336,23 @@ class PcBoard(Board):
     def memory_map(self) -> list[E820]:
         lines = [E820(0, VGA, RAM), E820(BIOS, MIB - BIOS, RESERVED), E820(MIB, self.low_end - MIB, RAM)]
         return lines + ([E820(HOLE_END, self.high, RAM)] if self.high else [])
+
+
+class Replaceable:
+    """A chip's wire to an interrupt that another may take over."""
+
+    def __init__(self, output: Line) -> None:
+        self.line, self.output, self.apart = Line(self._drive), output, False
+
+    def disconnect(self, apart: bool) -> None:
+        self.apart = apart
+        self._drive(self.line.high)
+
+    def _drive(self, high: bool) -> None:
+        self.output.set(high and not self.apart)
+
+
+def checked_chipset(name: str) -> str:
+    if name not in TABLES:
+        raise UserError(f"There is no chipset {name!r}.", f"There are: {', '.join(TABLES)}.")
+    return name

@@ -107,15 +107,14 @@ class Function(Chip):
                                 (0x2E, 2, self.SUBSYSTEM), (0x3D, 1, self.PIN)):
             space[at:at + size] = value.to_bytes(size, "little")
         link, at = 0x34, FIRST_CAPABILITY
-        for body in (*self.CAPABILITIES, *capabilities):
+        for body in self.CAPABILITIES:
             space[link], link = at, at + 1
-            if isinstance(body, Capability):
-                self.live.append((at, body))
-                space[at], size = body.ID, body.SIZE
-            else:
-                space[at:at + len(body) + 1] = body[:1] + b"\0" + body[1:]
-                size = len(body) + 1
-            at += size + 3 & ~3
+            space[at:at + len(body) + 1] = body[:1] + b"\0" + body[1:]
+            at += len(body) + 4 & ~3
+        for capability in capabilities:
+            self.live.append((at, capability))
+            space[link], space[at], link = at, capability.ID, at + 1
+            at += capability.SIZE + 3 & ~3
         space[0x06] = CAPABILITIES if space[0x34] else 0
         return bytes(space)
 
