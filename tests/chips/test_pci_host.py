@@ -3,6 +3,7 @@ import pytest
 from guesthouse.system.chips.kit import Line
 from guesthouse.system.chips.pci.function import Bar, Function
 from guesthouse.system.chips.pci.host import PciHost
+from guesthouse.system.chips.pci.i440fx import HostBridge
 
 BAR0, BAR2 = 0x10, 0x18
 
@@ -21,6 +22,7 @@ def moves():
 @pytest.fixture
 def host(moves):
     host = PciHost(lambda function, n, bar, at: moves.append((n, at)))
+    host.plug(0, HostBridge())
     host.plug(3, Card(Line()))
     return host
 

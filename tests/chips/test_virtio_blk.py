@@ -16,7 +16,7 @@ class Bench(Driver):
     def __init__(self, device, queue=0):
         super().__init__()
         self.device = device
-        device.attach(self.memory, Refused, lambda: None)
+        device.attach(self.memory, Refused, lambda queue: None)
         self.place(device.queues[queue])
         device.status = 0x0F
 

@@ -70,7 +70,7 @@ def test_the_power_button_is_a_level_at_input_9(pc):
 
 
 @pytest.mark.parametrize("script, outcome", [
-    ([PortWrite(0x604, 2, 0x2000 | 5 << 10)], PoweredOff()),
+    ([PortWrite(0x604, 2, 0x2000)], PoweredOff()),
     ([PortWrite(0xCF9, 1, 6)], Reset()),
     ([PortWrite(0x64, 1, 0xFE)], Reset()),
     ([PortWrite(0x92, 1, 1)], Reset()),
@@ -110,15 +110,15 @@ def config(slot, register, function=0):
 
 
 def test_the_entropy_device_is_placed_and_can_be_moved_and_switched_off(pc):
-    b = pc(PortWrite(0xCF8, 4, config(2, 0)), (PortRead, 0xCFC, 4), PortWrite(0xCF8, 4, config(2, 0x10)),
+    b = pc(PortWrite(0xCF8, 4, config(2, 0)), (PortRead, 0xCFC, 4), PortWrite(0xCF8, 4, config(2, 0x20)),
            (PortRead, 0xCFC, 4), PortWrite(0xCFC, 4, 0xD000_0000), (MemoryRead, 0xD000_0012, 2),
            PortWrite(0xCF8, 4, config(2, 4)), PortWrite(0xCFC, 2, 0), (MemoryRead, 0xD000_0012, 2), CpuDied("end"))
     b.run()
-    assert b.vcpu.answers == [0x1044_1AF4, 0xC000_0000, 1, 0xFFFF]
+    assert b.vcpu.answers == [0x1005_1AF4, 0xC000_400C, 1, 0xFFFF]
 
 
 def test_a_window_that_is_moved_onto_another_chip_answers_nowhere(pc):
-    b = pc(PortWrite(0xCF8, 4, config(2, 0x10)), PortWrite(0xCFC, 4, IOAPIC & ~0x3FFF), (MemoryRead, 0xC000_0012, 2),
+    b = pc(PortWrite(0xCF8, 4, config(2, 0x20)), PortWrite(0xCFC, 4, IOAPIC & ~0x3FFF), (MemoryRead, 0xC000_4012, 2),
            CpuDied("end"))
     b.run()
     assert b.vcpu.answers == [0xFFFF] and b.addresses.find(IOAPIC).name == "ioapic"

@@ -74,6 +74,8 @@ def test_a_key_is_an_interrupt_1_and_a_scancode(pc):
 
 def test_the_framebuffer_lies_where_the_card_says_and_takes_pixels(pc):
     b = pc(MemoryWrite(0xC100_0000, 4, 0x00FF_8040), (MemoryRead, 0xC100_0000, 4), CpuDied("end"))
+    b.pci.host.config_write(0, 3, 0, 0x10, 4, 0xC100_0000)
+    b.pci.host.config_write(0, 3, 0, 0x04, 2, 2)
     assert b.frame == 0xC100_0000
     b.run()
     assert b.vcpu.answers == [0x00FF_8040]

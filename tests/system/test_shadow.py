@@ -43,7 +43,7 @@ def pc():
 
 
 def set_register(board, register, value):
-    board.pci.config_write(0, 0, 0, register, 1, value)
+    board.pci.host.config_write(0, 0, 0, register, 1, value)
 
 
 def test_after_a_reset_the_rom_shows_its_end_and_below_it_nothing(pc):
@@ -81,7 +81,7 @@ def test_smram_is_open_while_the_register_says_so_and_not_after_the_lock(pc):
     assert b.memory.read(0xA_0000, 10) == b"management"
     set_register(b, SMRAM, 0x58)
     set_register(b, SMRAM, 0x48)
-    assert not b.memory.contains(0xA_0000) and b.pci.config_read(0, 0, 0, SMRAM, 1) == 0x1A
+    assert not b.memory.contains(0xA_0000) and b.pci.host.config_read(0, 0, 0, SMRAM, 1) == 0x1A
 
 
 def test_the_gate_of_a20_folds_the_odd_megabytes(pc):
@@ -132,20 +132,22 @@ def test_variables_are_flash_below_the_firmware(pc):
 
 def test_what_is_drawn_in_the_framebuffer_needs_no_exit(pc):
     b = pc()
-    at = b.pci.config_read(0, 3, 0, 0x10, 4) & ~15
+    at = 0xD000_0000
+    b.pci.host.config_write(0, 3, 0, 0x10, 4, at)
+    b.pci.host.config_write(0, 3, 0, 0x04, 2, 2)
     b.memory.write(at + 100, b"\x12\x34")
     assert bytes(b.vga.frame[100:102]) == b"\x12\x34"
-    b.pci.config_write(0, 3, 0, 0x10, 4, 0)
+    b.pci.host.config_write(0, 3, 0, 0x10, 4, 0)
     assert not b.memory.contains(at)
-    b.pci.config_write(0, 3, 0, 0x10, 4, 0x100_0000 - 0x100_0000)
-    b.pci.config_write(0, 3, 0, 0x10, 4, 0xE000_0000)
+    b.pci.host.config_write(0, 3, 0, 0x10, 4, 0x100_0000 - 0x100_0000)
+    b.pci.host.config_write(0, 3, 0, 0x10, 4, 0xE000_0000)
     assert b.memory.read(0xE000_0064, 2) == b"\x12\x34"
 
 
 def test_a_framebuffer_placed_over_ram_does_not_hide_it(pc):
     b = pc()
     b.memory.write(0x20_0000, b"ram")
-    b.pci.config_write(0, 3, 0, 0x10, 4, 0)
+    b.pci.host.config_write(0, 3, 0, 0x10, 4, 0)
     b.vga.frame[0x20_0000:0x20_0003] = b"vga"
     assert b.memory.read(0x20_0000, 3) == b"ram"
 

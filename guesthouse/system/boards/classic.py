@@ -178,6 +178,11 @@ class ClassicPc(PcBoard):
     def ide_path(n: int) -> str:
         return f"/pci@i0cf8/ide@{PIIX_SLOT},1/drive@{n // 2}/disk@{n % 2}"
 
+    @property
+    def frame(self) -> int:
+        """Where the framebuffer is."""
+        return self.screen_function.window(0) or 0
+
     def _place_frame(self, function: Function, n: int, address: int | None) -> None:
         """The framebuffer is memory: the guest reaches it without asking the chip."""
         if function is self.screen_function and n == 0:
@@ -220,7 +225,7 @@ class ClassicPc(PcBoard):
         settings = Settings(
             memory_map=self.memory_map, extended_kib=(self.low_end - MIB) // KIB, boot_order=self.boot_order,
             serials=tuple(serial.port for serial in SERIALS), parallels=(),
-            framebuffer=self.screen_function.window(0) or 0, framebuffer_size=len(self.vga.frame))
+            framebuffer=self.frame, framebuffer_size=len(self.vga.frame))
         guest = Guest(self.state, BoardBus(self.memory, self.addresses, self.ports))
         self.bios = Bios(guest, self.drives, settings, reset=self.reset, power_off=self.power_off)
         if self.ports.find(PORT) is None:

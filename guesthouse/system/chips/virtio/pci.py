@@ -159,7 +159,9 @@ class Access(Capability):
     def read(self, offset: int, size: int = 1) -> int:
         if offset == 16 and size == self.length and self.bar in self.function.WINDOWS:
             return self.function.bar_read(self.bar, self.offset, size)
-        return {2: self.SIZE, 3: PCI_CFG}.get(offset, 0) if offset in (2, 3) and size == 1 else super().read(offset, size)
+        if offset in (2, 3) and size == 1:
+            return PCI_CFG if offset == 3 else self.SIZE
+        return super().read(offset, size)
 
     def write(self, offset: int, size: int, value: int) -> None:
         if offset != 16:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from guesthouse.system.chips.pci.host import PciHost
+from guesthouse.system.chips.pci.i440fx import HostBridge
 from guesthouse.system.chips.pci.piix_ide import PiixIde
 from guesthouse.system.chips.virtio.blk import Blk
 from guesthouse.system.chips.virtio.console import Console
@@ -351,6 +352,7 @@ class RngPci(RngMmio):
         self.bus, self.placed = Pci(self), {}
         self.virtio = self.device()
         host = PciHost(self.remap)
+        host.plug(0, HostBridge())
         self.function = VirtioPci(self.virtio, self.memory, self.line(), refused=Refused)
         host.plug(1, self.function)
         self.piix = PiixIde(Scratch())
@@ -365,8 +367,8 @@ class RngPci(RngMmio):
         return {
             "": Door(self.chip.read, self.chip.write, 8, ((0, 4), (4, 4), (4, 2), (5, 1), (6, 2))),
             "window": Door(
-                lambda at, n: window.bar_read(0, at, n),
-                lambda at, n, v: window.bar_write(0, at, n, v),
+                lambda at, n: window.bar_read(4, at, n),
+                lambda at, n, v: window.bar_write(4, at, n, v),
                 0x4000,
                 door(window.registers).known,
             ),
@@ -391,7 +393,7 @@ class RngPci(RngMmio):
     @traffic
     def is_found(self):
         """Enumeration: vendor and device, nobody in an empty slot, the list of capabilities."""
-        must(self.config(1, 0) == 0x1044_1AF4 and self.config(0, 0) == 0x1237_8086, "identities")
+        must(self.config(1, 0) == 0x1005_1AF4 and self.config(0, 0) == 0x1237_8086, "identities")
         must(
             self.config(2, 0) == 0x7010_8086 and self.config(self.rng.randrange(3, 32), 0) == LOW32,
             "identities",
@@ -403,7 +405,7 @@ class RngPci(RngMmio):
             if head & 0xFF == 9:
                 kinds.append(head >> 24)
             at = head >> 8 & 0xFF
-        must({1, 2, 3, 4} <= set(kinds) and self.config(1, 6, size=2) & 0x10, "capabilities", kinds)
+        must({1, 2, 3, 4, 5} <= set(kinds) and self.config(1, 6, size=2) & 0x10, "capabilities", kinds)
         self.write(0, 1 << 31 | 1 << 16 | 1 << 11, 4)
         must(self.read(4, 4) == LOW32, "another bus")
         self.write(0, 1 << 11, 4)
@@ -413,7 +415,7 @@ class RngPci(RngMmio):
     def is_placed(self):
         """Windows: their size by writing ones, their place only while the command register opens them."""
         rng = self.rng
-        for slot, register, size, io in ((1, 0x10, 0x4000, False), (2, 0x20, 0x10, True)):
+        for slot, register, size, io in ((1, 0x14, 0x1000, False), (2, 0x20, 0x10, True)):
             ours = slot == 1
             self.config(slot, 4, 0, 2)
             found = self.config(slot, register, LOW32)
@@ -432,7 +434,7 @@ class RngPci(RngMmio):
         must(self.config(2, 0x40, value) == value, "the IDE's timings")
         must(self.config(2, 0x0C, value) == value & 0xFFFF, "cache line and latency")
         must(self.config(1, 4, 0xFFFF, 2) == 0x407, "the command's bits")
-        must(self.config(1, 0x14, value) == 0 and self.config(1, 0, value) == 0x1044_1AF4, "constants")
+        must(self.config(1, 0x1C, value) == 0 and self.config(1, 0, value) == 0x1005_1AF4, "constants")
 
     @traffic
     def interrupts_by_pin(self):
