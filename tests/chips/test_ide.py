@@ -148,7 +148,7 @@ def test_a_reset_shows_the_signatures(bench):
 
 def test_an_empty_cable_floats_and_a_missing_drive_is_silent():
     channel = Channel(Line())
-    assert channel.command.read(7, 1) == 0xFF
+    assert channel.command.read(7, 1) == 0x7F, "nobody is busy"
     channel.attach(0, AtaDisk(MemoryDisk()))
     channel.command.write(6, 1, 0xB0)
     assert channel.command.read(7, 1) == 0

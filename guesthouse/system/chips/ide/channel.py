@@ -12,6 +12,7 @@ from guesthouse.system.chips.kit import Chip, Field, Line, Stateful, on_read, on
 
 NO_INTERRUPT, SOFT_RESET, PREVIOUS = 0x02, 0x04, 0x80  # device control
 DIAGNOSTIC = 0x90
+EMPTY = 0x7F  # status where nobody is on the cable: it floats, but for BSY, which the host's resistor pulls low
 
 
 class Channel(Stateful):
@@ -41,7 +42,7 @@ class Channel(Stateful):
     def status(self) -> int:
         drive = self.drive()
         if drive is None:
-            return 0 if self.others() else 0xFF  # nobody on the cable: it floats
+            return 0 if self.others() else EMPTY
         return int(drive.status)
 
     def set_control(self, value: int) -> None:
