@@ -21,7 +21,7 @@ from guesthouse.system.boards.attached import Attached
 from guesthouse.system.boards.board import VcpuFactory
 from guesthouse.system.boards.cores import Core
 from guesthouse.system.boards.handover import FlashCells, Handover, bootable_paths
-from guesthouse.system.boards.pc import HOLE_END, MIB, ROMS, SERIALS, VGA, PcBoard
+from guesthouse.system.boards.pc import BIOS, HOLE_END, MIB, ROMS, SERIALS, VGA, PcBoard
 from guesthouse.system.boards.pci import PIIX_SLOT
 from guesthouse.system.boards.shadow import Shadow
 from guesthouse.system.boards.typist import Typist
@@ -42,7 +42,7 @@ from guesthouse.system.chips.ps2_keyboard import Ps2Keyboard
 from guesthouse.system.chips.ps2_mouse import Ps2Mouse
 from guesthouse.system.chips.vga import FRAME, Screen, Vga
 from guesthouse.system.cpu.x86.entry import init
-from guesthouse.system.firmware import acpi
+from guesthouse.system.firmware import acpi, mptable, smbios
 from guesthouse.system.firmware.linux_x86 import RAM, RESERVED, E820
 from guesthouse.system.memory import PAGE, Memory, OutsideRam
 
@@ -55,6 +55,7 @@ VGA_SLOT = 3
 CHANNELS = ((0x1F0, 0x3F6, 14), (0x170, 0x376, 15))  # command ports, control port, IRQ
 VGA_PORTS, DISPI_PORTS, VGA_WINDOW = 0x3B0, 0x1CE, VGA
 OPENED, SHADOWED = (0x33,) * 7, (0x10, 0x33, 0x33, 0x33, 0x33, 0x11, 0x11)
+MENU_TICKS = 55  # three seconds
 DEBUG_PORTS, MOST_DEBUG, CONFIGURATION_PORT = (0x402, 0xE9), 1 << 18, 0x510
 
 
@@ -64,11 +65,12 @@ class ClassicPc(PcBoard):
 
     def __init__(self, memory_bytes: int, clock: Clock, vcpu_factory: VcpuFactory, *, drives: Sequence[Attached] = (),
                  boot_order: str = "acd", firmware: bytes | None = None, variables: Disk | None = None,
-                 vga_rom: bytes = b"", **options: Any) -> None:
+                 vga_rom: bytes = b"", boot_menu: bool = False, **options: Any) -> None:
         """`firmware` is an image whose end is the reset vector; ours by default. `variables` is flash below it that
-        the guest writes; `vga_rom` is for firmware that does not know the screen."""
+        the guest writes; `vga_rom` is for firmware that does not know the screen. `boot_menu` has ours wait some
+        seconds for the key of its menu, which otherwise must have been pressed before."""
         self.drives, self.boot_order, self.firmware = checked_drives(drives), boot_order, firmware
-        self.variables, self.vga_rom = variables, vga_rom
+        self.variables, self.vga_rom, self.boot_menu = variables, vga_rom, boot_menu
         self.variables_size = 0 if variables is None else variables.sectors * SECTOR
         self.rom_size = ROM_SIZE if firmware is None else checked_size(len(firmware) + self.variables_size)
         self.debug = bytearray()  # what firmware says of itself
@@ -224,13 +226,29 @@ class ClassicPc(PcBoard):
 
         settings = Settings(
             memory_map=self.memory_map, extended_kib=(self.low_end - MIB) // KIB, boot_order=self.boot_order,
-            serials=tuple(serial.port for serial in SERIALS), parallels=(),
-            framebuffer=self.frame, framebuffer_size=len(self.vga.frame))
+            serials=tuple(serial.port for serial in SERIALS), parallels=(), framebuffer=self.frame,
+            framebuffer_size=len(self.vga.frame), menu_ticks=MENU_TICKS if self.boot_menu else 1)
         guest = Guest(self.state, BoardBus(self.memory, self.addresses, self.ports))
-        self.bios = Bios(guest, self.drives, settings, reset=self.reset, power_off=self.power_off)
+        self.bios = Bios(guest, self.drives, settings, reset=self.reset, power_off=self.power_off,
+                         tables=self._more_tables())
         if self.ports.find(PORT) is None:
             self.ports.add(PORT, 1, lambda offset, size: 0xFF, lambda offset, size, value: self.bios.call(), "bios")
         return self.bios.rom
+
+    def _more_tables(self) -> list[bytes]:
+        """SMBIOS and MP tables go behind those of ACPI; returned is what points to them, which systems look for in the
+        last 64 KiB."""
+        described, count, largest = smbios.structures(smbios.Machine(self.low_end, self.high, self.tables.processors))
+        mp = mptable.configuration(self.tables, {
+            slot: f.PIN - 1 for (slot, _), f in self.pci.host.functions.items() if f.PIN})
+        smbios_at = BIOS + (len(acpi.build(self.tables, BIOS)[0]) + 15 & ~15)
+        mp_at = smbios_at + (len(described) + 15 & ~15)
+        if mp_at + len(mp) > MIB - ROM_SIZE:
+            raise UserError("The tables of firmware do not fit.", "Give the machine fewer processors.")
+        self.memory.write_behind(smbios_at, described)
+        self.memory.write_behind(mp_at, mp)
+        return [smbios.entry_point(described, count, largest, smbios_at), smbios.entry_point_3(described, smbios_at),
+                mptable.floating_pointer(mp_at)]
 
     # reset
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from guesthouse.system.firmware.bios import eltorito
+from guesthouse.system.firmware.bios import settings as bda
 from guesthouse.system.firmware.bios.disk import Disks
 from guesthouse.system.firmware.bios.drives import Drive
 from guesthouse.system.firmware.bios.guest import Guest
@@ -11,6 +12,7 @@ from guesthouse.system.firmware.bios.settings import Settings
 from guesthouse.system.firmware.bios.video import Video
 
 BOOT_SECTOR, SIGNATURE, FLAGS = 0x7C00, b"\x55\xAA", 0x0202
+F12 = 0x8600
 NAMES = {"a": "floppy", "c": "hard disk", "d": "CD-ROM"}
 
 
@@ -20,18 +22,55 @@ class Boot:
         self.keyboard, self.settings = keyboard, settings
         self.tried = 0  # how far in the boot order INT 18h has sent us
         self.silent = False
+        self.order = settings.boot_order
+        self.asked_at: int | None = None  # in ticks: the key for the menu is waited for since then
+        self.menu: list[tuple[str, str]] | None = None  # letter and name; [] when it is over
 
     def boot(self) -> bool:
         """Start from the first device in order that has something to start; wait if there is none."""
-        order = self.settings.boot_order[self.tried:]
+        if self.menu != [] and self._choose():
+            return True
+        order = self.order[self.tried:]
         for device in order:
             if self._try(device):
                 return False
         if not self.silent:
-            names = ", ".join(NAMES[device] for device in self.settings.boot_order if device in NAMES)
+            names = ", ".join(NAMES[device] for device in self.order if device in NAMES)
             self.video.print(f"No bootable device (looked at: {names}).\r\n")
             self.silent = True
         return True
+
+    def _choose(self) -> bool:
+        """The boot menu, if its key comes in time. True: to be asked again after the next interrupt."""
+        key, now = self.keyboard.peek(), self.guest.dword(bda.TICKS)
+        if key is not None:
+            self.keyboard.take()
+        if self.menu is None:
+            if self.asked_at is None:
+                self.asked_at = now
+                if self.settings.menu_ticks > 1:
+                    self.video.print("F12: boot menu\r\n")
+            if key == F12:
+                self._show_menu()
+                return True
+            if now - self.asked_at < self.settings.menu_ticks and now >= self.asked_at:
+                return True
+            self.menu = []
+            return False
+        number = (key or 0) & 0xFF
+        if not ord("1") <= number < ord("1") + len(self.menu):
+            return True
+        chosen = self.menu[number - ord("1")][0]
+        self.order = chosen + self.order.replace(chosen, "")
+        self.menu = []
+        return False
+
+    def _show_menu(self) -> None:
+        lists = (("a", self.disks.floppies), ("c", self.disks.hard), ("d", self.disks.cds))
+        self.menu = [(letter, f"{NAMES[letter]}: {drives[0].name}") for letter, drives in lists if drives]
+        self.video.print("\r\nStart from:\r\n")
+        for n, (_, name) in enumerate(self.menu):
+            self.video.print(f"  {n + 1}  {name}\r\n")
 
     def nothing(self) -> bool:
         """INT 18h: the system that was started gave up; the next device has its turn."""

@@ -137,8 +137,8 @@ class Guest:
         for n, value in enumerate((offset, segment, flags)):
             self.set_word(self._stack(2 * n), value)
 
-    def ask_again(self, on: bool) -> None:
-        """The carry that the stub tests: whether it has to wait and call again."""
+    def set_carry(self, on: bool) -> None:
+        """The carry that the stub tests: whether it has to wait and call again; far callers get it."""
         self.state.set_status(u64(int(self.state.status()) & ~CF | on))
 
     # linear memory

@@ -1,7 +1,7 @@
-"""INT 1Ah, B1h: the PCI BIOS of real mode, after the PCI BIOS specification 2.1, by configuration
-mechanism 1.
+"""INT 1Ah, B1h: the PCI BIOS, after the PCI BIOS specification 2.1, by configuration mechanism 1; from 32-bit
+protected mode by the entry that the BIOS32 service directory (Phoenix, 1993) names.
 
-Not modelled: the 32-bit entry (BIOS32), special cycles, the interrupt routing functions.
+Not modelled: special cycles, the interrupt routing functions.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from guesthouse.system.firmware.bios.guest import CF, Guest
 
 ADDRESS, DATA, ENABLE = 0xCF8, 0xCFC, 1 << 31
+NO_SERVICE, NO_FUNCTION = 0x80, 0x81  # of the directory
 OK, NOT_SUPPORTED, BAD_VENDOR, NOT_FOUND, BAD_REGISTER = 0x00, 0x81, 0x83, 0x86, 0x87
 SIZES = (1, 2, 4)
 
@@ -20,6 +21,24 @@ class PciBios:
         self.guest, self.buses = guest, buses
 
     def call(self) -> None:
+        """By INT 1Ah: carry in the flags that IRET loads."""
+        self.guest.set_flag(CF, self._do() != OK)
+
+    def call_32(self) -> bool:
+        """By a far call: carry at once."""
+        return self._do() != OK
+
+    def directory(self, where: tuple[int, int, int]) -> None:
+        """EAX: a service's name, BL: 0. EBX, ECX, EDX become its base, length and entry (`where`: those of $PCI)."""
+        guest = self.guest
+        if guest.bl:
+            guest.al = NO_FUNCTION
+        elif guest.eax != int.from_bytes(b"$PCI", "little"):
+            guest.al = NO_SERVICE
+        else:
+            guest.al, (guest.ebx, guest.ecx, guest.edx) = 0, where
+
+    def _do(self) -> int:
         guest, function = self.guest, self.guest.al & 0x7F
         if function == 0x01:
             guest.edx, guest.al, guest.bx, guest.cl = 0x2049_4350, 0x01, 0x0210, self.buses - 1
@@ -36,7 +55,7 @@ class PciBios:
         else:
             status = NOT_SUPPORTED
         guest.ah = status
-        guest.set_flag(CF, status != OK)
+        return status
 
     def read(self, where: int, register: int, size: int) -> int:
         self.guest.bus.port_write(ADDRESS, 4, ENABLE | where << 8 | register & 0xFC)

@@ -8,6 +8,7 @@ Not modelled: tests of anything, option ROMs.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 
 from guesthouse.system.firmware.bios import settings as bda
 from guesthouse.system.firmware.bios.disk import Disks
@@ -30,8 +31,11 @@ DISK_TABLES = (EBDA + 0x3D, EBDA + 0x4D)
 class Post:
     """The service behind the reset vector."""
 
-    def __init__(self, guest: Guest, settings: Settings, labels: dict[str, int], disks: Disks, video: Video) -> None:
+    def __init__(self, guest: Guest, settings: Settings, labels: dict[str, int], disks: Disks, video: Video,
+                 reset: Callable[[], object]) -> None:
         self.guest, self.settings, self.labels, self.disks, self.video = guest, settings, labels, disks, video
+        self.reset = reset
+        self.done = False
 
     def run(self) -> None:
         guest = self.guest
@@ -42,6 +46,10 @@ class Post:
                 guest.port_out(PIC, 0x20)
             guest.return_to(guest.word(bda.RESUME + 2), guest.word(bda.RESUME), 0x0002)
             return
+        if self.done:  # the processor alone was reset: chips are as the last program left them
+            self.reset()
+            return
+        self.done = True
         self.vectors()
         self.chips()
         self.data_areas()

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from guesthouse.system.firmware.bios import font
 from guesthouse.system.firmware.bios.assembler import Assembler
 from guesthouse.system.firmware.bios.guest import PORT
+from guesthouse.system.firmware.bios.vbe_protected import interface
 
 SIZE, SEGMENT = 0x1_0000, 0xF000
 TABLES, CODE, FONT_16, FONT_14, FONT_8_HIGH, FONT_8 = 0x0400, 0xA000, 0xB000, 0xC000, 0xCE00, 0xFA6E
@@ -27,6 +28,8 @@ FEATURES = 0x74
 FLOPPY_PARAMETERS = bytes.fromhex("AF 02 25 02 12 1B FF 6C F6 0F 08")  # 1.44 MB
 DATE = b"11/22/26"
 FUNCTIONALITY = 0xD600  # the static table of INT 10h, 1Bh: modes, 200, 350 and 400 lines, two of eight fonts
+VBE_INTERFACE = 0xD700
+BIOS_32, PCI_32, APM_16, APM_32 = "bios32", "pci32", "apm16", "apm32"  # far entries: an OUT and a far return
 FUNCTIONS = bytes.fromhex("FF E0 0F 00 00 00 00 07 02 08 E5 0C 00 00 00 00")
 
 
@@ -42,6 +45,7 @@ def build(tables: tuple[bytes, ...] = ()) -> Rom:
     made = _Builder()
     made.entries()
     made.interrupts()
+    made.far_entries()
     made.start()
     made.constants()
     placed = tuple(made.table(content) for content in tables)
@@ -293,11 +297,23 @@ class _Builder(Assembler):
         self.org(RESET)
         self.code(f"jmp far {SEGMENT}:{POST}")
 
+    def far_entries(self) -> None:
+        """For callers in protected mode, of 16 or 32 bits: these two instructions have the same bytes in both. The
+        directory that says where to ask for them lies at a multiple of 16."""
+        for name in (BIOS_32, PCI_32, APM_16, APM_32):
+            self.label(name)
+            self.call(name)
+            self.code("retf")
+        directory = bytearray(struct.pack("<4sIBBB5s", b"_32_", SEGMENT << 4 | self.labels[BIOS_32], 0, 1, 0, b""))
+        directory[10] = -sum(directory) & 0xFF
+        self.at = -(-self.at // 16) * 16
+        self.data(bytes(directory))
+
     def constants(self) -> None:
         for at, content in (
                 (FONT_16, font.glyphs(16)), (FONT_14, font.glyphs(14)), (FONT_8, font.glyphs(8)[:1024]),
                 (FONT_8_HIGH, font.glyphs(8)[1024:]), (FLOPPY_TABLE, FLOPPY_PARAMETERS), (RESET + 5, DATE),
-                (FUNCTIONALITY, FUNCTIONS),
+                (FUNCTIONALITY, FUNCTIONS), (VBE_INTERFACE, interface()),
                 (0xFFFE, bytes([MODEL])), (0xE729, struct.pack("<8H", 1047, 768, 384, 192, 96, 48, 24, 12)),
                 (CONFIGURATION, struct.pack("<HBBBBBBBB", 8, MODEL, SUBMODEL, REVISION, FEATURES, 0x40, 0, 0, 0))):
             self.org(at)

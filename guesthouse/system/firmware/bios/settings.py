@@ -34,4 +34,5 @@ class Settings:
     framebuffer: int = 0  # physical address of the linear framebuffer; 0: no VESA modes
     framebuffer_size: int = 16 << 20
     mouse: bool = True
+    menu_ticks: int = 0  # how long, of 55 ms, the key for the boot menu is waited for
     a20: Callable[[bool | None], bool] | None = None  # sets (None: leaves) the gate, says what it is

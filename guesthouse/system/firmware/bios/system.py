@@ -1,5 +1,5 @@
 """INT 11h, 12h, 14h, 15h, 17h: equipment, memory, serial and parallel ports, system services (IBM PS/2 and
-PC BIOS interface technical reference; ACPI 6.5, 15.1 for E820h; APM 1.2 is answered as absent).
+PC BIOS interface technical reference; ACPI 6.5, 15.1 for E820h).
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ import struct
 from collections.abc import Callable
 
 from guesthouse.system.firmware.bios import settings as bda
+from guesthouse.system.firmware.bios.apm import TOLD, Apm
 from guesthouse.system.firmware.bios.guest import CF, ES, Guest
 from guesthouse.system.firmware.bios.mouse import Mouse
 from guesthouse.system.firmware.bios.rom import CONFIGURATION, SEGMENT
@@ -25,11 +26,11 @@ WAIT_FLAG = 0x0040 << 16 | 0xA0
 
 class System:
     def __init__(self, guest: Guest, settings: Settings, mouse: Mouse, time: Time, note: Callable[[str], None],
-                 power_off: Callable[[], object]) -> None:
+                 apm: Apm) -> None:
         self.guest, self.settings, self.mouse, self.time = guest, settings, mouse, time
-        self.note, self.power_off = note, power_off
+        self.note, self.apm = note, apm
         self.functions: dict[int, Callable[[], int | bool | None]] = {
-            0x24: self._a20, 0x41: lambda: UNSUPPORTED, 0x4F: lambda: None, 0x80: lambda: OK, 0x81: lambda: OK,
+            0x24: self._a20, 0x41: lambda: UNSUPPORTED, 0x4F: lambda: None, 0x53: self._apm, 0x80: lambda: OK, 0x81: lambda: OK,
             0x82: lambda: OK, 0x83: self._event, 0x85: lambda: OK, 0x86: self._wait, 0x87: self._move,
             0x88: self._extended, 0x90: lambda: OK, 0x91: lambda: OK, 0xC0: self._configuration, 0xC1: self._ebda,
             0xC2: self._mouse, 0xE8: self._memory}
@@ -102,6 +103,13 @@ class System:
         elif function == 0x4F:
             guest.set_flag(CF, True)  # the scan code goes on as it is
         return False
+
+    def _apm(self) -> int | bool | None:
+        status = self.apm.call()
+        if status == TOLD and status is not True:
+            self.guest.set_flag(CF, False)
+            return None
+        return status
 
     def _mouse(self) -> None:
         self.mouse.call()

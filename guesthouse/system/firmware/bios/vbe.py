@@ -1,7 +1,7 @@
 """INT 10h, 4Fh: VESA BIOS extensions 3.0 (VBE core functions, 1998), through the Bochs display interface's
 registers 1CEh and 1CFh.
 
-Not modelled: the protected-mode interface (4F0Ah), refresh rates, stereo, saving the state (4F04h).
+Not modelled: refresh rates, stereo, flat-panel and power calls.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ from collections.abc import Callable
 
 from guesthouse.system.firmware.bios import settings as bda
 from guesthouse.system.firmware.bios.guest import ES, Guest
+from guesthouse.system.firmware.bios.rom import SEGMENT, VBE_INTERFACE
 from guesthouse.system.firmware.bios.settings import Settings
+from guesthouse.system.firmware.bios.vbe_protected import edid, interface
+from guesthouse.system.firmware.bios.video_state import VideoState
 
 INDEX, DATA = 0x1CE, 0x1CF
 XRES, YRES, BPP, ENABLE, BANK, VIRTUAL_WIDTH, VIRTUAL_HEIGHT, X_OFFSET, Y_OFFSET = range(1, 10)
@@ -35,10 +38,11 @@ class Vbe:
     def __init__(self, guest: Guest, settings: Settings, set_mode: Callable[[int], None]) -> None:
         self.guest, self.settings, self.set_vga_mode = guest, settings, set_mode
         self.current: int | None = None
+        self.state = VideoState(guest)
         self.functions: dict[int, Callable[[], int]] = {
             0x00: self._information, 0x01: self._mode_information, 0x02: self._set, 0x03: self._get,
-            0x05: self._window, 0x06: self._scan_line, 0x07: self._start, 0x08: self._dac_width, 0x09: self._palette,
-            0x15: self._ddc}
+            0x04: self._save, 0x05: self._window, 0x06: self._scan_line, 0x07: self._start, 0x08: self._dac_width, 0x09: self._palette,
+            0x0A: self._protected, 0x15: self._ddc}
 
     def call(self) -> None:
         answer = self.functions.get(self.guest.al)
@@ -174,9 +178,39 @@ class Vbe:
             return FAILED
         return OK
 
+    def _save(self) -> int:
+        """DL: 0 the size in BX, 1 save to ES:BX, 2 restore; CX says what."""
+        guest, what = self.guest, self.guest.cx & 0xF
+        if guest.dl == 0:
+            guest.bx = self.state.size(what)
+        elif guest.dl == 1:
+            self.state.save(what, guest.linear(ES, guest.bx))
+        elif guest.dl == 2:
+            self.state.restore(what, guest.linear(ES, guest.bx))
+            self.current = self.current if self.get(ENABLE) & ON else None
+        else:
+            return FAILED
+        return OK
+
+    def _protected(self) -> int:
+        """The table of the protected-mode interface at ES:DI, CX bytes."""
+        guest = self.guest
+        if guest.bl:
+            return FAILED
+        guest.load_es(SEGMENT)
+        guest.di, guest.cx = VBE_INTERFACE, len(interface())
+        return OK
+
     def _ddc(self) -> int:
-        """4F15h: no monitor tells about itself."""
-        return FAILED
+        """BL: 0 what the monitor's wires can do (DDC2, no blanking), 1 the EDID block DX to ES:DI."""
+        guest = self.guest
+        if guest.bl == 0:
+            guest.bx = 0x0102  # a second for a block
+        elif guest.bl == 1 and guest.dx == 0:
+            guest.write(guest.linear(ES, guest.di), edid())
+        else:
+            return FAILED
+        return OK
 
 
 def _bytes(depth: int) -> int:

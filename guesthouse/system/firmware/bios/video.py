@@ -1,7 +1,7 @@
 """INT 10h: modes, cursor, text and pixels, fonts, palettes (IBM PS/2 and PC BIOS interface technical
 reference, interrupt 10h). VESA calls are in vbe.py.
 
-Not modelled: light pen, saving the state of the DAC (1Ch), grey summing.
+Not modelled: light pen, grey summing.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Video:
             0x0A: lambda: self._write(attribute=False), 0x0B: self._cga_palette, 0x0C: self._set_pixel,
             0x0D: self._get_pixel, 0x0E: lambda: self.teletype(guest.al, guest.bl), 0x0F: self._state,
             0x10: self.palette.call, 0x11: self._font, 0x12: self._alternate, 0x13: self._string,
-            0x1A: self._display, 0x1B: self._capabilities, 0x4F: self.vbe.call}
+            0x1A: self._display, 0x1B: self._capabilities, 0x1C: self._save, 0x4F: self.vbe.call}
 
     def call(self) -> None:
         answer = self.functions.get(self.guest.ah)
@@ -45,6 +45,15 @@ class Video:
             self.note(f"INT 10h, AX={self.guest.ax:04X}h")
         else:
             answer()
+
+    def _save(self) -> None:
+        """AL: 0 the size in BX, 1 save to ES:BX, 2 restore; CX says what."""
+        guest, state, what = self.guest, self.vbe.state, self.guest.cx & 7
+        if guest.al == 0:
+            guest.bx = state.size(what)
+        elif guest.al <= 2:
+            (state.save if guest.al == 1 else state.restore)(what, guest.linear(ES, guest.bx))
+        guest.al = 0x1C
 
     # modes
 
