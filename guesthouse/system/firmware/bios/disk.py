@@ -157,11 +157,13 @@ class Disks:
         count, first = guest.al, self._place(drive)
         if count == 0 or count > MOST_SECTORS and drive.kind == "floppy":
             return BAD_COMMAND
-        if first is None or first + count > drive.sectors:
+        if first is None:
+            status = BAD_COMMAND
+        elif first + count > drive.sectors:
             status = NOT_FOUND
         else:
             status = act(drive, first, count, guest.linear(ES, guest.bx))
-        if status > 0:
+        if status > BAD_COMMAND:
             guest.al = 0
         return status
 

@@ -30,9 +30,9 @@ class System:
         self.guest, self.settings, self.mouse, self.time = guest, settings, mouse, time
         self.note, self.apm = note, apm
         self.functions: dict[int, Callable[[], int | bool | None]] = {
-            0x24: self._a20, 0x41: lambda: UNSUPPORTED, 0x4F: lambda: None, 0x53: self._apm, 0x80: lambda: OK, 0x81: lambda: OK,
-            0x82: lambda: OK, 0x83: self._event, 0x85: lambda: OK, 0x86: self._wait, 0x87: self._move,
-            0x88: self._extended, 0x90: lambda: OK, 0x91: lambda: OK, 0xC0: self._configuration, 0xC1: self._ebda,
+            **{number: lambda: OK for number in (0x80, 0x81, 0x82, 0x85, 0x90, 0x91)},
+            0x24: self._a20, 0x41: lambda: UNSUPPORTED, 0x4F: lambda: None, 0x53: self._apm, 0x83: self._event,
+            0x86: self._wait, 0x87: self._move, 0x88: self._extended, 0xC0: self._configuration, 0xC1: self._ebda,
             0xC2: self._mouse, 0xE8: self._memory}
 
     def equipment(self) -> None:
@@ -66,7 +66,7 @@ class System:
             if status & RECEIVED:
                 guest.al, guest.ah = guest.port_in(port), status & 0x1E
             else:
-                guest.ah = TIMED_OUT
+                guest.ah = TIMED_OUT | status
             return
         guest.ah, guest.al = guest.port_in(port + 5), guest.port_in(port + 6)
 

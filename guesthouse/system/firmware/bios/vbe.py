@@ -41,8 +41,8 @@ class Vbe:
         self.state = VideoState(guest)
         self.functions: dict[int, Callable[[], int]] = {
             0x00: self._information, 0x01: self._mode_information, 0x02: self._set, 0x03: self._get,
-            0x04: self._save, 0x05: self._window, 0x06: self._scan_line, 0x07: self._start, 0x08: self._dac_width, 0x09: self._palette,
-            0x0A: self._protected, 0x15: self._ddc}
+            0x04: self._save, 0x05: self._window, 0x06: self._scan_line, 0x07: self._start, 0x08: self._dac_width,
+            0x09: self._palette, 0x0A: self._protected, 0x15: self._ddc}
 
     def call(self) -> None:
         answer = self.functions.get(self.guest.al)

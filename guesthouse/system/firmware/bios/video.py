@@ -22,6 +22,7 @@ ATTRIBUTE, MISC, SEQUENCER, DAC_MASK, DAC_WRITE, DAC, GRAPHICS = 0x3C0, 0x3C2, 0
 FONTS = {8: FONT_8, 14: FONT_14, 16: FONT_16}
 BELL, BACKSPACE, LINE_FEED, RETURN = 7, 8, 10, 13
 GREY = 0x07
+USUAL_CURSOR = 0x0607  # of eight lines: the registers have it stretched
 CURSORS = {8: 0x0607, 14: 0x0B0C, 16: 0x0D0E}
 
 
@@ -31,7 +32,7 @@ class Video:
         self.palette, self.raster = Palette(guest), Raster(guest)
         self.vbe = Vbe(guest, settings, self.set_mode)
         self.functions: dict[int, Callable[[], object]] = {
-            0x00: lambda: self.set_mode(guest.al), 0x01: self._shape, 0x02: self._move, 0x03: self._where,
+            0x00: self._set_mode, 0x01: self._shape, 0x02: self._move, 0x03: self._where,
             0x05: lambda: self.set_page(guest.al), 0x06: lambda: self._scroll(up=True),
             0x07: lambda: self._scroll(up=False), 0x08: self._read, 0x09: lambda: self._write(attribute=True),
             0x0A: lambda: self._write(attribute=False), 0x0B: self._cga_palette, 0x0C: self._set_pixel,
@@ -60,6 +61,11 @@ class Video:
     @property
     def mode(self) -> Mode:
         return MODES.get(self.guest.byte(bda.MODE) & 0x7F, MODES[3])
+
+    def _set_mode(self) -> None:
+        number = self.guest.al
+        self.set_mode(number)
+        self.guest.al = 0x20 if number & 0x7F > 7 else 0x3F if number & 0x7F == 6 else 0x30  # as BIOSes of the AT time
 
     def set_mode(self, number: int) -> None:
         mode = MODES.get(number & 0x7F)
@@ -107,7 +113,7 @@ class Video:
         guest.set_word(bda.PAGE_BYTES, mode.page_bytes)
         guest.set_word(bda.PAGE_START, 0)
         guest.write(bda.CURSORS, bytes(16))
-        guest.set_word(bda.CURSOR_SHAPE, CURSORS[mode.height])
+        guest.set_word(bda.CURSOR_SHAPE, USUAL_CURSOR)
         guest.set_byte(bda.PAGE, 0)
         guest.set_word(bda.CRTC, 0x3D4 if mode.misc & 1 else 0x3B4)
         guest.set_byte(bda.CRT_MODE, (0x2C, 0x28, 0x2D, 0x29, 0x2A, 0x2E, 0x1E, 0x29)[mode.number & 7])
