@@ -1,7 +1,7 @@
 """The services of our BIOS beside those of SeaBIOS under QEMU: the same calls from the same boot sector, on both.
 
-Where the two differ on purpose the call is not here, or fewer registers are compared: SeaBIOS keeps a cylinder back, has
-no change line, formats nothing, knows no B1h function's bad register, and has another memory map and other ports.
+Where the two differ on purpose the call is not here, or fewer registers are compared: SeaBIOS keeps a cylinder back,
+has no change line, formats nothing, knows no bad register of B1h, and has another memory map and other ports.
 """
 
 from __future__ import annotations
@@ -53,12 +53,13 @@ EXTENDED = [
     Call(0x13, 0x4600, dx=DISK), Call(0x13, 0x4900, dx=DISK),
 ]
 KEYS = [
-    Call(0x16, 0x0100, compare=ZF), Call(0x16, 0x0500, cx=0x1E61, compare=AL), Call(0x16, 0x0100, compare=("ax", "zero")),
-    Call(0x16, 0x0000, compare=("ax",)), Call(0x16, 0x0100, compare=ZF), Call(0x16, 0x0500, cx=0x47E0, compare=AL),
-    Call(0x16, 0x0100, compare=("ax",)), Call(0x16, 0x1000, compare=("ax",)), Call(0x16, 0x0500, cx=0xE00D, compare=AL),
-    Call(0x16, 0x0000, compare=("ax",)), Call(0x16, 0x0500, cx=0xE02F, compare=AL), Call(0x16, 0x1000, compare=("ax",)),
-    Call(0x16, 0x0200, compare=AL), Call(0x16, 0x1200, compare=("ax",)), Call(0x16, 0x0900, compare=AL),
-    Call(0x16, 0x0A00, compare=("bx",)), memory(0x480, 4),
+    Call(0x16, 0x0100, compare=ZF), Call(0x16, 0x0500, cx=0x1E61, compare=AL),
+    Call(0x16, 0x0100, compare=("ax", "zero")), Call(0x16, 0x0000, compare=("ax",)), Call(0x16, 0x0100, compare=ZF),
+    Call(0x16, 0x0500, cx=0x47E0, compare=AL), Call(0x16, 0x0100, compare=("ax",)),
+    Call(0x16, 0x1000, compare=("ax",)), Call(0x16, 0x0500, cx=0xE00D, compare=AL), Call(0x16, compare=("ax",)),
+    Call(0x16, 0x0500, cx=0xE02F, compare=AL), Call(0x16, 0x1000, compare=("ax",)), Call(0x16, 0x0200, compare=AL),
+    Call(0x16, 0x1200, compare=("ax",)), Call(0x16, 0x0900, compare=AL), Call(0x16, 0x0A00, compare=("bx",)),
+    memory(0x480, 4),
 ]
 SCREEN = [
     Call(0x10, 0x0F00, compare=("ax", "bx")), Call(0x10, 0x0003), Call(0x10, 0x0200, dx=0x0305),
@@ -89,7 +90,8 @@ SYSTEM = [
     Call(0x15, 0x2402), Call(0x15, 0x4F1E, compare=("al", "carry")), Call(0x15, 0x4100, compare=CF),
     Call(0x15, 0x8600, cx=0, dx=2000, compare=CF), Call(0x15, 0xD800, compare=AH),
     Call(0x15, 0x5300, compare=("ax", "bx", "carry")), Call(0x1A, 0x0100, cx=5, dx=0x1234, compare=CF),
-    Call(0x1A, 0x0000, compare=("al", "cx")), Call(0x1A, 0x0200, compare=CF), Call(0x1A, 0x0400, compare=("cx", "carry")),
+    Call(0x1A, 0x0000, compare=("al", "cx")), Call(0x1A, 0x0200, compare=CF),
+    Call(0x1A, 0x0400, compare=("cx", "carry")),
     Call(0x1A, 0x0600, cx=0x2359, dx=0x5900, compare=CF), Call(0x1A, 0x0600, cx=0x2359, dx=0x5900, compare=CF),
     Call(0x1A, 0x0700, compare=CF), Call(0x1A, 0x0900, compare=CF),
     Call(0x1A, 0xB101, compare=("ah", "bx", "dx", "carry")),
