@@ -20,12 +20,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench import sides
+from bench import screens, sides
 from bench.loops import LOOPS, archive
 from bench.sides import Measured, Moment, Setup
 
-NAMES = ("boot", *(loop.name for loop in LOOPS), "start")
-KINDS = {"boot": "first line of user space"} | {loop.name: loop.kind for loop in LOOPS}
+SCREENS = {"freedos": "floppy to the DOS prompt", "memtest": "memtest86+, one pass"}
+NAMES = ("boot", *(loop.name for loop in LOOPS), *SCREENS, "start")
+KINDS = {"boot": "first line of user space"} | {loop.name: loop.kind for loop in LOOPS} | SCREENS
 RESIDENT = "resident beyond the guest's RAM, MB"
 QUIET = "quiet loglevel=0 rdinit=/bench/init"
 LOAD = """import sys, time
@@ -94,10 +95,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows: list[Row] = []
     if "start" in options.only or options.build:
         costs = starting(options.rounds, "start" in options.only, options.build)
-    if set(options.only) - {"start"}:
+    if set(options.only) - {"start", *SCREENS}:
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
             rows, resident = compare(options, Path(folder))
         costs |= resident
+    rows += [watched(options, watch) for watch in watches(options.only)]
     if options.json:
         shown = {"host": host(options.qemu), "rows": [as_json(row) for row in rows], "costs": costs}
         print(json.dumps(shown, indent=1))
@@ -109,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def compare(options: argparse.Namespace, folder: Path) -> tuple[list[Row], dict[str, list[float]]]:
     """Boots and loops, side by side; and the resident memory beyond the guest's when the loops are done."""
     normal, busy = setups(options, folder)
-    rows = {name: Row(name) for name in options.only if name != "start"}
+    rows = {name: Row(name) for name in options.only if name not in ("start", *SCREENS)}
     resident: dict[str, list[float]] = {}
     for number in range(options.rounds):
         for side in ("guesthouse", "QEMU") if options.qemu else ("guesthouse",):
@@ -125,6 +127,35 @@ def compare(options: argparse.Namespace, folder: Path) -> tuple[list[Row], dict[
                 (row.ours if side == "guesthouse" else row.theirs).append(one.took)
                 row.results.add(one.result)
     return list(rows.values()), resident
+
+
+def watches(names: Sequence[str]) -> list[screens.Watch]:
+    """The guests that are watched by their screens, as far as their images are to be had."""
+    found = []
+    if "freedos" in names:
+        guests = Path(os.environ.get("GUESTHOUSE_GUESTS") or sides.ROOT.parent / "shared" / "guests")
+        image = guests / "freedos722.img"
+        if image.exists():
+            found.append(screens.Watch("freedos", "floppy", image, r"A:\\>\s*$", 16 << 20))
+        else:
+            tell("freedos is left out: freedos722.img is not in the folder that GUESTHOUSE_GUESTS names")
+    if "memtest" in names:
+        from guesthouse.images.packages import Packages
+
+        image = Packages().file("memtest86+", "usr/lib/memtest86+/memtest86+x64.iso")
+        found.append(screens.Watch("memtest", "cdrom", image, r"Pass: +1", 16 << 20))
+    return found
+
+
+def watched(options: argparse.Namespace, watch: screens.Watch) -> Row:
+    """All rounds of one of them, by turns."""
+    row = Row(watch.name)
+    for number in range(options.rounds):
+        tell(f"{watch.name}, round {number + 1} of {options.rounds}")
+        row.ours.append(screens.watched(watch, screens.guesthouse).took)
+        if options.qemu:
+            row.theirs.append(screens.watched(watch, screens.qemu(options.qemu)).took)
+    return row
 
 
 def setups(options: argparse.Namespace, folder: Path) -> tuple[Setup, Setup]:

@@ -1,7 +1,7 @@
-"""Takes the pictures of docs/gallery.md: guests boot from their own media, are used by keyboard, and are photographed.
+"""Takes the pictures of docs/gallery.md: guests boot from their own media and are used by keyboard.
 
-Run as `python tools/gallery.py [NAME...]`. Floppies come from the folder that GUESTHOUSE_GUESTS names, everything else
-from Debian's packages. Time is virtual, so a picture is the same whenever it is taken.
+Run as `python tools/gallery.py [NAME...]`. Floppies come from the folder that GUESTHOUSE_GUESTS names, everything
+else from Debian's packages. Time is virtual, so a picture is the same whenever it is taken.
 """
 
 from __future__ import annotations
@@ -116,10 +116,8 @@ def sierpinski(me: Sitting) -> None:
 
 
 def grub(me: Sitting) -> None:
-    me.see("grub>")
-    me.type("ls\n", "(fd0)")
-    me.type("cpuid -l && echo long mode\n", "long mode\n")
-    me.type("lspci\n", "IDE")
+    me.see("Press enter to boot")
+    me.tap("down", "down")
 
 
 def memtest(me: Sitting) -> None:
@@ -132,7 +130,7 @@ SHOTS = {
     "mikeos": Shot(floppy("mikeos.flp"), mikeos, "MikeOS, sixteen bits and real mode, shows its programs."),
     "sierpinski": Shot(floppy("freedos722.img"), sierpinski, "A program of that floppy in graphics mode."),
     "grub": Shot(packaged("floppy", "grub-rescue-pc", "usr/lib/grub-rescue/grub-rescue-floppy.img"), grub,
-                 "GRUB's rescue floppy from Debian's package, at its prompt.", speed=50_000_000, memory=64),
+                 "GRUB's rescue floppy from Debian's package, and its menu.", speed=20_000_000, memory=64),
     "memtest": Shot(packaged("cdrom", "memtest86+", "usr/lib/memtest86+/memtest86+ia32.iso"), memtest,
                     "memtest86+ from its CD image.", speed=50_000_000, memory=32),
 }
@@ -141,8 +139,14 @@ SHOTS = {
 def take(shot: Shot) -> bytes:
     kind = instruction_set("amd64")
     code = engine(kind, cache_folder() / "code")
-    board = ClassicPc(shot.memory << 20, VirtualClock(shot.speed), lambda memory: SoftVcpu(kind, code), epoch=EPOCH,
-                      random_bytes=bytes, drives=[shot.drive()])
+    board = ClassicPc(
+        shot.memory << 20,
+        VirtualClock(shot.speed),
+        lambda memory: SoftVcpu(kind, code),
+        epoch=EPOCH,
+        random_bytes=bytes,
+        drives=[shot.drive()],
+    )
     try:
         sitting = Sitting(board)
         shot.use(sitting)
@@ -152,7 +156,9 @@ def take(shot: Shot) -> bytes:
 
 
 def page() -> str:
-    return HEAD + "".join(f"\n![{name}](gallery/{name}.png)\n\n{shot.caption}\n" for name, shot in SHOTS.items())
+    return HEAD + "".join(
+        f"\n![{name}](gallery/{name}.png)\n\n{shot.caption}\n" for name, shot in SHOTS.items()
+    )
 
 
 if __name__ == "__main__":

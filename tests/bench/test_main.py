@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench import __main__ as bench
-from bench import sides
+from bench import screens, sides
 from bench.sides import Moment, Setup
 
 SETUP = Setup(Path("kernel"), Path("initrd"), "quiet", 256 << 20)
@@ -63,3 +63,14 @@ def test_results_that_differ_are_shown(capsys: pytest.CaptureFixture[str]) -> No
     (line,) = [line for line in shown if line.startswith("crc")]
     assert "2.00" in line and "400" in line and "DIFFER" in line
     assert any(line.startswith("boot") and " nan " in line for line in shown) and "0.250" in shown[-1]
+
+
+def test_a_text_buffer_is_read_out_of_the_monitors_dump() -> None:
+    dump = "000b8000: 0x41 0x07 0x3a 0x07\r\n000b8004: 0xb3 0x1f\r\n"
+    assert screens.shown(dump) == "A:\N{BOX DRAWINGS LIGHT VERTICAL}"
+
+
+def test_an_image_that_is_not_there_is_left_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+                                                capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("GUESTHOUSE_GUESTS", str(tmp_path))
+    assert bench.watches(["freedos"]) == [] and "freedos722.img" in capsys.readouterr().err
