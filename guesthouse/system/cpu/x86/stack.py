@@ -36,8 +36,9 @@ def pop(cpu, to) -> None:
 
 @op("60", Size, modes=LEGACY)
 def pusha(cpu, kind) -> None:
-    """SDM 2B, PUSHA/PUSHAD."""
-    cpu.probe(cpu.at_stack(u64(0) - 8 * kind.size, u64(8 * kind.size)), u64(8 * kind.size), u64(1))
+    """SDM 2B, PUSHA/PUSHAD. Each push wraps by itself at the end of a stack of 64 KiB."""
+    for n in range(8):
+        cpu.probe(cpu.at_stack(u64(0) - (n + 1) * kind.size, u64(kind.size)), u64(kind.size), u64(1))
     for n in range(8):
         cpu.store(kind, cpu.at_stack(u64(0) - (n + 1) * kind.size, u64(kind.size)), cpu.get(kind, n))
     cpu.set_rsp(cpu.r[RSP] - 8 * kind.size)

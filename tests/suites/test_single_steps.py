@@ -1,0 +1,82 @@
+"""SingleStepTests, got elsewhere: GUESTHOUSE_SINGLE_STEP_TESTS names a folder in which there are the repositories 8086,
+8088, 80286 or 80386 (real mode), as they come.
+
+Each file is a test, of all its vectors in the threaded way, of a few in the plain way. A vector may differ only for a
+cause that undefined.py names; the causes and how often they were met are printed with the test's result.
+"""
+
+from __future__ import annotations
+
+import collections
+import os
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from guesthouse.engine.build import Engine
+from guesthouse.manager.building import code_folder
+from tests.suites.real_mode import REAL_FLAGS, RealMode
+from tests.suites.undefined import cause_286, cause_8086, undefined
+from tests.suites.vectors import vectors
+from tests.x86.ours import compiled
+
+VARIABLE = "GUESTHOUSE_SINGLE_STEP_TESTS"
+PROCESSORS = ("8086", "8088", "80286", "80386")
+ENDINGS = (".json.gz", ".json", ".MOO.gz", ".MOO")
+FOLDERS = {"8086": "v1", "8088": "v2", "80286": "v1_real_mode", "80386": "v1_ex_real_mode"}
+PLAIN = 20  # vectors of each file
+
+pytestmark = pytest.mark.suite
+
+
+def files() -> list[object]:
+    folder = os.environ.get(VARIABLE)
+    if not folder:
+        return [pytest.param("", Path(), marks=pytest.mark.skip(
+            f"{VARIABLE} is not set: name a folder with SingleStepTests' repositories {', '.join(PROCESSORS)}"))]
+    found = [(p, path) for p in PROCESSORS for path in sorted((Path(folder) / p / FOLDERS[p]).glob("*"))
+             if path.name.endswith(ENDINGS)]
+    assert found, f"{VARIABLE} is {folder}, which has no {'/v1 or '.join(PROCESSORS)} with vectors in it"
+    return [pytest.param(p, path, id=f"{p}-{opcode(path)}") for p, path in found]
+
+
+def opcode(path: Path) -> str:
+    return path.name[:-len(next(e for e in ENDINGS if path.name.endswith(e)))]
+
+
+@pytest.fixture(scope="module")
+def machines() -> Iterator[dict[tuple[bool, bool], RealMode]]:
+    made: dict[tuple[bool, bool], RealMode] = {}
+    yield made
+    for machine in made.values():
+        machine.close()
+
+
+def machine(machines: dict[tuple[bool, bool], RealMode], threaded: bool, wraps: bool) -> RealMode:
+    if (threaded, wraps) not in machines:
+        code: Engine | None = compiled(code_folder()) if threaded else None
+        machines[threaded, wraps] = RealMode(code, wraps)
+    return machines[threaded, wraps]
+
+
+@pytest.mark.parametrize("way", ["plain", "threaded"])
+@pytest.mark.parametrize("processor, path", files())
+def test_does_what_the_processor_did(
+    processor: str, path: Path, way: str, machines: dict[tuple[bool, bool], RealMode],
+) -> None:
+    old, name = processor.startswith("808"), opcode(path)
+    ours = machine(machines, way == "threaded", old)
+    why, mask = cause_8086 if old else cause_286, 0xFF if old else 31
+    causes: collections.Counter[str] = collections.Counter()
+    for vector in islice(vectors(path), None if way == "threaded" else PLAIN):
+        flags = REAL_FLAGS & ~undefined(name, vector, mask)
+        found = ours.differences(vector, flags, halted=not old)
+        if not found:
+            continue
+        cause = why(name, vector, ours.trapped, set(found))
+        assert cause, f"{vector.name} ({vector.code.hex(' ')}), trap {ours.trapped}, {vector.trap} wanted: {found}"
+        causes[cause] += 1
+    for cause, times in causes.items():
+        print(f"{processor} {name}: {times} times, {cause}")

@@ -1,0 +1,112 @@
+"""What the SDM leaves undefined, by opcode, and why a vector of an 8086, 8088 or 80286 may differ on later processors."""
+
+from __future__ import annotations
+
+from guesthouse.system.cpu.x86.flags import AF, CF, OF, PF, SF, STATUS, ZF
+from tests.suites.vectors import Vector
+
+PREFIXES = (0x26, 0x2E, 0x36, 0x3E, 0xF0, 0xF2, 0xF3)
+MULTIPLIES, DIVIDES = ("F6.4", "F6.5", "F7.4", "F7.5", "69", "6B"), ("F6.6", "F6.7", "F7.6", "F7.7")
+ADJUSTS = {"27": OF, "2F": OF, "37": OF | SF | ZF | PF, "3F": OF | SF | ZF | PF, "D4": OF | AF | CF, "D5": OF | AF | CF}
+LOGIC = {"84", "85", "A8", "A9", "F6.0", "F6.1", "F7.0", "F7.1"} | {
+    f"{n + row:02X}" for row in (0x08, 0x20, 0x30) for n in range(6)} | {f"8{n}.{g}" for n in range(4) for g in (1, 4, 6)}
+STRINGS = (0x6C, 0x6D, 0x6E, 0x6F, 0xA4, 0xA5, 0xA6, 0xA7, 0xAA, 0xAB, 0xAC, 0xAD, 0xAE, 0xAF)
+LOCKABLE = {f"{n + row:02X}" for row in range(0, 0x38, 8) for n in (0, 1)} | {
+    f"8{n}.{g}" for n in range(4) for g in range(7)} | {
+    "86", "87", "F6.2", "F6.3", "F7.2", "F7.3", "FE.0", "FE.1", "FF.0", "FF.1"}
+
+
+def undefined(name: str, vector: Vector, count_mask: int) -> int:
+    """The flags that an instruction leaves undefined; `name` is the file's, opcode and extension. `count_mask`: how
+    much of a shift's count the processor looks at."""
+    if name in LOGIC:
+        return AF
+    if name in ADJUSTS:
+        return ADJUSTS[name]
+    if name in MULTIPLIES:
+        return SF | ZF | AF | PF
+    if name in DIVIDES:
+        return STATUS
+    if name[:2] in ("C0", "C1", "D0", "D1", "D2", "D3") and "." in name:
+        return undefined_by_shift(name, count(name, vector) & count_mask)
+    return 0
+
+
+def count(name: str, vector: Vector) -> int:
+    """By how much it shifts."""
+    if name[:2] in ("D0", "D1"):
+        return 1
+    return vector.before["cx"] & 0xFF if name[:2] in ("D2", "D3") else vector.code[-2] & 31  # HLT follows
+
+
+def undefined_by_shift(name: str, by: int) -> int:
+    found, bits = 0 if by == 1 else OF, 16 if name[1] in "13" else 8
+    if name[3:] in ("4", "5", "6", "7"):
+        found |= AF | (CF if by >= bits and name[3:] != "7" else 0)
+    return found if by else 0
+
+
+def opcode(code: bytes) -> tuple[int, int, int]:
+    """(how many prefixes, the opcode, the ModRM byte if there is one)."""
+    n = next(n for n, byte in enumerate(code) if byte not in PREFIXES)
+    return n, code[n], code[n + 1] if n + 1 < len(code) else 0
+
+
+ABSENT = {  # what these opcodes are on the 8086 only
+    **{f"6{n:X}": "60h to 6Fh are conditional jumps on the 8086" for n in range(16)},
+    **{n: "C0h, C1h, C8h and C9h are returns on the 8086" for n in ("C0", "C1", "C8", "C9")},
+    **{n: "SETMO is no instruction of later processors" for n in ("D0.6", "D1.6", "D2.6", "D3.6")},
+    **{f"D{n:X}": "ESC does nothing but read where there is no coprocessor; ours has one" for n in range(8, 16)},
+    "54": "PUSH SP pushes the new SP on the 8086",
+    "FF.7": "FFh /7 is another PUSH on the 8086",
+    "9C": "bits 12 to 15 of FLAGS are ones on the 8086",
+}
+
+
+def cause_8086(name: str, vector: Vector, trapped: int, where: set[str]) -> str:
+    """The same for the 8086 and 8088."""
+    prefixes, first, modrm = opcode(vector.code)
+    reg = modrm >> 3 & 7
+    if name in ABSENT:
+        return ABSENT[name]
+    if name == "FF.6" and modrm == 0xF4:
+        return ABSENT["54"]
+    if trapped in (12, 13):
+        return "a word at offset FFFFh wraps on the 8086, is #GP or #SS since the 386"
+    if trapped == 6 and (first == 0x8C or first == 0x8E and reg != 1 or first in (0x8F, 0xC6, 0xC7) and reg):
+        return "ModRM.reg says nothing there on the 8086"
+    if first in (0x8C, 0x8E) and (reg > 3 or reg == 1 and trapped == 6):
+        return "ModRM.reg has two bits for a segment on the 8086, and CS can be moved to"
+    if name[:2] in ("D2", "D3") and vector.before["cx"] & 0xFF > 31:
+        return "the 8086 does not cut the count of a shift to five bits"
+    if name in DIVIDES or name == "D4":
+        if trapped == 0 and where <= {"memory", "flags", "cs", "ip"}:
+            return "#DE pushes the next instruction's address on the 8086"
+        if set(vector.code[:prefixes]) & {0xF2, 0xF3}:
+            return "REP changes the sign of a quotient on the 8086"
+        if "sp" in where and trapped == -1:
+            return "the 8086 has no quotient of 80h or 8000h"
+    if name in ("27", "2F", "37", "3F"):
+        return "the 8086 adjusts by AL and AF otherwise where the digits were not decimal"
+    if first in (0xCC, 0xCD, 0xCE) and where == {"memory"}:
+        return ABSENT["9C"]
+    return ""
+
+
+def cause_286(name: str, vector: Vector, trapped: int, where: set[str]) -> str:
+    """Why a processor since the 386 differs from what a vector of an older one says; empty if it should not.
+    `trapped`: the exception that ours took, or -1; `where`: what differs, registers by name and `memory`."""
+    prefixes, first, modrm = opcode(vector.code)
+    theirs = vector.trap[0] if vector.trap else -1
+    locked = 0xF0 in vector.code[:prefixes]
+    if locked and trapped == 6 and not (name in LOCKABLE and modrm < 0xC0):
+        return "LOCK before what cannot be locked is #UD since the 386"
+    if (theirs, trapped) == (13, 12):
+        return "an operand beyond the stack segment is #SS since the 386, #GP before"
+    if theirs in (6, 13) and trapped == -1 and len(vector.code) - 1 > 10:
+        return "the 286 takes ten bytes at most, the 386 fifteen"
+    if (theirs, trapped) == (6, -1) and first in (0x8C, 0x8E) and modrm >> 3 & 7 in (4, 5):
+        return "FS and GS exist since the 386"
+    if theirs == trapped == 13 and first in STRINGS and where <= {"si", "di", "cx", "memory"}:
+        return "a string instruction that faults has moved its registers on the 286"
+    return ""
