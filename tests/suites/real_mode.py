@@ -104,7 +104,9 @@ class RealMode:
     def memory_differences(self, vector: Vector, flags: int) -> list[str]:
         wanted = dict(vector.ram_before) | dict(vector.ram_after)
         last = vector.before | vector.after
-        pushed = (last["ss"] << 4) + (last["sp"] + 4 & 0xFFFF) if self.trapped >= 0 else -2  # FLAGS, which EXCP misplaces
+        pushed = -2  # where FLAGS were; the file's own word of it is wrong for odd stacks
+        if self.trapped >= 0:
+            pushed = (last["ss"] << 4) + (last["sp"] + 4 & 0xFFFF)
         found = []
         for address, want in wanted.items():
             have = self.memory.read(address, 1)[0]

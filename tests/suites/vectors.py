@@ -1,4 +1,4 @@
-"""Reads SingleStepTests: one instruction each, with registers and memory before and after it, as real processors did it.
+"""Reads SingleStepTests: one instruction each, with registers and memory before and after, as real processors did it.
 
 Two formats: JSON (8086, 8088, V20) and MOO, chunks of tag and length (80286, 80386). Bus cycles are not read.
 """
