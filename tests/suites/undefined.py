@@ -1,4 +1,4 @@
-"""What the SDM leaves undefined, by opcode, and why vectors of an 8086, 8088 or 80286 may differ on later processors."""
+"""What the SDM leaves undefined, by opcode, and why vectors of an 8086 or 80286 may differ on later processors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ ADJUSTS = {
     "27": OF, "2F": OF, "37": OF | SF | ZF | PF, "3F": OF | SF | ZF | PF, "D4": OF | AF | CF, "D5": OF | AF | CF,
 }
 LOGIC = {"84", "85", "A8", "A9", "F6.0", "F6.1", "F7.0", "F7.1"} | {
-    f"{n + row:02X}" for row in (0x08, 0x20, 0x30) for n in range(6)} | {f"8{n}.{g}" for n in range(4) for g in (1, 4, 6)}
+    f"8{n}.{g}" for n in range(4) for g in (1, 4, 6)} | {
+    f"{n + row:02X}" for row in (0x08, 0x20, 0x30) for n in range(6)}
 STRINGS = (0x6C, 0x6D, 0x6E, 0x6F, 0xA4, 0xA5, 0xA6, 0xA7, 0xAA, 0xAB, 0xAC, 0xAD, 0xAE, 0xAF)
 LOCKABLE = {f"{n + row:02X}" for row in range(0, 0x38, 8) for n in (0, 1)} | {
     f"8{n}.{g}" for n in range(4) for g in range(7)} | {
