@@ -1,4 +1,4 @@
-"""Our processor in real mode, for vectors: sets what a vector says, executes its one instruction, tells what differs."""
+"""Our processor in real mode, for vectors: sets what one says, executes its instruction, tells what differs."""
 
 from __future__ import annotations
 
