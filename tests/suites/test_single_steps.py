@@ -37,7 +37,7 @@ def files() -> list[object]:
         return [pytest.param("", Path(), marks=pytest.mark.skip(
             f"{VARIABLE} is not set: name a folder with SingleStepTests' repositories {', '.join(PROCESSORS)}"))]
     found = [(p, path) for p in PROCESSORS for path in sorted((Path(folder) / p / FOLDERS[p]).glob("*"))
-             if path.name.endswith(ENDINGS)]
+             if path.name.endswith(ENDINGS) and not path.name.startswith("metadata")]
     assert found, f"{VARIABLE} is {folder}, which has no {'/v1 or '.join(PROCESSORS)} with vectors in it"
     return [pytest.param(p, path, id=f"{p}-{opcode(path)}") for p, path in found]
 
