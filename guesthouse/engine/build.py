@@ -7,6 +7,7 @@ The instructions of one module make one object. Beside the file lies each object
 LLVM IR: whoever changes one module waits for that one.
 """
 
+import inspect
 import ctypes
 import fcntl
 import hashlib
@@ -62,7 +63,7 @@ def shares(guest: Guest) -> list[list[int]]:
     """Which handlers go into which part: those of one module together, but not too many."""
     modules: dict[str, list[int]] = {}
     for n, handler in enumerate(guest.handlers):
-        modules.setdefault(handler.op.run.__module__, []).append(n)
+        modules.setdefault(inspect.unwrap(handler.op.run).__module__, []).append(n)
     return [numbers[at:at + LARGEST] for numbers in modules.values() for at in range(0, len(numbers), LARGEST)]
 
 

@@ -1,5 +1,6 @@
 """Ports of a byte or three: debugging, the printer, the speaker."""
 
+from guesthouse.system.chips.coprocessor_error import CoprocessorError
 from guesthouse.system.chips.debug_console import DebugConsole
 from guesthouse.system.chips.debug_exit import DebugExit
 from guesthouse.system.chips.kit import Line
@@ -38,3 +39,13 @@ def test_the_speaker_sounds_while_gate_and_data_are_open():
     assert round(speaker.frequency) == 1000
     control[0] = 1
     assert not speaker.sounding and speaker.frequency == 0
+
+
+def test_an_error_of_the_coprocessor_stays_until_software_clears_it():
+    edges, ignored = [], []
+    chip = CoprocessorError(Line(edges.append), lambda: ignored.append(True))
+    chip.error()
+    chip.write(1, 1, 0)
+    assert edges == [True] and not ignored
+    chip.write(0, 1, 0)
+    assert edges == [True, False] and ignored

@@ -144,3 +144,18 @@ def test_the_floppy_controller_knows_what_is_in_its_drives(pc):
 def test_a_pc_has_places_for_four_floppy_drives(pc):
     with pytest.raises(UserError, match="5 floppy"):
         pc(drives=[Attached("floppy")] * 5)
+
+
+# The vector of IRQ 13; both 8259s; FNINIT; zero division unmasked; FLD1; FLDZ; FDIVP; FWAIT; CLI; HLT. The handler:
+# OUT F0h; FNSTSW; FNCLEX; BX = AX; end of interrupt; IRET.
+DIVIDES = (
+    "31c08ed88ed0bc0070c706d4014df08c0ed601b011e620e6a0b008e621b070e6a1b004e621b002e6a1b001e621e6"
+    "a1b0fbe621b0dfe6a1fbdbe3c70600057b03d92e0005d9e8d9eedef99bfaf4e6f0dfe0dbe289c3b020e6a0e620cf"
+)
+
+
+def test_an_error_of_the_coprocessor_is_irq_13_where_the_guest_has_not_set_ne(pc):
+    b = pc(firmware=image(DIVIDES))
+    b.run(instructions=60)
+    assert int(b.state.r[3]) & 0x80FF == 0x8084, "zero division is pending when the handler looks"
+    assert int(b.state.fsw()) & 0xFF == 0 and not b.irqs[13].high

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from guesthouse.bits import u64
+from guesthouse.engine.vcpu import Halted
 from guesthouse.system.cpu.x86 import (
     x87_arithmetic,
     x87_compare,
@@ -17,10 +19,11 @@ from guesthouse.system.cpu.x86 import (
 )
 from guesthouse.system.cpu.x86.state import VECTOR_MF
 from tests.x86.floats import HEAD, WAYS, FloatOurs, cases, machine, unexplained
-from tests.x86.host import WINDOW, Host, Situation, supported
+from tests.x86.host import START, WINDOW, Host, Situation, supported
+from tests.x86.ours import DATA_SELECTOR
 
 ARITHMETIC = (x87_arithmetic, x87_compare, x87_moves, x87_remainder)
-# Environments hold the pointers to the last instruction, which we do not track.
+# Environments hold the pointers to the last instruction, and the host's do not say what that was.
 WITHOUT = ("fldenv", "fnstenv", "fnsave", "frstor", "fldcw")
 
 
@@ -98,3 +101,42 @@ def test_a_state_comes_back_as_it_was_saved_and_is_initial_after_that(ours: Floa
 def test_the_full_tag_word_tells_valid_zero_special_and_empty(ours: FloatOurs) -> None:
     stored = run(ours, "D9 30", image(0x37F, 0, 0b0000_1111, ONE, 0, 0x7FFF << 64 | 1 << 63, 1))
     assert int.from_bytes(stored.window[8:10], "little") == 0b11111111_10_10_01_00
+
+
+def pointers(window: bytes, short: bool = False) -> tuple[int, ...]:
+    """FIP, FCS and FOP, FDP, FDS of an environment at the window's beginning."""
+    size = 2 if short else 4
+    return tuple(int.from_bytes(window[size * n : size * n + size], "little") for n in range(3, 7))
+
+
+def test_an_environment_tells_the_last_instruction_and_its_operand(ours: FloatOurs) -> None:
+    code = bytes.fromhex("D9 E8 D8 46 40 D9 30")  # FLD1; FADD DWORD [RSI + 40h]; FNSTENV [RAX]
+    ours.prepare(code, Situation([WINDOW] * 16, 0x202, bytes(256), image()), 64)
+    ours.vcpu.run(3)
+    stored = ours.outcome(Situation([WINDOW] * 16, 0x202, bytes(256), image())).window
+    assert pointers(stored) == (START + 2, 0x046 << 16 | 0x33, WINDOW + 0x40, 0xFFFF_0000 | DATA_SELECTOR)
+
+
+def test_control_instructions_are_no_last_instruction(ours: FloatOurs) -> None:
+    code = bytes.fromhex("D9 E8 D9 7E 40 DF E0 DB E2 9B D9 30")  # FLD1; FNSTCW; FNSTSW AX; FNCLEX; FWAIT; FNSTENV
+    registers = [WINDOW] * 16
+    ours.prepare(code, Situation(registers, 0x202, bytes(256), image()), 64)
+    ours.vcpu.run(2)
+    ours.cpu.r[0] = ours.cpu.r[6]
+    ours.cpu.pc = ours.cpu.pc + 2
+    ours.vcpu.run(3)
+    stored = ours.outcome(Situation(registers, 0x202, bytes(256), image())).window
+    assert pointers(stored)[:2] == (START, 0x1E8 << 16 | 0x33)
+
+
+def test_without_ne_an_exception_asks_the_board_and_waits(ours: FloatOurs) -> None:
+    ours.prepare(bytes.fromhex("D9 E8 D9 E8"), Situation([WINDOW] * 16, 0x202, bytes(256), image(0x37E, 1)), 64)
+    try:
+        ours.cpu.cr0 = ours.cpu.cr0 & ~u64(0x20)
+        assert isinstance(ours.vcpu.run(1), Halted)
+        assert (int(ours.cpu.pc), int(ours.cpu.ferr)) == (START, 1)
+        ours.cpu.ferr, ours.cpu.ignne = u64(0), u64(1)
+        ours.vcpu.run(1)
+        assert int(ours.cpu.pc) == START + 2
+    finally:
+        ours.cpu.cr0, ours.cpu.ignne = ours.cpu.cr0 | u64(0x20), u64(0)

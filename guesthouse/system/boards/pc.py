@@ -15,13 +15,14 @@ from pathlib import Path
 
 from guesthouse.bits import u64
 from guesthouse.clock import SECOND, Clock
-from guesthouse.engine.vcpu import RegisterRead, RegisterWrite, Window
+from guesthouse.engine.vcpu import Halted, RegisterRead, RegisterWrite, Window
 from guesthouse.errors import UserError
 from guesthouse.system.boards import x86
 from guesthouse.system.boards.board import SLICE, Board, VcpuFactory
 from guesthouse.system.boards.cores import Core
 from guesthouse.system.boards.pci import TABLES, PciBus
 from guesthouse.system.chips.acpi_pm import AcpiPm
+from guesthouse.system.chips.coprocessor_error import CoprocessorError
 from guesthouse.system.chips.hpet import Hpet
 from guesthouse.system.chips.i8042 import I8042, Port92
 from guesthouse.system.chips.i8254 import Pit
@@ -48,7 +49,7 @@ LAPIC = 0xFEE0_0000
 TSC_HZ = SECOND
 CR8 = 0x1_0000_0008  # how a processor asks for CR8, which is the local APIC's
 PLATFORM_ID = 0x17  # which of a processor's sockets: firmware chooses its microcode by this
-PIC_IRQS, SCI_IRQ, HPET_INPUTS = 16, acpi.SCI, range(20, 24)
+PIC_IRQS, SCI_IRQ, COPROCESSOR_IRQ, HPET_INPUTS = 16, acpi.SCI, 13, range(20, 24)
 SLEEP_TYPES_OFF = 0, 7  # PIIX4 and ICH9; firmware made for QEMU writes 0 to both
 MESSAGES = 0xFEE0_0000
 SERIALS = (acpi.Serial(0x3F8, 4), acpi.Serial(0x2F8, 3), acpi.Serial(0x3E8, 5), acpi.Serial(0x2E8, 7))
@@ -104,6 +105,18 @@ class PcBoard(Board):
         self.plug(self.ports, 0x20, self.pics.master, "pic.master")
         self.plug(self.ports, 0xA0, self.pics.slave, "pic.slave")
         self.plug(self.ports, 0x4D0, self.pics.elcr, "pic.elcr")
+        self.coprocessor = CoprocessorError(self.irqs[COPROCESSOR_IRQ], self._ignore_error)
+        self.plug(self.ports, 0xF0, self.coprocessor, "coprocessor")
+
+    def _ignore_error(self) -> None:
+        self.state.ignne = u64(1)
+
+    def _halt(self, exit: Halted) -> None:
+        """Also what an x87 instruction does that waits for the answer to an error."""
+        if self.state.ferr:
+            self.state.ferr = u64(0)
+            self.coprocessor.error()
+        super()._halt(exit)
 
     def _local_apic(self, core: Core) -> LocalApic:
         """The 8259s reach the first processor only, as if the others' LINT0 were not connected."""

@@ -8,7 +8,7 @@ address into cpu.ea. In flat 32-bit code an address is not cut to 32 bits: the p
 from guesthouse.bits import i8, i16, i32, select, u8, u16, u32, u64
 from guesthouse.system.cpu.x86.forms import (
     BYTES, FIXED, FROM_OPCODE, FROM_REG, FROM_VVVV, LOCKABLE, LOCKING, MOFFS, OFFSET_ONLY, POPS, REGISTERS, RELATIVE,
-    STRING, THIS, VVVV,
+    STRING, THIS, VVVV, WHERE,
 )
 from guesthouse.system.cpu.x86.operands import ORIGIN
 from guesthouse.system.cpu.x86.state import CS, DS, ES, FS, RBP, RBX, RDI, RSI, RSP, SS, General, Segment
@@ -207,6 +207,8 @@ def decoded(tables, cpu, pc, code, record) -> u64:
     if in_memory & long & (modrm & 0xC7 == 5):
         record[0].disp = record[0].disp + (pc + n)
     slots(tables, leaf, record, modrm, opcode, rex, has_rex, vvvv)
+    if flags & WHERE != 0:
+        record[0].imm, record[0].r2 = pc, u16(opcode & 7) << 8 | u16(modrm)
     if cpu.parallel != 0 and (lock != 0 or flags & LOCKING != 0) and tables.locked[leaf] != 0:
         record[0].handler = u64(tables.locked[leaf])
     else:

@@ -1,24 +1,24 @@
 """The floating-point part of an x86 processor's state: x87 with the MMX registers in it, and SSE (SDM 1,
 chapters 8 to 10).
 
-Also here: whether these instructions may run at all, and how exceptions that are not masked are raised. Not
-modelled: the x87 instruction and data pointers (kept as they were loaded), and the external FERR# signal
-(CR0.NE counts as set).
+Also here: whether these instructions may run at all, and how exceptions that are not masked are raised. FERR# is
+asserted by the next instruction that waits, never by the one that caused it.
 """
 
 from guesthouse.bits import select, u16, u64, u128, unlikely
-from guesthouse.engine.cpu import WRITE
+from guesthouse.engine.cpu import HALTED, WRITE
 from guesthouse.system.cpu.softfloat import SSE, X87, Environment
 from guesthouse.system.cpu.x86.state import VECTOR_MF, VECTOR_NM, VECTOR_UD, VECTOR_XM
 from guesthouse.system.cpu.x86.system_state import (
     CR0_EM,
     CR0_MP,
+    CR0_NE,
     CR0_TS,
     CR4_OSFXSR,
     CR4_OSXMMEXCPT,
     SystemState,
 )
-from guesthouse.typed import Array, function
+from guesthouse.typed import Abandon, Array, function
 
 INITIAL_MXCSR, MXCSR_MASK, INITIAL_FCW = 0x1F80, 0xFFFF, 0x37F
 
@@ -44,6 +44,8 @@ class FloatState(SystemState):
     fdp: u64
     fcs: u64
     fds: u64
+    ferr: u64  # FERR#: with CR0.NE = 0 an instruction waits for the board to answer an x87 exception (SDM 1, D.2.1)
+    ignne: u64  # IGNNE#: the board lets instructions go on while the exception is pending
     before: u64  # the flags before an instruction some of whose exceptions are not masked
     fpr: Array[u128, 8]
     xmm: Array[u128, 16]
@@ -79,7 +81,7 @@ class FloatState(SystemState):
             self.raise_fault(VECTOR_UD)
         if self.cr0 & CR0_TS != 0:
             self.raise_fault(VECTOR_NM)
-        self.raise_fault(VECTOR_MF)
+        self.report_x87()
 
     def need_x87(self) -> None:
         """To be called first by an x87 instruction, but for those that do not wait for exceptions."""
@@ -90,7 +92,16 @@ class FloatState(SystemState):
     def no_x87(self) -> None:
         if self.cr0 & (CR0_EM | CR0_TS) != 0:
             self.raise_fault(VECTOR_NM)
-        self.raise_fault(VECTOR_MF)
+        self.report_x87()
+
+    def report_x87(self) -> None:
+        """An exception is pending: #MF, or with CR0.NE = 0 the processor stands still until an interrupt comes, for
+        which FERR# asks (SDM 3A, 2.5, NE)."""
+        if self.cr0 & CR0_NE != 0:
+            self.raise_fault(VECTOR_MF)
+        if self.ignne == 0:
+            self.ferr, self.exit = u64(1), u64(HALTED)
+            raise Abandon
 
     def need_x87_present(self) -> None:
         """To be called first by an x87 instruction that does not wait for exceptions."""
@@ -102,7 +113,7 @@ class FloatState(SystemState):
         if self.cr0 & (CR0_MP | CR0_TS) == CR0_MP | CR0_TS:
             self.raise_fault(VECTOR_NM)
         if self.x87.flags & self.x87.unmasked != 0:
-            self.raise_fault(VECTOR_MF)
+            self.report_x87()
 
     # SSE. SDM 1, 10.2.3 and 11.5.
 
@@ -181,6 +192,7 @@ class FloatState(SystemState):
         return select(self.x87.flags & self.x87.unmasked != 0, word | (SUMMARY | BUSY), word)
 
     def set_fsw(self, image: u64) -> None:
+        self.ignne = u64(0)
         self.x87.flags, self.codes, self.x87.up = image & 0x7F, image & CODES, image >> 9 & 1
         self.top = image >> 11 & 7
 

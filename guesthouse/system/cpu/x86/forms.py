@@ -29,13 +29,14 @@ from guesthouse.system.cpu.x86.operands import (
     Kind,
 )
 from guesthouse.system.cpu.x86.state import RDI, RSI
+from guesthouse.system.cpu.x86.x87_pointers import BindWhere, Noting, noted
 
 # Where the number of a register operand comes from, and which file of registers it counts in.
 NO_SLOT, FROM_REG, FROM_RM, FROM_OPCODE, FROM_VVVV, FIXED = range(6)
 BYTES, GENERAL, XMM, MMX, NUMBER, SHORT_NUMBER = range(6)
 
-LOCKABLE, RELATIVE, OFFSET_ONLY, STRING, MOFFS, VVVV, POPS, THIS, REGISTERS, LOCKING = (
-    1 << n for n in range(10)
+LOCKABLE, RELATIVE, OFFSET_ONLY, STRING, MOFFS, VVVV, POPS, THIS, REGISTERS, LOCKING, WHERE = (
+    1 << n for n in range(11)
 )
 
 
@@ -84,6 +85,9 @@ class Forms:
                 flags, constant = flags | POPS, bits // 8
         if encoding.registers:
             flags |= REGISTERS
+        if noted(encoding):
+            binds.insert(0, BindWhere(memory))
+            flags |= WHERE
         locked = 0
         if encoding.lock and memory:
             flags |= LOCKABLE | (LOCKING if encoding.lock == LOCKS else 0)
@@ -99,7 +103,8 @@ class Forms:
         if key not in self.numbers:
             self.numbers[key] = len(self.handlers)
             texts = tuple(e.text for e in definition.encodings)
-            op = Op(definition.name, definition.run, encoding.ends, encoding.counts, texts)
+            run = Noting(definition.run) if noted(encoding) else definition.run
+            op = Op(definition.name, run, encoding.ends, encoding.counts, texts)
             name = " ".join((definition.name, ", ".join(described(b) for b in binds))).strip()
             self.handlers.append(Handler(name, op, binds))
         return self.numbers[key]

@@ -1,13 +1,13 @@
 """x87 instructions that do not compute: control and status words, environments, whole states, the stack's
 top.
 
-SDM 1, 8.1 and SDM 2A. The instruction pointers in environments are what was loaded before: they are not
-tracked.
+SDM 1, 8.1 and SDM 2A.
 """
 
 from guesthouse.bits import u16, u32, u64, u128
 from guesthouse.system.cpu.x86.definitions import op
 from guesthouse.system.cpu.x86.operands import AX, M, Mw, STi, Size
+from guesthouse.system.cpu.x86.x87_pointers import pointer_words, set_pointers
 from guesthouse.system.cpu.x86.x87_stack import free, read
 from guesthouse.typed import function
 
@@ -29,7 +29,7 @@ def fninit(cpu):
 def fnclex(cpu):
     """SDM 2A, FCLEX/FNCLEX."""
     cpu.need_x87_present()
-    cpu.x87.flags = u64(0)
+    cpu.x87.flags, cpu.ignne = u64(0), u64(0)
 
 
 @op("DB E0")
@@ -92,8 +92,7 @@ def ffree(cpu, i):
     cpu.x87.up = u64(0)
 
 
-# Environments: 14 bytes with operand size 16, else 28 (SDM 1, 8.1.10). Protected-mode layouts; real mode's
-# differ in the pointers only, and those are not tracked.
+# Environments: 14 bytes with operand size 16, else 28 (SDM 1, 8.1.10).
 
 
 @op("D9 /6", M, Size)
@@ -140,16 +139,9 @@ def store_environment(cpu, to, is_short) -> None:
     word, step = (u16, 2) if is_short else (u32, 4)
     cpu.probe(to, u64(7 * step), u64(1))
     blank = 0 if is_short else 0xFFFF_0000
-    parts = (
-        cpu.fcw | blank,
-        cpu.fsw() | blank,
-        cpu.full_tags() | blank,
-        cpu.fip,
-        cpu.fcs | (cpu.fop & 0x7FF) << 16,
-        cpu.fdp,
-        cpu.fds | blank,
-    )
-    for n, part in enumerate(parts):
+    ip, code, dp, data = pointer_words(cpu, is_short)
+    words = (cpu.fcw | blank, cpu.fsw() | blank, cpu.full_tags() | blank, ip, code, dp, data | blank)
+    for n, part in enumerate(words):
         cpu.store(word, to + n * step, word(part))
 
 
@@ -160,8 +152,7 @@ def load_environment(cpu, by, is_short) -> None:
     cpu.set_fcw(parts[0])
     cpu.set_fsw(parts[1])
     cpu.set_full_tags(parts[2] & 0xFFFF)
-    cpu.fip, cpu.fdp, cpu.fds = parts[3], parts[5], parts[6] & 0xFFFF
-    cpu.fcs, cpu.fop = parts[4] & 0xFFFF, parts[4] >> 16 & 0x7FF
+    set_pointers(cpu, parts[3], parts[4], parts[5], parts[6], is_short)
 
 
 @function

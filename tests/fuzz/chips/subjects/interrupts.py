@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from guesthouse.system.chips.coprocessor_error import CoprocessorError
 from guesthouse.system.chips.i8259 import PicPair
 from guesthouse.system.chips.ioapic import IoApic
 from guesthouse.system.chips.plic import Plic
@@ -470,4 +471,26 @@ class Plics(Subject):
         self.read(0x1000 + n // 32 * 4, 4)
 
 
-SUBJECTS = {"i8259": Pics, "ioapic": Ioapic, "plic": Plics}
+class CoprocessorErrors(Subject):
+    COVERS = (CoprocessorError,)
+    WIDTHS = (1,)
+
+    def build(self):
+        self.ignored = 0
+        return CoprocessorError(self.line(), self.ignore)
+
+    def ignore(self):
+        self.ignored += 1
+
+    @traffic
+    def errs(self):
+        before = self.ignored
+        self.chip.error()
+        must(self.lines[0].high and self.ignored == before, "an error is not told")
+        self.write(1, self.value(1))
+        must(self.lines[0].high, "the wrong port clears it")
+        self.write(0, self.value(1))
+        must(not self.lines[0].high and self.ignored == before + 1, "it is not cleared")
+
+
+SUBJECTS = {"coprocessor_error": CoprocessorErrors, "i8259": Pics, "ioapic": Ioapic, "plic": Plics}
