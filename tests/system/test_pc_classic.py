@@ -158,4 +158,4 @@ def test_an_error_of_the_coprocessor_is_irq_13_where_the_guest_has_not_set_ne(pc
     b = pc(firmware=image(DIVIDES))
     b.run(instructions=60)
     assert int(b.state.r[3]) & 0x80FF == 0x8084, "zero division is pending when the handler looks"
-    assert int(b.state.fsw()) & 0xFF == 0 and not b.irqs[13].high
+    assert int(b.state.fsw()) & 0xFF == 0 and not b.coprocessor.irq.high

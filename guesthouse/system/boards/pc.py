@@ -105,7 +105,7 @@ class PcBoard(Board):
         self.plug(self.ports, 0x20, self.pics.master, "pic.master")
         self.plug(self.ports, 0xA0, self.pics.slave, "pic.slave")
         self.plug(self.ports, 0x4D0, self.pics.elcr, "pic.elcr")
-        self.coprocessor = CoprocessorError(self.irqs[COPROCESSOR_IRQ], self._ignore_error)
+        self.coprocessor = CoprocessorError(self.irq(COPROCESSOR_IRQ), self._ignore_error)
         self.plug(self.ports, 0xF0, self.coprocessor, "coprocessor")
 
     def _ignore_error(self) -> None:

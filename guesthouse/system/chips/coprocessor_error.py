@@ -18,7 +18,7 @@ class CoprocessorError(Chip):
 
     def __init__(self, irq: Line, ignore: Callable[[], object]) -> None:
         super().__init__()
-        self.irq, self.ignore = irq.source(), ignore
+        self.irq, self.ignore = irq, ignore
 
     def error(self) -> None:
         """ERROR#, or FERR#, is asserted."""
