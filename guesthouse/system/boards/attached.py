@@ -8,16 +8,21 @@ from guesthouse.errors import UserError
 from guesthouse.storage.disk import Disk
 from guesthouse.storage.geometry import FLOPPIES, SECTOR, Geometry, translated
 
+BUSES = "", "ide", "ahci", "virtio"
 SECTOR_SIZES = {"floppy": SECTOR, "disk": SECTOR, "cdrom": 2048}
 
 
 class Attached:
-    """`kind` is floppy, disk or cdrom. Without a medium, a drive that could take one."""
+    """`kind` is floppy, disk or cdrom, `bus` the one that it is on (bays.py). Without a medium, a drive that could take
+    one."""
 
     def __init__(self, kind: str, disk: Disk | None = None, *, name: str = "",
-                 geometry: tuple[int, int, int] | None = None) -> None:
+                 geometry: tuple[int, int, int] | None = None, bus: str = "", serial: str = "") -> None:
         if kind not in SECTOR_SIZES:
             raise UserError(f"There is no drive of the kind {kind!r}.", f"There are: {', '.join(SECTOR_SIZES)}.")
+        if bus not in BUSES:
+            raise UserError(f"There is no bus {bus!r} for drives.", f"There are: {', '.join(BUSES[1:])}.")
+        self.bus, self.serial = bus, serial
         self.kind, self.name, self.sector_size = kind, name or kind, SECTOR_SIZES[kind]
         self.watchers: list[Callable[[], object]] = []  # controllers that have to know of another medium
         self._take(disk, geometry)

@@ -18,11 +18,11 @@ from guesthouse.errors import UserError
 from guesthouse.storage.disk import Disk
 from guesthouse.storage.geometry import SECTOR
 from guesthouse.system.boards.attached import Attached
+from guesthouse.system.boards.bays import Bays, check_places, watch
 from guesthouse.system.boards.board import VcpuFactory
 from guesthouse.system.boards.cores import Core
 from guesthouse.system.boards.handover import FlashCells, Handover, bootable_paths
 from guesthouse.system.boards.pc import BIOS, HOLE_END, MIB, ROMS, SERIALS, VGA, PcBoard
-from guesthouse.system.boards.pci import PIIX_SLOT
 from guesthouse.system.boards.shadow import Shadow
 from guesthouse.system.boards.typist import Typist
 from guesthouse.system.chips.debug_console import DebugConsole
@@ -31,12 +31,7 @@ from guesthouse.system.chips.fw_cfg import FwCfg
 from guesthouse.system.chips.i8042 import I8042
 from guesthouse.system.chips.i8237 import DmaPair
 from guesthouse.system.chips.i82077 import Floppy
-from guesthouse.system.chips.ide.ata import AtaDisk
-from guesthouse.system.chips.ide.atapi import AtapiCdrom
-from guesthouse.system.chips.ide.bus_master import BusMaster
-from guesthouse.system.chips.ide.channel import Channel
 from guesthouse.system.chips.pci.function import Function
-from guesthouse.system.chips.pci.piix_ide import PiixIde
 from guesthouse.system.chips.pci.vga import VgaFunction
 from guesthouse.system.chips.ps2_keyboard import Ps2Keyboard
 from guesthouse.system.chips.ps2_mouse import Ps2Mouse
@@ -52,7 +47,6 @@ EBDA = 0x9_FC00  # the firmware's own, at the end of the first 640 KiB
 KEYBOARD_IRQ, FLOPPY_IRQ, MOUSE_IRQ = 1, 6, 12
 FLOPPY_PORTS, FLOPPY_DRIVES = ((0x3F0, 0, 6), (0x3F7, 7, 1)), 4  # 3F6h between them is the first IDE channel's
 VGA_SLOT = 3
-CHANNELS = ((0x1F0, 0x3F6, 14), (0x170, 0x376, 15))  # command ports, control port, IRQ
 VGA_PORTS, DISPI_PORTS, VGA_WINDOW = 0x3B0, 0x1CE, VGA
 OPENED, SHADOWED = (0x33,) * 7, (0x10, 0x33, 0x33, 0x33, 0x33, 0x11, 0x11)
 MENU_TICKS = 55  # three seconds
@@ -69,7 +63,8 @@ class ClassicPc(PcBoard):
         """`firmware` is an image whose end is the reset vector; ours by default. `variables` is flash below it that
         the guest writes; `vga_rom` is for firmware that does not know the screen. `boot_menu` has ours wait some
         seconds for the key of its menu, which otherwise must have been pressed before."""
-        self.drives, self.boot_order, self.firmware = checked_drives(drives), boot_order, firmware
+        self.drives = checked_drives(drives, options.get("chipset", "i440fx"))
+        self.boot_order, self.firmware = boot_order, firmware
         self.variables, self.vga_rom, self.boot_menu = variables, vga_rom, boot_menu
         self.variables_size = 0 if variables is None else variables.sectors * SECTOR
         self.rom_size = ROM_SIZE if firmware is None else checked_size(len(firmware) + self.variables_size)
@@ -124,7 +119,7 @@ class ClassicPc(PcBoard):
         super()._wire_pci(random_bytes)
         self._wire_firmware()
         self._wire_screen()
-        self._wire_ide()
+        self.bays = Bays(self, self.drives)
 
     def _wire_firmware(self) -> None:
         """Where ROM and RAM are by turns, the flash, and what tells foreign firmware about the machine."""
@@ -159,27 +154,6 @@ class ClassicPc(PcBoard):
         self.pci.on_window = self._place_frame
         self.pci.plug(VGA_SLOT, self.screen_function)
 
-    def _wire_ide(self) -> None:
-        """Disks and CDs in the order that they come in: two on the first cable, two on the second."""
-        first, second = self.channels = tuple(Channel(self.irq(irq)) for *_, irq in CHANNELS)
-        drives = [drive for drive in self.drives if drive.kind != "floppy"]
-        for n, drive in enumerate(drives):
-            if drive.kind == "disk":
-                self.channels[n // 2].attach(n % 2, AtaDisk(drive, serial=f"GH{n + 1:05}"))
-            else:
-                cd = AtapiCdrom()
-                watch(drive, partial(cd.insert, drive), cd.eject)
-                self.channels[n // 2].attach(n % 2, cd)
-        self.chips += self.channels
-        for n, (channel, (command, control, _)) in enumerate(zip(self.channels, CHANNELS, strict=True)):
-            self.plug(self.ports, command, channel.command, f"ide{n}")
-            self.plug(self.ports, control, channel.control, f"ide{n}.control")
-        self.pci.plug(PIIX_SLOT, PiixIde(BusMaster(first, second, self.memory, refused=OutsideRam)), 1)
-
-    @staticmethod
-    def ide_path(n: int) -> str:
-        return f"/pci@i0cf8/ide@{PIIX_SLOT},1/drive@{n // 2}/disk@{n % 2}"
-
     @property
     def frame(self) -> int:
         """Where the framebuffer is."""
@@ -213,7 +187,7 @@ class ClassicPc(PcBoard):
         self.memory.write_behind(self.rom_at + self.variables_size, rom)
         tables, rsdp = acpi.build(self.tables, 0)
         told = Handover(self.low_end, self.high, self.tables.processors, tables, rsdp, self.drives,
-                        bootable_paths(self.drives, self.boot_order, self.ide_path))
+                        bootable_paths(self.drives, self.boot_order, self.bays.path))
         told.fill_cmos(self.rtc)
         told.fill(self.configuration)
         if self.vga_rom:
@@ -305,21 +279,11 @@ class ClassicPc(PcBoard):
         return low + super().memory_map()[1:] + [E820(HOLE_END - self.rom_size, self.rom_size, RESERVED)]
 
 
-def watch(drive: Attached, insert: Callable[[], object], eject: Callable[[], object]) -> None:
-    """Tell a controller what is in a drive, now and at each change."""
-    def tell() -> None:
-        insert() if drive.present else eject()
-
-    drive.watchers.append(tell)
-    tell()
-
-
-def checked_drives(drives: Sequence[Attached]) -> list[Attached]:
+def checked_drives(drives: Sequence[Attached], chipset: str) -> list[Attached]:
     floppies = sum(drive.kind == "floppy" for drive in drives)
-    for what, count, most in (("floppy drives", floppies, FLOPPY_DRIVES),
-                              ("disks and CDs", len(drives) - floppies, 2 * len(CHANNELS))):
-        if count > most:
-            raise UserError(f"{count} {what} are more than a PC has places for.", f"It has {most}.")
+    if floppies > FLOPPY_DRIVES:
+        raise UserError(f"{floppies} floppy drives are more than a PC has places for.", f"It has {FLOPPY_DRIVES}.")
+    check_places(drives, chipset == "q35")
     return list(drives)
 
 

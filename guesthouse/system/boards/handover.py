@@ -7,6 +7,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from guesthouse.storage.disk import Disk
 from guesthouse.storage.geometry import SECTOR
@@ -78,12 +79,12 @@ class Handover:
                 "etc/smbios/smbios-anchor": smbios.entry_point(tables, count, largest, 0)}
 
 
-def bootable_paths(drives: Sequence[Drive], order: str, ide_path: Callable[[int], str]) -> list[str]:
-    """Open Firmware paths in the boot order; `ide_path(n)` is that of the nth disk or CD."""
-    ide = [drive for drive in drives if drive.kind != "floppy"]
+def bootable_paths(drives: Sequence[Drive], order: str, path: Callable[[Any], str]) -> list[str]:
+    """Open Firmware paths in the boot order; `path` tells that of a disk or CD."""
+    others = [drive for drive in drives if drive.kind != "floppy"]
     floppies = [drive for drive in drives if drive.kind == "floppy"]
     paths = [("floppy", FLOPPY_PATH.format(n)) for n in range(len(floppies))]
-    paths += [(drive.kind, ide_path(n)) for n, drive in enumerate(ide)]
+    paths += [(drive.kind, path(drive)) for drive in others]
     return [path for letter in order for kind, path in paths if kind == KINDS.get(letter)]
 
 

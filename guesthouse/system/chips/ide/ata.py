@@ -8,7 +8,7 @@ from __future__ import annotations
 from guesthouse.system.chips.ide.drive import ABRT, IDNF, IN, OUT, UNC, Disk, Drive
 from guesthouse.system.chips.kit import Field
 
-SECTOR, CHUNK, MULTIPLE = 512, 128, 16  # CHUNK: sectors that a DMA transfer reads at once
+SECTOR, CHUNK, MULTIPLE, QUEUE = 512, 128, 16, 32  # CHUNK: sectors that a DMA transfer reads at once
 LBA = 0x40
 READS = {0x20: "", 0x21: "", 0x24: "e", 0xC4: "m", 0x29: "me", 0xC8: "d", 0xC9: "d", 0x25: "de"}
 WRITES = {0x30: "", 0x31: "", 0x34: "e", 0xC5: "m", 0x39: "me", 0xCA: "d", 0xCB: "d", 0x35: "de"}
@@ -38,7 +38,8 @@ class AtaDisk(Drive):
     per_track = Field(0)
 
     def __init__(self, disk: Disk, *, serial: str = "GH00001", model: str = "guesthouse disk",
-                 geometry: Geometry | None = None) -> None:
+                 geometry: Geometry | None = None, serial_ata: bool = False) -> None:
+        self.serial_ata = serial_ata
         self.disk, self.serial, self.model = disk, serial, model
         self.geometry = geometry or geometry_of(disk.sectors)
         super().__init__()
@@ -164,6 +165,8 @@ class AtaDisk(Drive):
                   61: lba28 >> 16, 63: 7 | chosen[0], 64: 3, 65: 120, 66: 120, 67: 120, 68: 120, 80: 0x70,
                   82: 0x4020, 83: 0x7400, 84: 0x4000, 85: 0x4020, 86: 0x3400, 87: 0x4000, 88: 0x3F | chosen[1],
                   93: 0x600B, **{100 + n: sectors >> 16 * n & 0xFFFF for n in range(4)}}
+        if self.serial_ata:
+            values |= {75: QUEUE - 1, 76: 0x0106, 93: 0}  # native queuing, two generations; no cable to tell of
         for word, value in values.items():
             found[2 * word:2 * word + 2] = (value & 0xFFFF).to_bytes(2, "little")
         found[20:40], found[46:54], found[54:94] = words(self.serial, 10), words("1.0", 4), words(self.model, 20)
