@@ -6,6 +6,7 @@ from guesthouse.system.chips.debug_exit import DebugExit
 from guesthouse.system.chips.kit import Line
 from guesthouse.system.chips.parallel import Parallel
 from guesthouse.system.chips.pc_speaker import Speaker
+from guesthouse.system.chips.pc_testdev import PcTestDevice
 
 
 def test_a_guest_ends_the_machine_with_an_odd_code():
@@ -49,3 +50,16 @@ def test_an_error_of_the_coprocessor_stays_until_software_clears_it():
     assert edges == [True] and not ignored
     chip.write(0, 1, 0)
     assert edges == [True, False] and ignored
+
+
+def test_the_test_device_remembers_and_drives_lines():
+    edges = []
+    device = PcTestDevice([Line(edges.append)])
+    device.port_write(0, 4, 0x11223344)
+    device.port_write(1, 2, 0xAABB)
+    device.memory_write(0xFFFE, 4, 0x55667788)
+    assert device.port_read(0, 4) == 0x11AABB44 and device.memory_read(0xFFFE, 4) == 0x7788
+    device.line_write(0, 4, 1)
+    device.line_write(0, 1, 0)
+    device.line_write(9, 1, 1)
+    assert edges == [True, False]

@@ -14,8 +14,8 @@ from guesthouse.engine.cpu import TLB_SETS, TLB_SIZE, TlbEntry
 from guesthouse.engine.op import Guest
 from guesthouse.engine.plain import Plain
 from guesthouse.system.cpu.x86 import (
-    branches, cpuid, entry, far, hints, integer, moves, msr, ports, random, segments, shifts, stack, strings, syscall,
-    system,
+    branches, cpuid, entry, far, hints, integer, moves, msr, ports, random, segments, shifts, smm, stack, strings,
+    syscall, system,
 )
 from guesthouse.system.cpu.x86.decode import decoded
 from guesthouse.system.cpu.x86.float_state import FloatState
@@ -26,7 +26,8 @@ from guesthouse.system.memory import Memory
 from guesthouse.typed import fill
 
 MODULES = (
-    branches, cpuid, far, hints, integer, moves, msr, ports, random, segments, shifts, stack, strings, syscall, system,
+    branches, cpuid, far, hints, integer, moves, msr, ports, random, segments, shifts, smm, stack, strings, syscall,
+    system,
 )
 GDT, IDT, TSS, TABLES, CODE, STACK = 0x1000, 0x2000, 0x3000, 0x4000, 0x10000, 0x20000
 KERNEL_CODE, KERNEL_DATA, USER_CODE_32, USER_DATA, USER_CODE, TSS_SELECTOR, LDT_SELECTOR = (8 * n for n in (
@@ -67,8 +68,8 @@ GUEST = Guest("x86 system test", X86, Decoded, tuple(HANDLERS_OF_OPS), ())
 class Machine:
     """One processor at CPL 0 in 64-bit mode. `m.run(code)` puts code at CODE and executes so many instructions."""
 
-    def __init__(self) -> None:
-        self.memory = Memory([(0, 1 << 20)])
+    def __init__(self, memory: Memory | None = None) -> None:
+        self.memory = memory or Memory([(0, 1 << 20)])
         self.cpu: Any = GUEST.state.new()
         fill(self.cpu.tlbs.address, u8(0xFF), u64(TLB_SIZE * TLB_SETS * TlbEntry.size))
         self.cpu.use(u64(0), u64(0))

@@ -11,6 +11,7 @@ import pytest
 from guesthouse.bits import u8, u64
 from guesthouse.engine.cpu import EXECUTE, FAULT, READ, WRITE
 from guesthouse.system.cpu.x86.system_state import CR0_WP, CR4_SMAP, CR4_SMEP, EFER_NXE
+from guesthouse.system.memory import Memory
 from guesthouse.typed import Abandon
 from tests.x86.system_machine import CODE, LARGE, NX, PRESENT, STACK, TABLES, USER, WRITABLE, Machine
 
@@ -250,3 +251,21 @@ def test_code_of_a_pcid_is_found_again_only_if_the_system_says_so(m: Machine) ->
     m.cpu.forget_translations()
     load_cr3(m, TABLES | 1 | 1 << 63)
     assert int(m.cpu.context) >> 16 not in numbers, "what was flushed for all is not taken up again"
+
+
+def test_tables_are_marked_as_accessed_only_when_the_whole_walk_succeeds(m: Machine) -> None:
+    set_levels(m, [ALL, ALL, ALL, ALL & ~WRITABLE])
+    m.cpu.cr0 = m.cpu.cr0 | CR0_WP
+    tops = [TABLES + 0x1000 * level + 8 * (DATA >> 39 - 9 * level & 511) for level in range(4)]
+    assert tried(m, DATA, WRITE) == (14, 3)
+    assert [m.get(at) & (A | D) for at in tops] == [0, 0, 0, 0]
+    assert tried(m, DATA, READ) == DATA
+    assert [m.get(at) & (A | D) for at in tops] == [A, A, A, A]
+
+
+def test_tables_in_rom_are_used_and_stay_as_they_are() -> None:
+    made = Memory([(0, 1 << 20)])
+    made.protect(TABLES, 0x4000)
+    m = Machine(made)
+    assert tried(m, DATA, WRITE) == DATA and tried(m, DATA, READ) == DATA
+    assert m.get(TABLES + 0x3000 + 8 * (DATA >> 12)) & (A | D) == 0

@@ -17,6 +17,7 @@ from guesthouse.clock import Clock
 from guesthouse.errors import UserError
 from guesthouse.storage.disk import Disk
 from guesthouse.storage.geometry import SECTOR
+from guesthouse.system.boards import x86
 from guesthouse.system.boards.attached import Attached
 from guesthouse.system.boards.bays import Bays, check_places, watch
 from guesthouse.system.boards.board import VcpuFactory
@@ -38,7 +39,8 @@ from guesthouse.system.chips.ps2_mouse import Ps2Mouse
 from guesthouse.system.chips.vga import FRAME, Screen, Vga
 from guesthouse.system.cpu.x86.entry import init
 from guesthouse.system.firmware import acpi, mptable, smbios
-from guesthouse.system.firmware.linux_x86 import RAM, RESERVED, E820
+from guesthouse.system.firmware.linux_x86 import RAM, RESERVED, E820, X86Entry
+from guesthouse.system.firmware.multiboot import Framebuffer
 from guesthouse.system.memory import PAGE, Memory, OutsideRam
 
 KIB = 1 << 10
@@ -47,7 +49,8 @@ EBDA = 0x9_FC00  # the firmware's own, at the end of the first 640 KiB
 KEYBOARD_IRQ, FLOPPY_IRQ, MOUSE_IRQ = 1, 6, 12
 FLOPPY_PORTS, FLOPPY_DRIVES = ((0x3F0, 0, 6), (0x3F7, 7, 1)), 4  # 3F6h between them is the first IDE channel's
 VGA_SLOT = 3
-VGA_PORTS, DISPI_PORTS, VGA_WINDOW = 0x3B0, 0x1CE, VGA
+VGA_PORTS, DISPI_PORTS, VGA_WINDOW, TEXT_SCREEN = 0x3B0, 0x1CE, VGA, 0xB_8000
+DISPI_OFF, DISPI_ON = (4, 0), (4, 0x41)  # enable: with the linear framebuffer
 OPENED, SHADOWED = (0x33,) * 7, (0x10, 0x33, 0x33, 0x33, 0x33, 0x11, 0x11)
 MENU_TICKS = 55  # three seconds
 DEBUG_PORTS, MOST_DEBUG, CONFIGURATION_PORT = (0x402, 0xE9), 1 << 18, 0x510
@@ -68,6 +71,7 @@ class ClassicPc(PcBoard):
         self.variables, self.vga_rom, self.boot_menu = variables, vga_rom, boot_menu
         self.variables_size = 0 if variables is None else variables.sectors * SECTOR
         self.rom_size = ROM_SIZE if firmware is None else checked_size(len(firmware) + self.variables_size)
+        self._load: Callable[[], X86Entry] | None = None
         self.debug = bytearray()  # what firmware says of itself
         super().__init__(memory_bytes, clock, vcpu_factory, **options)
         self._switch_on(self.core)
@@ -172,6 +176,7 @@ class ClassicPc(PcBoard):
             self.pci.choose_space(OPENED)
             super()._leave_firmware()
             self._leave_bios(self._bios())
+            self._handover().fill(self.configuration)
         else:
             self._leave_image(self.firmware)
 
@@ -185,13 +190,17 @@ class ClassicPc(PcBoard):
         """Others find chips as after a reset, but expect that the 8259s reach the processor before they do anything."""
         self._open_lints()
         self.memory.write_behind(self.rom_at + self.variables_size, rom)
-        tables, rsdp = acpi.build(self.tables, 0)
-        told = Handover(self.low_end, self.high, self.tables.processors, tables, rsdp, self.drives,
-                        bootable_paths(self.drives, self.boot_order, self.bays.path))
+        told = self._handover()
         told.fill_cmos(self.rtc)
         told.fill(self.configuration)
         if self.vga_rom:
             self.configuration.add_file("vgaroms/vgabios.bin", self.vga_rom)
+
+    def _handover(self) -> Handover:
+        """The machine, for guests and firmware that ask QEMU's way."""
+        tables, rsdp = acpi.build(self.tables, 0)
+        return Handover(self.low_end, self.high, self.tables.processors, tables, rsdp, self.drives,
+                        bootable_paths(self.drives, self.boot_order, self.bays.path))
 
     def _bios(self) -> bytes:
         """Our own firmware: its calls arrive at a port, and Python does what they ask for."""
@@ -201,7 +210,8 @@ class ClassicPc(PcBoard):
         settings = Settings(
             memory_map=self.memory_map, extended_kib=(self.low_end - MIB) // KIB, boot_order=self.boot_order,
             serials=tuple(serial.port for serial in SERIALS), parallels=(), framebuffer=self.frame,
-            framebuffer_size=len(self.vga.frame), menu_ticks=MENU_TICKS if self.boot_menu else 1)
+            framebuffer_size=len(self.vga.frame), menu_ticks=MENU_TICKS if self.boot_menu else 1,
+            kernel=self._start_given)
         guest = Guest(self.state, BoardBus(self.memory, self.addresses, self.ports))
         self.bios = Bios(guest, self.drives, settings, reset=self.reset, power_off=self.power_off,
                          tables=self._more_tables())
@@ -262,7 +272,31 @@ class ClassicPc(PcBoard):
         core.state.a20_mask = mask
         core.state.forget_translations()
 
+    def _start_kernel(self, load: Callable[[], X86Entry]) -> None:
+        """The firmware comes first; a kernel that cannot be loaded is refused now already."""
+        if self.firmware is not None:
+            raise UserError("Firmware of one's own does not start multiboot kernels.", "Leave --firmware out.")
+        load()
+        self._load = load
+
+    def _start_given(self) -> bool:
+        """What our firmware starts instead of a drive."""
+        if self._load is not None:
+            x86.enter(self.state, self._load())
+        return self._load is not None
+
     # what the outside may do
+
+    def set_video(self, width: int, height: int, depth: int, text: bool) -> Framebuffer | None:
+        """The text screen, as the BIOS leaves it, or a mode of so many pixels with the linear framebuffer."""
+        if text:
+            return Framebuffer(TEXT_SCREEN, 160, 80, 25, 16, True)
+        asked = (width or 1024, height or 768, depth if depth >= 15 else 32)
+        for index, value in (DISPI_OFF, *zip((1, 2, 3), asked, strict=True), DISPI_ON):
+            self.vga.dispi.write(0, 2, index)
+            self.vga.dispi.write(1, 2, value)
+        width, height, depth = asked
+        return Framebuffer(self.frame, width * (depth + 7 >> 3), width, height, depth)
 
     def close(self) -> None:
         """The last picture can still be seen."""

@@ -21,8 +21,10 @@ from guesthouse.system.boards import x86
 from guesthouse.system.boards.board import SLICE, Board, VcpuFactory
 from guesthouse.system.boards.cores import Core
 from guesthouse.system.boards.pci import TABLES, PciBus
+from guesthouse.system.chips import pc_testdev
 from guesthouse.system.chips.acpi_pm import AcpiPm
 from guesthouse.system.chips.coprocessor_error import CoprocessorError
+from guesthouse.system.chips.debug_exit import DebugExit
 from guesthouse.system.chips.hpet import Hpet
 from guesthouse.system.chips.i8042 import I8042, Port92
 from guesthouse.system.chips.i8254 import Pit
@@ -38,7 +40,7 @@ from guesthouse.system.chips.virtio.rng import Rng
 from guesthouse.system.cpu.x86.entry import init, reset, start_at
 from guesthouse.system.firmware import acpi, linux_x86, multiboot, pvh
 from guesthouse.system.firmware.blob import Blob
-from guesthouse.system.firmware.linux_x86 import RAM, RESERVED, E820
+from guesthouse.system.firmware.linux_x86 import RAM, RESERVED, E820, X86Entry
 from guesthouse.system.memory import PAGE, Memory, OutsideRam
 from guesthouse.trace import Trace
 
@@ -55,6 +57,7 @@ MESSAGES = 0xFEE0_0000
 SERIALS = (acpi.Serial(0x3F8, 4), acpi.Serial(0x2F8, 3), acpi.Serial(0x3E8, 5), acpi.Serial(0x2E8, 7))
 RNG_SLOT = 2
 PVPANIC_PANICKED, PVPANIC_PORT = 1, 0x505
+DEBUG_EXIT_PORT = 0xF4
 
 
 class PcBoard(Board):
@@ -318,6 +321,17 @@ class PcBoard(Board):
 
     # what the outside may do
 
+    def add_test_devices(self) -> None:
+        """What kvm-unit-tests find in a PC: a port that ends it, and QEMU's pc-testdev."""
+        self.plug(self.ports, DEBUG_EXIT_PORT, DebugExit(self.power_off), "debug_exit")
+        device = pc_testdev.PcTestDevice([self.irq(n) for n in range(PIC_IRQS)])
+        for port, size in ((pc_testdev.REMEMBERS, 4), (pc_testdev.MIRROR, 1)):  # behind the second is port E9h
+            self.ports.add(port, size, device.port_read, device.port_write, "testdev")
+        self.ports.add(pc_testdev.FLUSH, 4, lambda at, size: 0, lambda at, size, value: None, "testdev.flush")
+        self.ports.add(pc_testdev.LINES, PIC_IRQS, lambda at, size: 0, device.line_write, "testdev.lines")
+        self.addresses.add(pc_testdev.MEMORY, pc_testdev.MEMORY_SIZE, device.memory_read, device.memory_write,
+                           "testdev.memory")
+
     def press_power_button(self) -> bool:
         self.post(self.power.press_power_button)
         return True
@@ -339,11 +353,16 @@ class PcBoard(Board):
     def load_multiboot(self, kernel: bytes | str | Path, cmdline: str = "",
                        modules: Sequence[tuple[bytes | str | Path, str]] = (), *, name: str = "") -> None:
         """Get ready to start a multiboot kernel, version 1 or 2, with (file, command line) for each module."""
-        loaded = [multiboot.Module(Blob.of(file).data, text) for file, text in modules]
-        machine = multiboot.Machine(self.memory, self.low_end, self.memory_map(), self.rsdp, self.set_video)
-        entry = multiboot.load(machine, Blob.of(kernel, name), cmdline, loaded)
-        reset(self.state, seed=self._random_bytes(32))
-        x86.enter(self.state, entry)
+        blob, loaded = Blob.of(kernel, name), [multiboot.Module(Blob.of(file).data, text) for file, text in modules]
+        self._switch_on(self.core)
+        self._start_kernel(lambda: multiboot.load(self._machine(), blob, cmdline, loaded))
+
+    def _machine(self) -> multiboot.Machine:
+        return multiboot.Machine(self.memory, self.low_end, self.memory_map(), self.rsdp, self.set_video)
+
+    def _start_kernel(self, load: Callable[[], X86Entry]) -> None:
+        """No firmware comes first here."""
+        x86.enter(self.state, load())
 
     def set_video(self, width: int, height: int, depth: int, text: bool) -> multiboot.Framebuffer | None:
         """What a kernel's loader asks of a screen; this board has none."""

@@ -23,7 +23,9 @@ SELECTOR_CODE_64, SELECTOR_DATA, SELECTOR_CODE_32 = 0x10, 0x18, 0x20
 
 
 def enter(state: Any, entry: X86Entry) -> None:
-    """Put the processor where a boot protocol wants it: flat segments, interrupts off."""
+    """Put the processor where a boot protocol wants it: flat segments, interrupts off. An instruction that waits for
+    its device is given up."""
+    state.replies_known = u64(0)
     state.cr0 = u64(CR0_LONG if entry.long_mode else CR0_PROTECTED)
     state.cr3, state.cr4 = u64(entry.page_table), u64(CR4_PAE if entry.long_mode else 0)
     state.efer = u64(EFER_LONG if entry.long_mode else 0)

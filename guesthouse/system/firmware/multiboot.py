@@ -14,13 +14,13 @@ from dataclasses import dataclass, field, replace
 from guesthouse.errors import UserError
 from guesthouse.system.firmware.blob import Blob
 from guesthouse.system.firmware.elf import LOAD, Elf
-from guesthouse.system.firmware.linux_x86 import RAM, E820, X86Entry, write_gdt
+from guesthouse.system.firmware.linux_x86 import RAM, E820, X86Entry
 from guesthouse.system.memory import PAGE, Memory
 
 MAGIC, SEARCH, BOOTED = 0x1BADB002, 8192, 0x2BADB002
 MAGIC2, SEARCH2, BOOTED2 = 0xE85250D6, 32768, 0x36D76289
 LOADER = b"guesthouse\0"
-INFO, INFO_END = 0x9000, 0x8_0000  # where the kernel finds what it is told
+INFO, INFO_END = 0x9000, 0x8_0000  # where the kernel finds what it is told, unless it lies there itself
 MIB, KIB = 1 << 20, 1 << 10
 
 # Flags of a version 1 header, and of what version 1 tells.
@@ -155,23 +155,21 @@ def load(machine: Machine, blob: Blob, cmdline: str = "", modules: Sequence[Modu
     header = read_header(blob)
     if header is None:
         raise blob.error(0, "a multiboot header in the first 32 KiB")
-    entry, end = place_by_header(machine.memory, blob, header) if header.addresses else place_elf(machine.memory, blob)
-    if header.entry is not None:
-        entry = header.entry
+    place = place_by_header if header.addresses else place_elf
+    entry, start, end = place(machine.memory, blob, header)
     placed = place_modules(machine, max(end, MIB), modules)
     frame = machine.video(*header.video) if header.video else machine.video(0, 0, 0, True)
     line = f"{blob.name} {cmdline}".strip().encode() + b"\0"
-    tell = tell_1 if header.version == 1 else tell_2
-    told = tell(machine, line, placed, frame)
-    if INFO + len(told) > INFO_END:
-        raise UserError(f"Command lines of {len(told)} bytes are more than a multiboot kernel can be told.")
-    machine.memory.write(INFO, told)
-    write_gdt(machine.memory)
-    return X86Entry(entry, False, {"rax": BOOTED if header.version == 1 else BOOTED2, "rbx": INFO})
+    at = INFO if start >= INFO_END or end <= INFO else -(-end // PAGE) * PAGE
+    told = (tell_1 if header.version == 1 else tell_2)(machine, at, line, placed, frame)
+    if at + len(told) > INFO_END:
+        raise UserError(f"{len(told)} bytes of command lines do not fit below {INFO_END >> 10} KiB.")
+    machine.memory.write(at, told)
+    return X86Entry(entry, False, {"rax": BOOTED if header.version == 1 else BOOTED2, "rbx": at})
 
 
-def place_by_header(memory: Memory, blob: Blob, header: Header) -> tuple[int, int]:
-    """Load a file of any format as its header says. Returns the start and the end of what it uses."""
+def place_by_header(memory: Memory, blob: Blob, header: Header) -> tuple[int, int, int]:
+    """Load a file of any format as its header says. Returns its entry, start and end."""
     assert header.addresses is not None
     here, start, load_end, zero_end = header.addresses
     offset = header.at - (here - start)
@@ -183,7 +181,7 @@ def place_by_header(memory: Memory, blob: Blob, header: Header) -> tuple[int, in
     refuse_outside(memory, blob, start, end)
     memory.write(start, data)
     memory.fill(start + size, end - start - size)
-    return start, end
+    return start if header.entry is None else header.entry, start, end
 
 
 def refuse_outside(memory: Memory, blob: Blob, start: int, end: int) -> None:
@@ -192,14 +190,15 @@ def refuse_outside(memory: Memory, blob: Blob, start: int, end: int) -> None:
                         "Give the machine more memory.")
 
 
-def place_elf(memory: Memory, blob: Blob) -> tuple[int, int]:
-    """The physical address of the entry, and the end."""
+def place_elf(memory: Memory, blob: Blob, header: Header) -> tuple[int, int, int]:
+    """Load an ELF file at its physical addresses. Returns its entry, start and end."""
     elf = Elf(blob)
-    _, end = elf.load(memory)
-    for s in elf.segments:
-        if s.kind == LOAD and s.virtual <= elf.entry < s.virtual + s.size:
-            return elf.entry - s.virtual + s.physical, end
-    return elf.entry, end
+    start, end = elf.load(memory)
+    if header.entry is not None:
+        return header.entry, start, end
+    moved = [s.physical - s.virtual for s in elf.segments
+             if s.kind == LOAD and s.virtual <= elf.entry < s.virtual + s.size]
+    return elf.entry + (moved[0] if moved else 0), start, end
 
 
 def place_modules(machine: Machine, at: int, modules: Sequence[Module]) -> list[tuple[int, int, bytes]]:
@@ -223,10 +222,12 @@ def memory_sizes(e820: Sequence[E820]) -> tuple[int, int]:
     return low // KIB, high // KIB
 
 
-def tell_1(machine: Machine, line: bytes, modules: list[tuple[int, int, bytes]], frame: Framebuffer | None) -> bytes:
-    """The multiboot information structure, and behind it what it points to."""
+def tell_1(machine: Machine, at: int, line: bytes, modules: list[tuple[int, int, bytes]],
+           frame: Framebuffer | None) -> bytes:
+    """The multiboot information structure at an address, and behind it what it points to."""
     rows = b"".join(struct.pack("<IQQI", 20, m.start, m.size, m.kind) for m in machine.e820)
-    size, at = 120, INFO + 120
+    size = 120
+    at += size
     pieces, where = [rows], [at]
     for piece in (bytes(16 * len(modules)), line, LOADER, *(text for *_, text in modules)):
         at += len(pieces[-1])
@@ -252,8 +253,9 @@ def described(frame: Framebuffer) -> bytes:
     return told + bytes((green + blue, red, blue, green, 0, blue))
 
 
-def tell_2(machine: Machine, line: bytes, modules: list[tuple[int, int, bytes]], frame: Framebuffer | None) -> bytes:
-    """The tags of version 2."""
+def tell_2(machine: Machine, at: int, line: bytes, modules: list[tuple[int, int, bytes]],
+           frame: Framebuffer | None) -> bytes:
+    """The tags of version 2; they contain no addresses of their own."""
     low, high = memory_sizes(machine.e820)
     rows = b"".join(struct.pack("<QQII", m.start, m.size, m.kind, 0) for m in machine.e820)
     rsdp = machine.memory.read(machine.rsdp, 36) if machine.rsdp else b""

@@ -13,6 +13,7 @@ from typing import Any
 
 WRITES, UNCHECKED = 1 << 12, 1 << 13  # beside the number of the last byte; UNCHECKED: hints touch nothing
 CHANGES = ("put", "get_to_change")
+ASKS = ("arpl",)  # writes only sometimes, and asks for itself whether it may
 HINTS = ("prefetchw", "prefetch", "clflush", "invlpg", "nop")
 # Bytes at an address of kind M, where they do not follow from the operand size.
 SIZES = {
@@ -25,6 +26,7 @@ def of_value(run: Callable[..., None], size: int, first: bool) -> int:
     """A memory operand of `size` bytes."""
     if run.__name__.rstrip("_") in HINTS:
         return UNCHECKED
+    first = first and run.__name__ not in ASKS
     return size - 1 | (WRITES if first and changes(run, run.__code__.co_varnames[1:2]) else 0)
 
 

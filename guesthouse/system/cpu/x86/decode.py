@@ -213,7 +213,11 @@ def decoded(tables, cpu, pc, code, record) -> u64:
         record[0].handler = u64(tables.locked[leaf])
     else:
         record[0].handler = u64(tables.handler[leaf])
-    return finished(tables, leaf, record, n, in_memory, long, address, override, cpu.flat != 0)
+    made = finished(tables, leaf, record, n, in_memory, long, address, override, cpu.flat != 0)
+    last = (pc - cpu.segments[CS].base & 0xFFFF_FFFF) + u64(record[0].length) - 1
+    if not long and last > u64(cpu.segments[CS].limit):
+        record[0].handler, made = u64(BEYOND), u64(1)
+    return made
 
 
 def found(tables, slot, code, begin, selectors):

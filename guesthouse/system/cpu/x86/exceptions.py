@@ -364,6 +364,9 @@ class Exceptions(SystemManagement):
     def software_interrupt(self, vector: u64, kind: u64) -> None:
         """INT n (kind 0), INT3 and INTO (1), INT1 (2: a trap that no privilege is needed for). pc is past it."""
         if kind == 2:
+            if self.earned != 0:  # what MOV SS has held back comes with it
+                self.tell_debugger(self.earned)
+                self.earned = u64(0)
             self.deliver_event(vector, u64(0), u64(TRAPPING))
         elif kind == 0 and self.flags & VM != 0 and self.is_redirected(vector):
             self.enter_redirected(vector)
@@ -382,7 +385,7 @@ class Exceptions(SystemManagement):
 
     def poll(self) -> None:
         """What the engine asks after instructions that may have changed the answer, and at the start of a run."""
-        if unlikely((self.context & STEP) | self.dead != 0):
+        if unlikely((self.context & STEP) | self.dead | self.stepping != 0):
             self.after_step()
         if unlikely(self.intr | self.nmi | self.smi != 0):
             self.look_for_interrupts()

@@ -318,11 +318,12 @@ class FarTransfers(Exceptions):
 
     @function
     def drop_inner_segment(self, n: u64) -> None:
-        """A data segment that the outer level may not have becomes null (SDM 3A, 5.8.6)."""
+        """A data segment that the outer level may not have becomes null (SDM 3A, 5.8.6). Its base stays, as processors
+        do it: 64-bit code still adds that of FS and GS."""
         access = u64(self.segments[n].access)
         private = is_data(access) or is_code(access) and access & CONFORMING == 0
         if private and dpl_of(access) < u64(self.cpl):
-            self.clear_segment(n, u64(0))
+            self.segments[n].selector, self.segments[n].access = u16(0), u16(0)
 
     @function
     def return_far(self, size: u64, drop: u64) -> None:

@@ -128,6 +128,7 @@ def bind(
         "one": lambda: BindImmediate(u8, "imm"),
         "target": lambda: BindTarget(next(fields), BY_BITS[bits]),
         "this": BindThis,
+        "segment": lambda: BindNumber("segment"),
         "far": lambda: BindFar(z_mask(bits)),
         "condition": lambda: BindConstant(condition),
         "size": lambda: BindConstant(kind.type(bits)),

@@ -48,13 +48,13 @@ from guesthouse.system.cpu.x86 import (
     x87_transcendental,
     x87_trigonometry,
 )
-from guesthouse.system.cpu.x86.decode import BEYOND, decoded
+from guesthouse.system.cpu.x86.decode import decoded
 from guesthouse.system.cpu.x86.definitions import Definition, definitions
 from guesthouse.system.cpu.x86.float_state import FloatState
 from guesthouse.system.cpu.x86.forms import Forms
 from guesthouse.system.cpu.x86.msr import ModelSpecific
 from guesthouse.system.cpu.x86.operands import BindAddress, BindConstant, BindNumber, Decoded
-from guesthouse.system.cpu.x86.state import CS, VECTOR_GP, VECTOR_UD
+from guesthouse.system.cpu.x86.state import VECTOR_GP, VECTOR_UD
 from guesthouse.system.cpu.x86.tables import OpcodeTables, Tables, register_files
 from guesthouse.typed import Pointer, function
 
@@ -162,11 +162,7 @@ class X86(FloatState, ModelSpecific):
     @function
     def decode(self, pc: u64, code: u64, record: Pointer[Decoded]) -> u64:
         """Decode the instruction whose bytes lie at host address `code`; see engine.op.Guest."""
-        made = decoded(TABLES, self, pc, code, record)
-        last = (pc - self.segments[CS].base & 0xFFFF_FFFF) + u64(record[0].length) - 1
-        if self.code_bits != 64 and last > u64(self.segments[CS].limit):
-            record[0].handler, made = u64(BEYOND), u64(1)
-        return made
+        return decoded(TABLES, self, pc, code, record)
 
 
 X86_GUEST = Guest(

@@ -16,7 +16,7 @@ from guesthouse.system.cpu.x86.system_state import (
 )
 from guesthouse.typed import function
 
-TSC, TSC_ADJUST, SPEC_CTRL, MICROCODE = 0x10, 0x3B, 0x48, 0x8B
+TSC, TSC_ADJUST, MICROCODE = 0x10, 0x3B, 0x8B
 MTRR_CAP, MCG_CAP, MCG_STATUS, MISC_ENABLE, MTRR_VARIABLE = 0xFE, 0x179, 0x17A, 0x1A0, 0x200
 SYSENTER_CS, SYSENTER_ESP, SYSENTER_EIP = 0x174, 0x175, 0x176
 MTRR_FIXED_64K, MTRR_FIXED_16K, MTRR_FIXED_4K, PAT, MTRR_DEF_TYPE = 0x250, 0x258, 0x268, 0x277, 0x2FF
@@ -66,8 +66,6 @@ class ModelSpecific(Control):
             return now + self.tsc_offset
         if n == TSC_ADJUST:
             return self.tsc_adjust
-        if n == SPEC_CTRL:
-            return self.spec_ctrl
         if n == MICROCODE:
             return u64(MICROCODE_REVISION)
         if n == MISC_ENABLE:
@@ -132,8 +130,6 @@ class ModelSpecific(Control):
         elif n == TSC_ADJUST:
             self.tsc_offset = self.tsc_offset + (value - self.tsc_adjust)
             self.tsc_adjust = value
-        elif n == SPEC_CTRL:
-            self.spec_ctrl = self.fitting(value, u64(7))
         elif n == MICROCODE:
             pass  # software writes 0 before it reads the revision
         elif n == MISC_ENABLE:

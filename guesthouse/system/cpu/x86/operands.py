@@ -396,5 +396,7 @@ Cc, Size, AddressSize = (
     Kind("size", "size", "v"),
     Kind("address size", "address size"),
 )
+# The number of the segment that the memory operand lies in, outside 64-bit mode.
+Through = Kind("segment", "segment")
 # The address of the instruction itself, for repeated string instructions, which jump to themselves.
 This = Kind("this", "this")

@@ -8,7 +8,7 @@ from guesthouse.bits import select, u8, u16, u32, u64
 from guesthouse.engine.op import LEAVES
 from guesthouse.system.cpu.x86.definitions import LEGACY, op
 from guesthouse.system.cpu.x86.flags import VM, ZF
-from guesthouse.system.cpu.x86.operands import Ew, Gv, Gw, M, RvMw, Size, Sw
+from guesthouse.system.cpu.x86.operands import Ew, Gv, Gw, M, Memory, RvMw, Size, Sw, Through
 from guesthouse.system.cpu.x86.paging import Paging, canonical
 from guesthouse.system.cpu.x86.state import (
     ACCESSED, CODE, CONFORMING, GRANULAR, PRESENT, USER_TYPE, WRITABLE,
@@ -240,6 +240,11 @@ class Segmentation(Paging):
         """SGDT, SIDT, SLDT, STR, SMSW outside CPL 0 when CR4.UMIP is set."""
         if self.cr4 & CR4_UMIP != 0 and self.cpl != 0:
             self.raise_fault(VECTOR_GP)
+
+    def need_writable(self, segment: u64) -> None:
+        """#GP(0), or #SS(0) for the stack, unless this segment may be written."""
+        if self.segments[segment].access & (CODE | WRITABLE) != WRITABLE:
+            self.raise_fault(select(segment == SS, u64(VECTOR_SS), u64(VECTOR_GP)))
 
     def need_protected(self) -> None:
         """#UD in real and virtual-8086 mode, for instructions that descriptors are the point of."""
@@ -493,11 +498,14 @@ def verw(cpu, source):
     set_zero_flag(cpu, is_data(access) and access & WRITABLE != 0)
 
 
-@op("63 /r", Ew, Gw, modes=LEGACY)
-def arpl(cpu, to, source):
+@op("63 /r", Ew, Gw, Through, modes=LEGACY)
+def arpl(cpu, to, source, segment):
+    """SDM 2A, ARPL. A segment that cannot be written is no obstacle where nothing is."""
     cpu.need_protected()
-    value, level = to.get_to_change(), source.get() & 3
+    value, level = to.get(), source.get() & 3
     below = value & 3 < level
     if below:
+        if isinstance(to, Memory):
+            cpu.need_writable(segment)
         to.put(value & 0xFFFC | level)
     set_zero_flag(cpu, below)

@@ -100,7 +100,7 @@ def enter(cpu, size, level, kind) -> None:
 
 def entered(cpu, kind, depth, size) -> None:
     """Make the frame, rBP being pushed already, and touch its end as processors do."""
-    frame = cpu.r[RSP] - kind.size
+    frame = cpu.lowered(u64(kind.size))
     end = frame - depth * kind.size - u64(size)
     cpu.probe(cpu.at_stack(end - cpu.r[RSP], u64(kind.size)), u64(kind.size), u64(1))
     cpu.set_rsp(end)
@@ -114,7 +114,8 @@ def nested(cpu, kind, depth) -> None:
         outer = cpu.load(kind, cpu.stack_linear(cpu.r[RBP] - n * kind.size, u64(kind.size)))
         cpu.store(kind, cpu.at_stack(u64(0) - (n + 1) * kind.size, u64(kind.size)), outer)
         n = n + 1
-    cpu.store(kind, cpu.at_stack(u64(0) - (n + 1) * kind.size, u64(kind.size)), kind(cpu.r[RSP] - kind.size))
+    cpu.store(kind, cpu.at_stack(u64(0) - (n + 1) * kind.size, u64(kind.size)),
+              kind(cpu.lowered(u64(kind.size))))
 
 
 @op("C9", Size, default64=True)

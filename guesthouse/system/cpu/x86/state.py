@@ -145,6 +145,13 @@ class General(Flags):
         else:
             self.poke(u16, General.offset("r") + 8 * RSP, u16(value))
 
+    def lowered(self, depth: u64):
+        """What the stack pointer is after a push of so many bytes: as much of it moves as the stack's width is."""
+        low = self.r[RSP] - depth
+        if self.stack_bits == 16:
+            low = self.r[RSP] & ~u64(0xFFFF) | low & 0xFFFF
+        return low
+
     def at_stack(self, depth: u64, size: u64) -> u64:
         """The linear address of `size` bytes that lie `depth` above the stack pointer (modulo the stack's width)."""
         if likely(self.stack_bits == 64):

@@ -70,7 +70,6 @@ class SystemState(General):
     sysenter_eip: u64
     pat: u64
     misc_enable: u64
-    spec_ctrl: u64
     mtrr_def_type: u64
     mtrr_fixed: Array[u64, FIXED_RANGES]
     mtrr_variable: Array[u64, 2 * VARIABLE_RANGES]

@@ -28,6 +28,8 @@ class Boot:
 
     def boot(self) -> bool:
         """Start from the first device in order that has something to start; wait if there is none."""
+        if self.settings.kernel():
+            return False
         if self.menu != [] and self._choose():
             return True
         order = self.order[self.tried:]

@@ -35,4 +35,5 @@ class Settings:
     framebuffer_size: int = 16 << 20
     mouse: bool = True
     menu_ticks: int = 0  # how long, of 55 ms, the key for the boot menu is waited for
+    kernel: Callable[[], bool] = lambda: False  # starts the kernel that was given instead of a drive, if there is one
     a20: Callable[[bool | None], bool] | None = None  # sets (None: leaves) the gate, says what it is

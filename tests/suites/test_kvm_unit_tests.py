@@ -1,0 +1,110 @@
+"""kvm-unit-tests, built elsewhere: GUESTHOUSE_KVM_UNIT_TESTS names its folder, or several as in PATH (one for x86_64
+and one for i386: `./configure --arch=…; make`).
+
+Every test of x86/unittests.cfg runs as that file says (processors, memory, arguments) on the PC, started as a multiboot
+kernel with the test devices: output on the first serial port, result at port F4h. DIFFERENT says why a test does not
+pass; without a line there it must.
+"""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from guesthouse.clock import RealClock
+from guesthouse.system.boards.board import PoweredOff
+from guesthouse.system.boards.classic import ClassicPc
+
+VARIABLE = "GUESTHOUSE_KVM_UNIT_TESTS"
+PASSED, FAILED, SKIPPED, ABORTED = ((code << 1 | 1) & 0xFF for code in (0, 1, 38, 63))
+SECONDS = 240
+ARCHES = {1: "i386", 2: "x86_64"}  # by the class of an ELF file
+
+pytestmark = pytest.mark.suite
+
+
+@dataclass(frozen=True)
+class Different:
+    """A test that does not pass: how it ends, which lines say FAIL, and why that is right."""
+
+    status: int | None  # None: it does not end
+    why: str
+    fails: tuple[str, ...] = ()
+
+
+def skips(why: str) -> Different:
+    return Different(SKIPPED, why)
+
+
+KVM_ONLY = "asks for KVM's paravirtual interface, which CPUID does not claim"
+NO_VMX, NO_SVM = skips("CPUID has no VMX"), skips("CPUID has no SVM")
+HYPERV = skips("asks for Hyper-V's interface, which CPUID does not claim")
+
+DIFFERENT: dict[str, Different] = {}
+
+
+def tests_in(folder: Path):
+    """(name, what unittests.cfg says) of each test that has been built."""
+    text = (folder / "x86" / "unittests.cfg").read_text()
+    for block in re.split(r"^(?=\[)", text, flags=re.M)[1:]:
+        said = dict(re.findall(r"^(\w+) *= *(.*?) *$", block, re.M))
+        said["name"] = block[1:block.index("]")]
+        path = folder / "x86" / said["file"]
+        if path.is_file() and said.get("arch", arch := arch_of(path)) == arch:
+            yield said, path
+
+
+def arch_of(path: Path) -> str:
+    return ARCHES[path.with_suffix(".elf").read_bytes()[4]]
+
+
+def built():
+    found = os.environ.get(VARIABLE)
+    if not found:
+        return [pytest.param(None, None, marks=pytest.mark.skip(
+            f"{VARIABLE} is not set: name the folders where kvm-unit-tests are built"))]
+    return [pytest.param(said, path, id=f"{said['name']}-{arch_of(path)}")
+            for folder in found.split(os.pathsep) for said, path in tests_in(Path(folder))]
+
+
+@pytest.fixture(scope="session")
+def processor():
+    from guesthouse.engine.build import engine
+    from guesthouse.engine.soft import SoftVcpu
+    from guesthouse.manager.building import code_folder
+    from guesthouse.system.cpu.x86.guest import X86_GUEST
+
+    compiled = engine(X86_GUEST, code_folder())
+    return lambda memory: SoftVcpu(X86_GUEST, compiled)
+
+
+def arguments(said) -> str:
+    """What is given to the test, with the time of day where the file asks for it."""
+    given = re.sub(r"`date \+%s`", "1800000000", said.get("test_args", ""))
+    return given.strip("'\"")
+
+
+@pytest.mark.parametrize("said, path", built())
+def test_ends_as_it_should(said, path, processor):
+    memory = re.search(r"-m (\d+)(g?)", said.get("qemu_params", ""))
+    size = int(memory[1]) << (30 if memory[2] else 20) if memory else 256 << 20
+    board = ClassicPc(size, RealClock(), processor, cpus=int(said.get("smp", 1)))
+    heard = bytearray()
+    board.serial[0].output = heard.extend
+    board.add_test_devices()
+    try:
+        board.load_multiboot(path, arguments(said), name=path.name)
+        outcome = board.run(seconds=SECONDS)
+        text = heard.decode("latin-1").replace("\r", "")
+        check(said["name"], outcome, text, board)
+    finally:
+        board.close()
+
+
+def check(name, outcome, text, board):
+    fails = tuple(re.findall(r"^FAIL: (.*)", text, re.M))
+    expected = DIFFERENT.get(name, Different(PASSED, ""))
+    status = outcome.status if isinstance(outcome, PoweredOff) else None
+    assert (status, fails) == (expected.status, expected.fails), f"{text[-3000:]}\n{board.report(str(outcome))}"
