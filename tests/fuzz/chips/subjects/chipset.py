@@ -38,6 +38,7 @@ class Card(Function):
 
 class Messages(Subject):
     COVERS = (Msi, MsiX)
+    AFTER_RESET = {("page", 16 * n + 12, 4): 1 for n in range(5)} | {("page", 0x800, 4): 0}
 
     def build(self):
         return Card(self.line(), self.tell)
@@ -91,9 +92,14 @@ class Messages(Subject):
             self.write(16 * n + 4 * word, value, 4, "page")
         self.told.clear()
         self.chip.msix.fire(n)
-        must(not self.told and self.read(0x800, 4, "page") >> n & 1, "a masked vector waits")
+        waits = self.read(at + 8, 4) & ~7
+        must(not self.told and self.read(waits, 4, "page") >> n & 1, "a masked vector waits")
         self.write(16 * n + 12, 0, 4, "page")
-        must(self.told == [(MESSAGE, 0x30 + n)] and not self.read(0x800, 4, "page") >> n & 1, "and goes", self.told)
+        must(
+            self.told == [(MESSAGE, 0x30 + n)] and not self.read(0x800, 4, "page") >> n & 1,
+            "and goes",
+            self.told,
+        )
 
     @traffic
     def has_a_rom(self):
@@ -123,8 +129,11 @@ class Chipset(Subject):
     def open(self):
         host = self.chip.together["host"]
         known = tuple((1 << 15 | at, size) for at in (4, 0x40, 0x60, 0x68, 0xF0) for size in (1, 4))
-        return {"": Door(host.read, host.write, 8, ((0, 4), (4, 4), (4, 1), (5, 1), (6, 2))),
-                "mapped": Door(host.mapped_read, host.mapped_write, 1 << 28, known), "smbus": door(self.smbus)}
+        return {
+            "": Door(host.read, host.write, 8, ((0, 4), (4, 4), (4, 1), (5, 1), (6, 2))),
+            "mapped": Door(host.mapped_read, host.mapped_write, 1 << 28, known),
+            "smbus": door(self.smbus),
+        }
 
     def poke(self):
         self.lines_to.inputs[self.rng.randrange(self.PIRQS)].set(self.rng.random() < 0.5)
@@ -132,6 +141,20 @@ class Chipset(Subject):
     def adopt(self, other):
         for mine, its in zip(self.lines_to.inputs, other.lines_to.inputs, strict=True):
             mine.set(its.high)
+
+    @traffic
+    def calls_nobody(self):
+        """A transaction on the empty bus ends with an error, which ones clear and nothing sets."""
+        self.write(0, 0xFF, of="smbus")
+        self.write(0, self.value(1), of="smbus")
+        must(self.read(0, of="smbus") == 0, "a status that nobody has set")
+        value = self.value(1)
+        self.write(2, value, of="smbus")
+        must(self.read(0, of="smbus") == (4 if value & 0x40 else 0), "the status of a transaction")
+        self.write(0, 0, of="smbus")
+        must(self.read(0, of="smbus") == (4 if value & 0x40 else 0), "zeros clear")
+        self.write(0, 4, of="smbus")
+        must(self.read(0, of="smbus") == 0, "ones do not clear")
 
     @traffic
     def routes_pins(self):
@@ -151,7 +174,10 @@ class Chipset(Subject):
         where, register, on = self.PM
         self.write(where << 12 | 0x40, base, 4, "mapped")
         self.write(where << 12 | register, on, 1, "mapped")
-        must(self.placed[self.OWNER, 8] == base and self.read(where << 12 | 0x40, 4, "mapped") == base | 1, "PM")
+        must(
+            self.placed[self.OWNER, 8] == base and self.read(where << 12 | 0x40, 4, "mapped") == base | 1,
+            "PM",
+        )
         self.write(where << 12 | register, 0, 1, "mapped")
         must(self.placed[self.OWNER, 8] is None, "PM is not taken away")
 
@@ -185,7 +211,12 @@ class Q35(Chipset):
 class Hpets(Subject):
     COVERS = (Hpet,)
     WIDTHS = (4, 8)
-    AFTER_RESET = {("", 0, 8): 10_000_000 << 32 | 0x8086_A201, ("", 0x10, 4): 0, ("", 0xF0, 8): 0, ("", 0x20, 4): 0}
+    AFTER_RESET = {
+        ("", 0, 8): 10_000_000 << 32 | 0x8086_A201,
+        ("", 0x10, 4): 0,
+        ("", 0xF0, 8): 0,
+        ("", 0x20, 4): 0,
+    }
 
     def build(self):
         return Hpet(self.clock, {20: self.line(), 21: self.line()}, (self.line(), self.line()),
@@ -222,6 +253,51 @@ class Hpets(Subject):
         must(self.lines[0].high and self.read(0x20, 4) == 1 << n, "no match")
         self.write(0x20, 1 << n, 4)
         must(not self.lines[0].high and self.read(0x20, 4) == 0, "it stays")
+        self.stops()
+
+    @traffic
+    def clears_one_of_several(self):
+        self.stops()
+        for n, route in ((0, 20), (1, 21)):
+            self.write(0x100 + 0x20 * n, route << 9 | 6, 4)
+            self.write(0x108 + 0x20 * n, 100, 8)
+        self.write(0x10, 1, 4)
+        self.pass_time(1000)
+        cleared = self.rng.randrange(2)
+        self.write(0x20, 1 << cleared, self.rng.choice((4, 8)))
+        must(self.read(0x20, 4) == 2 - cleared, "the other timer's status")
+        must(self.levels()[:2] == [cleared == 1, cleared == 0], "the lines", self.levels())
+        self.stops()
+
+    @traffic
+    def waits_for_the_wrap(self):
+        """A comparator that the counter has passed matches when it comes round: one of 32 bits after 43 seconds."""
+        self.stops()
+        self.write(0xF0, 0x1000, 8)
+        self.write(0x100, 20 << 9 | 1 << 8 | 6, 4)
+        self.write(0x108, self.rng.randrange(0x1000), 4)
+        self.write(0x10, 1, 4)
+        self.pass_time(self.rng.choice((10, 1_000_000_000)))
+        must(not self.lines[0].high, "it matches what has been")
+        self.pass_time(43_000_000_000)
+        must(self.lines[0].high, "it does not match after the wrap")
+        self.stops()
+
+    @traffic
+    def keeps_period_and_comparator_apart(self):
+        """2.3.9.2.2: a periodic timer takes a value for its period, and after SET_VALUE for its start too."""
+        self.stops()
+        sets, first, second = (
+            self.rng.random() < 0.5,
+            self.rng.randrange(1000, 2000),
+            self.rng.randrange(1000, 2000),
+        )
+        self.write(0x100, 1 << 6 | 1 << 3, 4)
+        self.write(0x108, first, 8)
+        if sets:
+            self.write(0x100, 1 << 6 | 1 << 3, 4)
+        self.write(0x108, second, 8)
+        must(self.read(0x108, 8) == (second if sets else first), "the comparator", sets)
         self.stops()
 
     @traffic

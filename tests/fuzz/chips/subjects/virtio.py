@@ -1,19 +1,15 @@
-"""Virtio devices behind both transports, PCI functions behind their host; a driver that is right, and a liar."""
+"""Virtio devices behind memory-mapped registers, with a driver that is right, and one that lies."""
 
 from __future__ import annotations
 
-from guesthouse.system.chips.pci.host import PciHost
-from guesthouse.system.chips.pci.i440fx import HostBridge
-from guesthouse.system.chips.pci.piix_ide import PiixIde
 from guesthouse.system.chips.virtio.blk import Blk
 from guesthouse.system.chips.virtio.console import Console
 from guesthouse.system.chips.virtio.mmio import VirtioMmio
-from guesthouse.system.chips.virtio.pci import VirtioPci
 from guesthouse.system.chips.virtio.rng import Rng
 from tests.chips.virtio_driver import Refused
-from tests.fuzz.chips.subject import BadDisk, Door, Subject, door, must, traffic
+from tests.fuzz.chips.subject import BadDisk, Subject, must, traffic
 
-QUEUE, BUFFERS, SIZE = 0x1000, 0x6000, 8  # the queues' areas, one page each; where buffers are
+QUEUE, BUFFERS = 0x1000, 0x6000  # the queues' areas, one page each; where buffers are
 NEXT, WRITE, INDIRECT = 1, 2, 4
 LOW32 = 0xFFFF_FFFF
 
@@ -40,12 +36,12 @@ class Mmio:
 
     def queue(self, n, areas):
         self.s.write(0x30, n, 4)
-        self.s.write(0x38, SIZE, 4)
+        self.s.write(0x38, self.s.RING, 4)
         for at, address in zip((0x80, 0x90, 0xA0), areas):
             self.s.write(at, address & LOW32, 4)
             self.s.write(at + 4, address >> 32, 4)
         self.s.write(0x44, 1, 4)
-        must(self.s.read(0x44, 4) == 1 and self.s.read(0x34, 4) >= SIZE, "queue", n, "is not ready")
+        must(self.s.read(0x44, 4) == 1 and self.s.read(0x34, 4) >= self.s.RING, "queue", n, "is not ready")
 
     def notify(self, n):
         self.s.write(0x50, n, 4)
@@ -59,51 +55,10 @@ class Mmio:
         return self.s.read(0x100 + at, size)
 
 
-class Pci:
-    """The same through a PCI function's window (4.1.4)."""
-
-    def __init__(self, subject):
-        self.s = subject
-
-    def status(self, value=None):
-        if value is not None:
-            self.s.write(0x14, value, 1, "window")
-        return self.s.read(0x14, 1, "window")
-
-    def features(self, value):
-        found = 0
-        for word in (0, 1):
-            self.s.write(0, word, 4, "window")
-            self.s.write(8, word, 4, "window")
-            found |= self.s.read(4, 4, "window") << 32 * word
-            self.s.write(0x0C, value >> 32 * word & LOW32, 4, "window")
-            must(self.s.read(0x0C, 4, "window") == value >> 32 * word & LOW32, "the driver's features")
-        return found
-
-    def queue(self, n, areas):
-        self.s.write(0x16, n, 2, "window")
-        self.s.write(0x18, SIZE, 2, "window")
-        must(self.s.read(0x18, 2, "window") == SIZE and self.s.read(0x1E, 2, "window") == n, "queue", n)
-        for at, address in zip((0x20, 0x28, 0x30), areas):
-            self.s.write(at, address & LOW32, 4, "window")
-            self.s.write(at + 4, address >> 32, 4, "window")
-            must(self.s.read(at, 4, "window") == address & LOW32, "an area of queue", n)
-        self.s.write(0x1C, 1, 2, "window")
-        must(self.s.read(0x1C, 2, "window") == 1, "queue", n, "is not ready")
-
-    def notify(self, n):
-        self.s.write(0x3000 + 4 * n, n, 2, "window")
-
-    def interrupts(self):
-        return self.s.read(0x1000, 1, "window")
-
-    def configuration(self, at, size):
-        return self.s.read(0x2000 + at, size, "window")
-
-
 class VirtioSubject(Subject):
     LIMIT = 5000
     QUEUES = 1
+    RING = 8  # entries of a queue
     PIECES: tuple = (512,)  # a request for the first queue
     WIDTHS = (1, 2, 4, 4, 8)
 
@@ -152,14 +107,14 @@ class VirtioSubject(Subject):
 
     def offer(self, n, head):
         ring = self.areas(n)[1]
-        self.memory.write(ring + 4 + 2 * (self.index[n] % SIZE), head.to_bytes(2, "little"))
+        self.memory.write(ring + 4 + 2 * (self.index[n] % self.RING), head.to_bytes(2, "little"))
         self.index[n] = self.index[n] + 1 & 0xFFFF
         self.memory.write(ring + 2, self.index[n].to_bytes(2, "little"))
 
     def request(self, n, pieces):
         """Bytes for the device or room for it: one chain, straight or indirect; says where its room is."""
         rng = self.rng
-        table, head, at, rooms = self.areas(n)[0], rng.randrange(SIZE - len(pieces) + 1), BUFFERS, []
+        table, head, at, rooms = self.areas(n)[0], rng.randrange(self.RING - len(pieces) + 1), BUFFERS, []
         first = head
         if rng.random() < 0.3:
             table, first = BUFFERS - 0x100, 0
@@ -181,7 +136,7 @@ class VirtioSubject(Subject):
         """The request is back with its length, and the interrupt is there until it is acknowledged."""
         ring, before = self.areas(n)[2], self.index[n] - 1
         must(int.from_bytes(self.memory.read(ring + 2, 2), "little") == self.index[n], "it is not given back")
-        entry = self.memory.read(ring + 4 + 8 * (before % SIZE), 8)
+        entry = self.memory.read(ring + 4 + 8 * (before % self.RING), 8)
         must(
             entry == head.to_bytes(4, "little") + length.to_bytes(4, "little"),
             "given back as",
@@ -246,20 +201,20 @@ class VirtioSubject(Subject):
         if lie == 0:
             self.describe(table, 1, BUFFERS, 64, WRITE | NEXT, 0)  # a loop
         elif lie == 1:
-            self.describe(table, 0, BUFFERS, 64, NEXT, SIZE)  # behind the table
+            self.describe(table, 0, BUFFERS, 64, NEXT, self.RING)  # behind the table
         elif lie == 2:
             self.describe(table, 0, BUFFERS, 64, INDIRECT)
             self.describe(BUFFERS, 0, 0x8000, 16, INDIRECT)  # nested
         elif lie == 3:
-            self.describe(table, 0, BUFFERS, rng.choice((0, 15, 17, 16 * (SIZE + 1))), INDIRECT)
+            self.describe(table, 0, BUFFERS, rng.choice((0, 15, 17, 16 * (self.RING + 1))), INDIRECT)
         elif lie == 4:
             self.describe(table, 0, BUFFERS, 64, WRITE | NEXT, 1)
             self.describe(table, 1, BUFFERS, 64)  # readable after writable
         elif lie == 5:
             self.describe(table, 0, BUFFERS, 64, INDIRECT | NEXT, 1)
-        self.offer(n, SIZE if lie == 6 else 0)
+        self.offer(n, self.RING if lie == 6 else 0)
         if lie == 7:
-            self.memory.write(ring + 2, (self.index[n] + SIZE).to_bytes(2, "little"))
+            self.memory.write(ring + 2, (self.index[n] + self.RING).to_bytes(2, "little"))
         before = bytes(self.memory.bytes)
         self.bus.notify(n)
         must(
@@ -341,128 +296,6 @@ class RngMmio(VirtioSubject):
             self.unchanged(before, *rooms)
 
 
-class RngPci(RngMmio):
-    """Behind the PCI host, with the function's configuration space."""
-
-    COVERS = (VirtioPci, PciHost)
-    AFTER_RESET = {("", 0, 4): 0, ("window", 0x12, 2): 1, ("window", 0x14, 1): 0, ("window", 0x18, 2): 64}
-    WRITABLE = {("", 0, 4): (0x80FF_FFFC, 0), ("window", 0, 4): (LOW32, 0), ("window", 0x16, 2): (0xFFFF, 0)}
-
-    def build(self):
-        self.bus, self.placed = Pci(self), {}
-        self.virtio = self.device()
-        host = PciHost(self.remap)
-        host.plug(0, HostBridge())
-        self.function = VirtioPci(self.virtio, self.memory, self.line(), refused=Refused)
-        host.plug(1, self.function)
-        self.piix = PiixIde(Scratch())
-        host.plug(2, self.piix)
-        return host
-
-    def remap(self, function, n, bar, at):
-        self.placed[id(function) == id(self.function), n] = at
-
-    def open(self):
-        window = self.function
-        return {
-            "": Door(self.chip.read, self.chip.write, 8, ((0, 4), (4, 4), (4, 2), (5, 1), (6, 2))),
-            "window": Door(
-                lambda at, n: window.bar_read(4, at, n),
-                lambda at, n, v: window.bar_write(4, at, n, v),
-                0x4000,
-                door(window.registers).known,
-            ),
-        }
-
-    def changes_features(self):
-        self.write(8, 0, 4, "window")
-        self.write(0x0C, 0xFF, 4, "window")
-
-    def moves_areas(self):
-        self.write(0x16, 0, 2, "window")
-        self.write(0x18, 4, 2, "window")
-        for at in range(0x20, 0x38, 4):
-            self.write(at, 4, 4, "window")
-
-    def config(self, slot, register, value=None, size=4):
-        self.write(0, 1 << 31 | slot << 11 | register & 0xFC, 4)
-        if value is not None:
-            self.write(4 + (register & 3), value, size)
-        return self.read(4 + (register & 3), size)
-
-    @traffic
-    def is_found(self):
-        """Enumeration: vendor and device, nobody in an empty slot, the list of capabilities."""
-        must(self.config(1, 0) == 0x1005_1AF4 and self.config(0, 0) == 0x1237_8086, "identities")
-        must(
-            self.config(2, 0) == 0x7010_8086 and self.config(self.rng.randrange(3, 32), 0) == LOW32,
-            "identities",
-        )
-        must(self.config(1, 8) >> 8 == 0xFF_0000 and self.config(0, 8) >> 8 == 0x06_0000, "classes")
-        at, kinds = self.config(1, 0x34, size=1), []
-        while at and len(kinds) < 20:
-            head = self.config(1, at)
-            if head & 0xFF == 9:
-                kinds.append(head >> 24)
-            at = head >> 8 & 0xFF
-        must({1, 2, 3, 4, 5} <= set(kinds) and self.config(1, 6, size=2) & 0x10, "capabilities", kinds)
-        self.write(0, 1 << 31 | 1 << 16 | 1 << 11, 4)
-        must(self.read(4, 4) == LOW32, "another bus")
-        self.write(0, 1 << 11, 4)
-        must(self.read(4, 4) == LOW32, "configuration that is not enabled")
-
-    @traffic
-    def is_placed(self):
-        """Windows: their size by writing ones, their place only while the command register opens them."""
-        rng = self.rng
-        for slot, register, size, io in ((1, 0x14, 0x1000, False), (2, 0x20, 0x10, True)):
-            ours = slot == 1
-            self.config(slot, 4, 0, 2)
-            found = self.config(slot, register, LOW32)
-            must(~(found & ~(3 if io else 15)) + 1 & LOW32 == size, "the size of a window", hex(found))
-            place = rng.randrange(1, (0x10000 if io else 1 << 32) // size - 1) * size
-            must(
-                self.config(slot, register, place | rng.randrange(16)) == place | (1 if io else found & 15),
-                "its place",
-            )
-            must(self.placed.get((ours, register - 0x10 >> 2)) is None, "placed while closed")
-            must(self.config(slot, 4, 1 if io else 2, 2) == (1 if io else 2), "the command")
-            must(self.placed[ours, register - 0x10 >> 2] == place, "it is at", self.placed)
-            self.config(slot, 4, 4, 2)
-            must(self.placed[ours, register - 0x10 >> 2] is None, "it does not close")
-        value = self.value(4)
-        must(self.config(2, 0x40, value) == value, "the IDE's timings")
-        must(self.config(2, 0x0C, value) == value & 0xFFFF, "cache line and latency")
-        must(self.config(1, 4, 0xFFFF, 2) == 0x407, "the command's bits")
-        must(self.config(1, 0x1C, value) == 0 and self.config(1, 0, value) == 0x1005_1AF4, "constants")
-
-    @traffic
-    def interrupts_by_pin(self):
-        self.starts()
-        self.config(1, 4, 7, 2)
-        self.request(0, [16])
-        self.bus.notify(0)
-        must(self.lines[0].high and self.config(1, 6, size=2) & 8, "INTA")
-        self.config(1, 4, 0x407, 2)
-        must(not self.lines[0].high and self.config(1, 6, size=2) & 8, "INTA that is switched off")
-        self.config(1, 4, 7, 2)
-        must(self.lines[0].high, "INTA again")
-        self.bus.interrupts()
-        must(not self.lines[0].high and not self.config(1, 6, size=2) & 8, "INTA after the acknowledge")
-
-    def starts(self):
-        self.config(1, 4, 7, 2)
-        super().starts()
-
-
-class Scratch:
-    def read(self, offset, size=1):
-        return 0
-
-    def write(self, offset, size, value):
-        pass
-
-
 class Blks(VirtioSubject):
     COVERS = (Blk,)
     AFTER_RESET = {("", 8, 4): 2, ("", 0x34, 4): 256, ("", 0x100, 4): 64, ("", 0x114, 4): 512}
@@ -485,7 +318,7 @@ class Blks(VirtioSubject):
         self.bus.notify(0)
         self.unchanged(before, *rooms)
         found = self.room(rooms)
-        used = self.areas(0)[2] + 8 + 8 * ((self.index[0] - 1) % SIZE)
+        used = self.areas(0)[2] + 8 + 8 * ((self.index[0] - 1) % self.RING)
         length = int.from_bytes(self.memory.read(used, 4), "little")
         self.is_used(0, head, length)
         must(1 <= length <= len(found), "written", length)
@@ -595,4 +428,4 @@ class Consoles(VirtioSubject):
         must(self.virtio.room() == 4096 - (len(data) - done), "the room for more")
 
 
-SUBJECTS = {"virtio_mmio": RngMmio, "virtio_pci": RngPci, "virtio_blk": Blks, "virtio_console": Consoles}
+SUBJECTS = {"virtio_mmio": RngMmio, "virtio_blk": Blks, "virtio_console": Consoles}
