@@ -51,6 +51,11 @@ class Mapping:
         _forbid(self.host + self.size, GUARD)
         self.view = memoryview(self._map)[GUARD:GUARD + self.size]
 
+    def discard(self, offset: int, count: int) -> None:
+        ctypes.memset(self.host + offset, 0, count)
+        if hasattr(mmap, "MADV_DONTNEED") and not (offset | count) % PAGE:
+            self._map.madvise(mmap.MADV_DONTNEED, GUARD + offset, count)
+
     def close(self) -> None:
         self.view.release()
         self._map.close()
@@ -216,6 +221,14 @@ class Memory:
         """Zeros, without a buffer of that size."""
         for offset, n in list(self._pieces(address, count)):
             ctypes.memset(self.host + offset, 0, n)
+            self._forget(offset, n)
+
+    def discard(self, address: int, count: int) -> None:
+        """Zeros; whole pages are the host's again until they are touched. What is not RAM is left alone."""
+        if not self.contains(address, count):
+            return
+        for offset, n in list(self._pieces(address, count)):
+            self._mapping.discard(offset, n)
             self._forget(offset, n)
 
     def _forget(self, offset: int, count: int) -> None:

@@ -20,6 +20,8 @@ from guesthouse.errors import UserError
 from guesthouse.system.boards import x86
 from guesthouse.system.boards.board import SLICE, Board, VcpuFactory
 from guesthouse.system.boards.cores import Core
+from guesthouse.system.boards.nics import Nic
+from guesthouse.system.boards.nics import plug as plug_nics
 from guesthouse.system.boards.pci import TABLES, PciBus
 from guesthouse.system.chips import pc_testdev
 from guesthouse.system.chips.acpi_pm import AcpiPm
@@ -35,6 +37,9 @@ from guesthouse.system.chips.lapic import ApicBus, LocalApic
 from guesthouse.system.chips.mc146818 import Rtc
 from guesthouse.system.chips.port61 import Port61
 from guesthouse.system.chips.uart import Uart
+from guesthouse.system.chips.virtio.balloon import Balloon
+from guesthouse.system.chips.virtio.console import Console
+from guesthouse.system.chips.virtio.device import Device
 from guesthouse.system.chips.virtio.pci import VirtioPci
 from guesthouse.system.chips.virtio.rng import Rng
 from guesthouse.system.cpu.x86.entry import init, reset, start_at
@@ -55,7 +60,7 @@ PIC_IRQS, SCI_IRQ, COPROCESSOR_IRQ, HPET_INPUTS = 16, acpi.SCI, 13, range(20, 24
 SLEEP_TYPES_OFF = 0, 7  # PIIX4 and ICH9; firmware made for QEMU writes 0 to both
 MESSAGES = 0xFEE0_0000
 SERIALS = (acpi.Serial(0x3F8, 4), acpi.Serial(0x2F8, 3), acpi.Serial(0x3E8, 5), acpi.Serial(0x2E8, 7))
-RNG_SLOT = 2
+RNG_SLOT, BALLOON_SLOT, CONSOLE_SLOT = 2, 5, 6
 PVPANIC_PANICKED, PVPANIC_PORT = 1, 0x505
 DEBUG_EXIT_PORT = 0xF4
 
@@ -65,7 +70,9 @@ class PcBoard(Board):
 
     def __init__(self, memory_bytes: int, clock: Clock, vcpu_factory: VcpuFactory, *, trace: Trace | None = None,
                  epoch: int = 0, random_bytes: Callable[[int], bytes] = os.urandom, slice: int = SLICE,
-                 cpus: int = 1, parallel: bool = False, chipset: str = "i440fx") -> None:
+                 cpus: int = 1, parallel: bool = False, chipset: str = "i440fx", nics: Sequence[Nic] = (),
+                 balloon: bool = False, console: Callable[[bytes], object] | None = None) -> None:
+        """`chipset` is i440fx or q35. `console` takes what a virtio console says; `self.console` hears the host."""
         size = memory_bytes // PAGE * PAGE
         if size < LEAST:
             raise UserError(f"A PC cannot run in {memory_bytes >> 10} KiB.", f"Give it {LEAST >> 20} MiB or more.")
@@ -84,6 +91,12 @@ class PcBoard(Board):
         self._wire_keyboard()
         self._wire_post()
         self._wire_pci(random_bytes)
+        plug_nics(self, list(nics))
+        self.balloon = Balloon(self.memory.discard) if balloon else None
+        self.console = Console(console) if console else None
+        for slot, device in ((BALLOON_SLOT, self.balloon), (CONSOLE_SLOT, self.console)):
+            if device is not None:
+                self._plug_virtio(slot, device)
         self._leave_firmware()
 
     # wiring
@@ -203,8 +216,11 @@ class PcBoard(Board):
                           message=self.message, reset=self.reset)
         self.chips += self.pci.chips
         self.pci.plug_chipset(self.power)
-        rng = VirtioPci(Rng(random_bytes), self.memory, self.pci.line(RNG_SLOT), refused=OutsideRam)
-        self.pci.plug(RNG_SLOT, rng, name="virtio_rng")
+        self._plug_virtio(RNG_SLOT, Rng(random_bytes))
+
+    def _plug_virtio(self, slot: int, device: Device) -> None:
+        function = VirtioPci(device, self.memory, self.pci.line(slot), refused=OutsideRam)
+        self.pci.plug(slot, function, name=f"virtio_{type(device).__name__.lower()}")
 
     def message(self, address: int, data: int) -> None:
         """A device's write of four bytes: an interrupt, or into RAM."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from guesthouse.system.chips.virtio.balloon import Balloon
 from guesthouse.system.chips.virtio.blk import Blk
 from guesthouse.system.chips.virtio.console import Console
 from guesthouse.system.chips.virtio.mmio import VirtioMmio
@@ -428,4 +429,34 @@ class Consoles(VirtioSubject):
         must(self.virtio.room() == 4096 - (len(data) - done), "the room for more")
 
 
-SUBJECTS = {"virtio_mmio": RngMmio, "virtio_blk": Blks, "virtio_console": Consoles}
+class Balloons(VirtioSubject):
+    COVERS = (Balloon,)
+    QUEUES = 2
+    KEPT = frozenset({"device.wanted"})
+    AFTER_RESET = {("", 8, 4): 5, ("", 0x100, 4): 0}
+    PIECES = (bytes(8),)
+
+    def device(self):
+        return Balloon(self.tell)
+
+    def poke(self):
+        self.virtio.resize(self.rng.choice((-1, 0, 5, 1 << 40)))
+        must(self.read(0x100, 4) == self.virtio.wanted, "the host's wish")
+
+    @traffic
+    def gives_pages_up(self):
+        self.starts()
+        pages = [self.rng.getrandbits(32) for _ in range(self.rng.randrange(1, 50))]
+        self.told.clear()
+        head, _ = self.request(0, [b"".join(page.to_bytes(4, "little") for page in pages)])
+        self.bus.notify(0)
+        must(self.told == [(page * 4096, 4096) for page in pages], "pages")
+        self.is_used(0, head, 0)
+        self.told.clear()
+        head, _ = self.request(1, [bytes(4)])
+        self.bus.notify(1)
+        must(not self.told, "pages that come back are given up")
+        self.is_used(1, head, 0)
+
+
+SUBJECTS = {"virtio_mmio": RngMmio, "virtio_blk": Blks, "virtio_console": Consoles, "virtio_balloon": Balloons}

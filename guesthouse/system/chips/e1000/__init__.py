@@ -1,0 +1,1 @@
+"""Intel's 82540EM: its registers, its EEPROM, its PCI function."""
