@@ -1,0 +1,69 @@
+"""A PC and someone before it, who reads the screen and types."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from guesthouse.clock import SECOND, VirtualClock
+from guesthouse.engine.build import engine
+from guesthouse.engine.soft import SoftVcpu
+from guesthouse.images.catalogue import cache_folder
+from guesthouse.manager.building import instruction_set
+from guesthouse.storage.disk import Memory
+from guesthouse.system.boards.attached import SECTOR_SIZES, Attached
+from guesthouse.system.boards.classic import ClassicPc
+from guesthouse.system.boards.outcome import OutOfTime
+from guesthouse.system.chips.vga import Text
+
+EPOCH = 1_767_225_600  # 2026-01-01 00:00 UTC
+LOOK = SECOND // 10  # of guest time between two looks at the screen
+
+
+class Computer:
+    """`speed` is in instructions a second, of virtual time."""
+
+    def __init__(self, drives: Iterable[Attached], *, mib: int = 16, speed: int = 100_000_000, boot: str = "acd") -> None:
+        kind = instruction_set("amd64")
+        code = engine(kind, cache_folder() / "code")
+        self.board = ClassicPc(mib << 20, VirtualClock(speed), lambda memory: SoftVcpu(kind, code), epoch=EPOCH,
+                               random_bytes=bytes, drives=list(drives), boot_order=boot)
+        self.said = bytearray()
+        self.board.serial[0].output = self.said.extend
+
+    def text(self) -> str:
+        screen = self.board.screen()
+        return "\n".join(line.rstrip() for line in screen.lines()) if isinstance(screen, Text) else ""
+
+    def serial(self) -> str:
+        return self.said.decode("latin-1").replace("\r", "")
+
+    def wait_for(self, words: str | Callable[[str], bool], seconds: int = 60, *,
+                 where: Callable[[], str] | None = None) -> str:
+        """Run until the screen (or `where`) says so."""
+        look = where or self.text
+        seen = (lambda text: words in text) if isinstance(words, str) else words
+        end = self.board.clock.now() + seconds * SECOND
+        while not seen(look()):
+            outcome = self.board.run(until=self.board.clock.now() + LOOK)
+            assert outcome == OutOfTime() and self.board.clock.now() < end, self.board.report(f"{words}\n{look()}")
+        return look()
+
+    def ask(self, command: str, words: str, prompt: str = "A:\\>", seconds: int = 60) -> str:
+        """Type a command at a prompt, wait for an answer and for the next prompt."""
+        self.wait_for(lambda text: text.rstrip().endswith(prompt), seconds)
+        self.board.keyboard.type(command + "\n")
+        self.wait_for(words, seconds)
+        return self.wait_for(lambda text: text.rstrip().endswith(prompt), seconds)
+
+    def say(self, line: str, words: str, seconds: int = 60) -> str:
+        """Type a line on the serial port; what comes after it, up to the words and the rest of their slice."""
+        del self.said[:]
+        self.board.serial[0].send(line.encode() + b"\n")
+        return self.wait_for(words, seconds, where=self.serial)
+
+
+def drive(kind: str, content: bytes) -> Attached:
+    """A drive with a medium in memory; what the guest writes there stays in the drive alone."""
+    size = SECTOR_SIZES[kind]
+    padded = bytearray(content) + bytes(-len(content) % size)
+    return Attached(kind, Memory(padded, size, kind != "cdrom"))
