@@ -22,7 +22,8 @@ LOOK = SECOND // 10  # of guest time between two looks at the screen
 class Computer:
     """`speed` is in instructions a second, of virtual time."""
 
-    def __init__(self, drives: Iterable[Attached], *, mib: int = 16, speed: int = 100_000_000, boot: str = "acd") -> None:
+    def __init__(self, drives: Iterable[Attached], *, mib: int = 16, speed: int = 100_000_000,
+                 boot: str = "acd") -> None:
         kind = instruction_set("amd64")
         code = engine(kind, cache_folder() / "code")
         self.board = ClassicPc(mib << 20, VirtualClock(speed), lambda memory: SoftVcpu(kind, code), epoch=EPOCH,

@@ -13,7 +13,6 @@ pytestmark = [pytest.mark.boot, pytest.mark.slow]
 
 SwitchOn, Unpack = Callable[..., Computer], Callable[..., bytes]
 GRUB, MODULES = "usr/lib/grub-rescue/grub-rescue-", "usr/lib/syslinux/modules/bios/"
-LINUX = "boot/vmlinuz-*"
 
 
 def grub_prompt(computer: Computer) -> Computer:
@@ -24,7 +23,8 @@ def grub_prompt(computer: Computer) -> Computer:
 
 
 @pytest.mark.parametrize("kind, name", [("floppy", "floppy.img"), ("cdrom", "cdrom.iso")])
-def test_grub_has_a_menu_a_prompt_and_knows_the_drives(switch_on: SwitchOn, unpack: Unpack, kind: str, name: str) -> None:
+def test_grub_has_a_menu_a_prompt_and_knows_the_drives(switch_on: SwitchOn, unpack: Unpack, kind: str,
+                                                       name: str) -> None:
     disk = drive("disk", iso.image({"note.txt": b"Guests are fed here"}))
     computer = grub_prompt(switch_on(drive(kind, unpack("grub-rescue-pc", GRUB + name)), disk, boot="ad"))
     assert "(hd0)" in computer.ask("ls", "(hd0)", prompt="grub>")
