@@ -276,6 +276,13 @@ def test_the_lowest_priority_gets_it(world, apic):
     assert apic.pending() is None and world.apics[1].pending() == 0x51
 
 
+def test_a_processor_that_takes_no_interrupts_is_not_of_the_lowest_priority(world, apic):
+    apic.tpr = 0x20
+    put(world.apics[1], SVR, 0xFF)
+    world.bus.deliver(0x51, 1, 0xFF, False, False)
+    assert apic.pending() == 0x51
+
+
 def test_a_message_signalled_interrupt_is_a_write_to_an_address(world):
     world.bus.message(0xFEE0_1000, 0x4051)
     assert world.apics[1].pending() == 0x51 and world.apics[0].pending() is None
@@ -308,7 +315,7 @@ def test_x2apic_has_a_fixed_logical_identity(world):
     x2(wide)
     assert wide.read_msr(0x80D) == 0x0002_0020
     assert wide.answers_to(0x0002_0030, True) and not wide.answers_to(0x0001_0020, True)
-    assert wide.answers_to(0x25, False) and wide.answers_to(0xFFFF_FFFF, False)
+    assert wide.answers_to(0x25, False) and wide.answers_to(0xFF, False) and wide.answers_to(0xFFFF_FFFF, False)
 
 
 @pytest.mark.parametrize("index, value", [

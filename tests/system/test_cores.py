@@ -102,6 +102,10 @@ def test_so_many_processors_there_are_not(several):
 STARTS_ANOTHER = bytes.fromhex(
     "bf0000e0fec7871003000000000001c7870003000000450000c7870003000008460000f390833d00"
     "9000000074f5a100900000faf4")
+# The same through x2APIC's registers.
+STARTS_ANOTHER_BY_X2APIC = bytes.fromhex(
+    "b91b0000000f320d000c00000f30b930080000ba01000000b8004500000f30b8084600000f30f390"
+    "833d009000000074f5a100900000faf4")
 # 16-bit code at a page's start: the APIC ID that CPUID tells to 9004h, CS to 9000h, then a halt for good.
 STARTED = bytes.fromhex("66b8010000000fa266c1eb18b800098ed866891e04008c0e0000faf4")
 
@@ -124,8 +128,9 @@ def pc():
         board.close()
 
 
-def test_init_and_sipi_start_a_processor_in_real_mode_at_the_page_that_was_told(pc):
-    b = pc(STARTS_ANOTHER)
+@pytest.mark.parametrize("code", [STARTS_ANOTHER, STARTS_ANOTHER_BY_X2APIC], ids=["xAPIC", "x2APIC"])
+def test_init_and_sipi_start_a_processor_in_real_mode_at_the_page_that_was_told(pc, code):
+    b = pc(code)
     b.memory.write(0x8000, STARTED)
     assert isinstance(b.run(instructions=100_000), Died)
     assert int(b.cores[0].state.r[0]) == 0x800 and b.memory.read(0x9004, 4) == b"\1\0\0\0"

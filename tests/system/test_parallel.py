@@ -176,6 +176,24 @@ def test_code_that_another_processor_has_changed_is_seen(team):
     assert word(b, DATA + 0x40) == 2000 and word(b, DATA + 0x80) == 0
 
 
+# The first waits until the second, which has loaded an IDT from 10180h, is about to halt with interrupts off; sends it
+# an NMI, and waits until its handler has been there.
+SENDS_NMI = bytes.fromhex(
+    "bf0000e0fef390833d000002000175f5c7871003000000000001c7870003"
+    "000000440000f390833d000002000275f5faf4")
+HALTS = bytes.fromhex("0f011d80010100c7050000020001000000faf4faf4")
+TAKES_NMI = bytes.fromhex("c7050000020002000000cf")  # mov dword [20000h], 2; iret
+
+
+def test_an_nmi_reaches_a_processor_that_halts_with_interrupts_off(team):
+    b = team(SENDS_NMI, HALTS)
+    b.memory.write(0x1_0140, TAKES_NMI)
+    b.memory.write(0x1_0180, bytes.fromhex("ff0000100200"))
+    b.memory.write(0x2_1000 + 8 * 2, bytes.fromhex("40012000008e0100"))  # a 32-bit interrupt gate to 20h:10140h
+    finish(b)
+    assert word(b, DATA) == 2
+
+
 FOREVER = bytes.fromhex("f0ff0500000200ebf7")  # lock inc [20000h], for ever
 
 
