@@ -340,7 +340,7 @@ class Powers(Subject):
     KEPT = frozenset({"carries"})
 
     def build(self):
-        return AcpiPm(self.clock, self.line(), power_off=lambda: self.tell("off"))
+        return AcpiPm(self.clock, self.line(), power_off=lambda: self.tell("off"), s5=(5,))
 
     def poke(self):
         self.chip.press_power_button()
