@@ -20,13 +20,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench import screens, sides
-from bench.loops import LOOPS, archive
+from bench import disks, screens, sides
+from bench.loops import DISKS, LOOPS, archive
 from bench.sides import Measured, Moment, Setup
 
 SCREENS = {"freedos": "floppy to the DOS prompt", "memtest": "memtest86+, one pass"}
-NAMES = ("boot", *(loop.name for loop in LOOPS), *SCREENS, "start")
-KINDS = {"boot": "first line of user space"} | {loop.name: loop.kind for loop in LOOPS} | SCREENS
+NAMES = ("boot", *(loop.name for loop in (*LOOPS, *DISKS)), *SCREENS, "start")
+ELSEWHERE = {"start", *SCREENS, *(loop.name for loop in DISKS)}  # not in the boot of the loops
+KINDS = {"boot": "first line of user space"} | {loop.name: loop.kind for loop in (*LOOPS, *DISKS)} | SCREENS
 RESIDENT = "resident beyond the guest's RAM, MB"
 QUIET = "quiet loglevel=0 rdinit=/bench/init"
 LOAD = """import sys, time
@@ -95,10 +96,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows: list[Row] = []
     if "start" in options.only or options.build:
         costs = starting(options.rounds, "start" in options.only, options.build)
-    if set(options.only) - {"start", *SCREENS}:
+    if set(options.only) - ELSEWHERE:
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
             rows, resident = compare(options, Path(folder))
         costs |= resident
+    rows += read_disks(options)
     rows += [watched(options, watch) for watch in watches(options.only)]
     if options.json:
         shown = {"host": host(options.qemu), "rows": [as_json(row) for row in rows], "costs": costs}
@@ -111,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def compare(options: argparse.Namespace, folder: Path) -> tuple[list[Row], dict[str, list[float]]]:
     """Boots and loops, side by side; and the resident memory beyond the guest's when the loops are done."""
     normal, busy = setups(options, folder)
-    rows = {name: Row(name) for name in options.only if name not in ("start", *SCREENS)}
+    rows = {name: Row(name) for name in options.only if name not in ELSEWHERE}
     resident: dict[str, list[float]] = {}
     for number in range(options.rounds):
         for side in ("guesthouse", "QEMU") if options.qemu else ("guesthouse",):
@@ -127,6 +129,22 @@ def compare(options: argparse.Namespace, folder: Path) -> tuple[list[Row], dict[
                 (row.ours if side == "guesthouse" else row.theirs).append(one.took)
                 row.results.add(one.result)
     return list(rows.values()), resident
+
+
+def read_disks(options: argparse.Namespace) -> list[Row]:
+    """Disks through IDE and virtio-blk, all in one boot of each side and round."""
+    rows = {loop.name: Row(loop.name) for loop in DISKS if loop.name in options.only}
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        for number in range(options.rounds if rows else 0):
+            setup = disks.setup(list(rows), Path(folder), options.memory << 20)
+            for side in ("guesthouse", "QEMU") if options.qemu else ("guesthouse",):
+                tell(f"disks, round {number + 1} of {options.rounds}: {side}")
+                ours = side == "guesthouse"
+                command = disks.guesthouse(setup) if ours else disks.qemu(options.qemu, setup)
+                for one in sides.loops(command):
+                    (rows[one.name].ours if ours else rows[one.name].theirs).append(one.took)
+                    rows[one.name].results.add(one.result)
+    return list(rows.values())
 
 
 def watches(names: Sequence[str]) -> list[screens.Watch]:
@@ -227,7 +245,7 @@ def show(machine: dict[str, Any], rows: list[Row], costs: dict[str, list[float]]
         print(f"\n{'':34}{'wall seconds':^24}{'CPU seconds':^24}\n{'':34}"
               + f"{'ours':>8}{'QEMU':>8}{'ratio':>8}" * 2 + f"{'M instr/CPU s':>15}")
     for row in rows:
-        print(f"{row.name:8}{KINDS[row.name]:26}" + "".join(
+        print(f"{row.name:11}{KINDS[row.name]:23}" + "".join(
             seconds([getattr(moment, clock) for moment in side])
             if side is not None else f"{number(row.ratio(clock)):>8}"
             for clock in ("wall", "cpu") for side in (row.ours, row.theirs, None))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from bench.assembler import assemble
 
 ORIGIN, ROOM, OTHER, END = 0x40_0000, 0x50_0000, 0x60_0000, 0x70_0000  # the program; memory for its data
-CALLS_OF_LINUX = {"write": 1, "mmap": 9, "munmap": 11, "getpid": 39, "exit": 60}
+CALLS_OF_LINUX = {"read": 0, "write": 1, "mmap": 9, "munmap": 11, "pread": 17, "getpid": 39, "exit": 60}
 HEADERS, TEXTS = 64 + 56, 128  # bytes: of the ELF and program header; of the lines that are written
 MARK = "bench"
 FOLDER = "bench"  # in the guest's root
@@ -168,6 +168,22 @@ FAULTS = """
 """
 
 
+SEQUENTIAL = """
+    mov rbp, rounds; mov rbx, 0
+  next: mov edi, 0; mov rsi, room; mov edx, size; mov eax, read; syscall
+    add rbx, [room]; add rbx, rax; dec rbp; jnz next
+    mov rax, rbx; ret
+"""
+
+SCATTERED = """
+    mov rbp, rounds; mov rbx, 0; mov r12, 1; mov r13, 6364136223846793005
+  next: imul r12, r13; add r12, 1442695; mov r10, r12; shr r10, 33; and r10, mask; shl r10, 12
+    mov edi, 0; mov rsi, room; mov edx, 4096; mov eax, pread; syscall
+    add rbx, [room]; add rbx, rax; dec rbp; jnz next
+    mov rax, rbx; ret
+"""
+
+
 @dataclass(frozen=True)
 class Loop:
     """One program. `rounds` make about two seconds of it under QEMU; the symbols are the text's."""
@@ -193,6 +209,11 @@ LOOPS = (
     Loop("getpid", "system call", GETPID, 3_000_000, {}),
     Loop("faults", "page fault", FAULTS, 2_000, {}),
 )
+
+DISK_MIB = 64  # read through once, 64 KiB at a time; 4 KiB at a time from 4,000 places
+DISKS = tuple(loop for bus in ("ide", "virtio") for loop in (
+    Loop(f"{bus}_seq", "64 MiB of a disk", SEQUENTIAL, DISK_MIB << 4, {"size": 1 << 16}),
+    Loop(f"{bus}_4k", "4 kB from 4,000 places", SCATTERED, 4000, {"mask": (DISK_MIB << 8) - 1})))
 
 
 def machine_code(loop: Loop, rounds: int = 0) -> tuple[bytes, bytes]:

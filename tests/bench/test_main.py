@@ -74,3 +74,10 @@ def test_an_image_that_is_not_there_is_left_out(monkeypatch: pytest.MonkeyPatch,
                                                 capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("GUESTHOUSE_GUESTS", str(tmp_path))
     assert bench.watches(["freedos"]) == [] and "freedos722.img" in capsys.readouterr().err
+
+
+def test_a_disk_is_read_through_the_bus_that_its_program_is_named_after() -> None:
+    from bench import disks
+
+    made = disks.userland(["virtio_4k"], b"busybox", {"00": b"module"})
+    assert b"/bench/virtio_4k < /dev/vda" in made and b"ide_seq" not in made and b"insmod /lib/00.ko" in made

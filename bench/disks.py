@@ -1,0 +1,120 @@
+"""Disks as a guest sees them: Debian's kernel reads one through IDE and one through virtio-blk, in order and
+here and there. Programs and timing are those of the loops (loops.py, sides.py); a disk is their standard input.
+
+Run as a process of its own it is our side: a PC whose serial line goes to standard output, with counts.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.loops import DISK_MIB, DISKS, FOLDER, MARK, program
+from bench.sides import COUNT, Setup
+
+MODULES = (
+    "virtio/virtio_ring",
+    "virtio/virtio",
+    "virtio/virtio_pci_modern_dev",
+    "virtio/virtio_pci_legacy_dev",
+    "virtio/virtio_pci",
+    "block/virtio_blk",
+    "scsi/scsi_common",
+    "scsi/scsi_mod",
+    "ata/libata",
+    "ata/ata_piix",
+    "scsi/sd_mod",
+)  # in the order of loading
+DEVICES = {"ide": "/dev/sda", "virtio": "/dev/vda"}
+QUIET = "console=ttyS0 quiet loglevel=0 panic=-1"
+
+
+def setup(names: Sequence[str], folder: Path, memory: int) -> Setup:
+    """Kernel, initramfs and a disk, which is a file `disk` beside them, in a folder."""
+    from guesthouse.images.packages import Packages
+
+    patterns = {f"{n:02}": f"lib/modules/*/kernel/drivers/{module}.ko" for n, module in enumerate(MODULES)}
+    packages = Packages()
+    found = packages.files("linux-image-cloud-amd64", {"kernel": "boot/vmlinuz-*", **patterns})
+    busybox = packages.file("busybox-static", "bin/busybox").read_bytes()
+    (folder / "kernel").write_bytes(found.pop("kernel").read_bytes())
+    (folder / "initrd").write_bytes(
+        userland(names, busybox, {n: file.read_bytes() for n, file in found.items()})
+    )
+    (folder / "disk").write_bytes(random.Random(1).randbytes(DISK_MIB << 20))
+    return Setup(folder / "kernel", folder / "initrd", QUIET, memory)
+
+
+def userland(names: Sequence[str], busybox: bytes, modules: dict[str, bytes]) -> bytes:
+    """An initramfs whose first process loads the modules and runs the programs, each on its disk."""
+    from guesthouse.images.initramfs import CHARACTER, DIRECTORY, FILE, Entry, archive
+
+    chosen = [loop for loop in DISKS if loop.name in names]
+    devices = {loop.name: DEVICES[loop.name.partition("_")[0]] for loop in chosen}
+    script = [
+        "#!/bin/busybox sh",
+        "b=/bin/busybox",
+        "$b mount -t devtmpfs dev /dev",
+        "$b mount -t proc proc /proc",
+        *(f"$b insmod /lib/{name}.ko" for name in sorted(modules)),
+        *(f"until [ -b {device} ]; do $b usleep 10000; done" for device in sorted(set(devices.values()))),
+        *(
+            f"echo 3 > /proc/sys/vm/drop_caches; /{FOLDER}/{name} < {device}"
+            for name, device in devices.items()
+        ),
+        f"echo {MARK} all ends 0",
+        "$b poweroff -f",
+        "",
+    ]
+    entries = [Entry(name, DIRECTORY | 0o755) for name in ("bin", "dev", "lib", "proc", FOLDER)]
+    entries += [
+        Entry("dev/console", CHARACTER | 0o600, device=(5, 1)),
+        Entry("bin/busybox", FILE | 0o755, busybox),
+        Entry("init", FILE | 0o755, "\n".join(script).encode()),
+    ]
+    entries += [Entry(f"lib/{name}.ko", FILE | 0o644, data) for name, data in modules.items()]
+    return archive(entries + [Entry(f"{FOLDER}/{loop.name}", FILE | 0o755, program(loop)) for loop in chosen])
+
+
+def guesthouse(setup: Setup) -> list[str]:
+    return [sys.executable, "-m", "bench.disks", str(setup.kernel.parent), str(setup.memory), setup.append]
+
+
+def qemu(qemu: str, setup: Setup) -> list[str]:
+    disk = f"file={setup.kernel.parent / 'disk'},format=raw,snapshot=on"
+    return [qemu, "-accel", "tcg", "-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio", "-m",
+            f"{setup.memory >> 20}M", "-kernel", str(setup.kernel), "-initrd", str(setup.initrd), "-append",
+            setup.append, "-drive", f"{disk},if=ide", "-drive", f"{disk},if=virtio"]
+
+
+def main(folder: str, memory: str, append: str) -> None:
+    from guesthouse.clock import RealClock
+    from guesthouse.engine.build import engine
+    from guesthouse.engine.soft import SoftVcpu
+    from guesthouse.manager.building import code_folder, instruction_set
+    from guesthouse.storage.disk import Memory
+    from guesthouse.system.boards.attached import Attached
+    from guesthouse.system.boards.classic import ClassicPc
+
+    kind, data = instruction_set("amd64"), Path(folder, "disk").read_bytes()
+    code = engine(kind, code_folder())
+    drives = [Attached("disk", Memory(data), bus=bus) for bus in DEVICES]
+    board = ClassicPc(int(memory), RealClock(), lambda memory: SoftVcpu(kind, code), drives=drives)
+    begun = bytearray()
+
+    def heard(data: bytes) -> None:
+        begun.extend(data)
+        while (end := begun.find(b"\n")) >= 0:
+            os.write(1, begun[:end].rstrip(b"\r") + f"{COUNT}{board.vcpu.count}\n".encode())
+            del begun[:end + 1]
+
+    board.serial[0].output = heard
+    board.load_linux(Path(folder, "kernel"), Path(folder, "initrd"), append)
+    board.run()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
