@@ -31,7 +31,7 @@ class RealMode:
         self.vcpu = SoftVcpu(X86_GUEST, code)
         self.cpu: Any = self.vcpu.state
         self.memory = Memory([(0, RAM)])
-        self.memory.install(self.cpu, lambda host: self.vcpu.call("forget", host))
+        self.memory.install(self.cpu, self.vcpu.outdate)
         reset(self.cpu)
         self.cpu.a20_mask = ~u64(wraps << 20)
         for n in range(6):
