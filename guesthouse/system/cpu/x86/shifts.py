@@ -4,7 +4,7 @@ undefined the formula of the defined case goes on."""
 from collections.abc import Callable
 from typing import TypeVar
 
-from guesthouse.bits import signed, u8
+from guesthouse.bits import signed, u8, u64
 from guesthouse.system.cpu.x86.definitions import op
 from guesthouse.system.cpu.x86.operands import CL, Eb, Ev, Gv, Ib, One
 
@@ -125,29 +125,41 @@ def rcr(cpu, to, by) -> None:
         cpu.overflow = top(r) ^ top(r << 1)
 
 
+def between(a, b):
+    """What a double shift moves through: above b and below it there is a, which matters when a count is above 16 for
+    16-bit operands. The SDM leaves that undefined; Intel's processors do so."""
+    return u64(a) << 32 | u64(b) << 16 | u64(a)
+
+
 @op("0F A4 /r ib", Ev, Gv, Ib)
 @op("0F A5 /r", Ev, Gv, CL)
 def shld(cpu, to, source, by) -> None:
-    """SDM 2B, SHLD. A count above 16 for 16-bit operands is undefined."""
+    """SDM 2B, SHLD."""
     T, count = to.type, masked(to.type, by)
     a, b, n = to.get_to_change(), source.get(), T(count)
-    r = a << n | b >> (T.bits - n)
+    r, out = a << n | b >> (T.bits - n), u8(a >> (T.bits - n))
+    if T.bits == 16:
+        wide = between(a, b) << u64(count)
+        r, out = T(wide >> 32), u8(wide >> 48)
     to.put(r)
     if count != 0:
         cpu.result(r)
-        cpu.carry = u8(a >> (T.bits - n)) & 1
+        cpu.carry = out & 1
         cpu.overflow = top(r) ^ top(a)
 
 
 @op("0F AC /r ib", Ev, Gv, Ib)
 @op("0F AD /r", Ev, Gv, CL)
 def shrd(cpu, to, source, by) -> None:
-    """SDM 2B, SHRD. A count above 16 for 16-bit operands is undefined."""
+    """SDM 2B, SHRD."""
     T, count = to.type, masked(to.type, by)
     a, b, n = to.get_to_change(), source.get(), T(count)
-    r = a >> n | b << (T.bits - n)
+    r, out = a >> n | b << (T.bits - n), u8(a >> (n - 1))
+    if T.bits == 16:
+        wide = between(a, b)
+        r, out = T(wide >> u64(count)), u8(wide >> u64(count - 1))
     to.put(r)
     if count != 0:
         cpu.result(r)
-        cpu.carry = u8(a >> (n - 1)) & 1
+        cpu.carry = out & 1
         cpu.overflow = top(r) ^ top(a)

@@ -262,7 +262,8 @@ def angle_of(env, sign, left, y, x):
     lead = clz(quotient | 1)
     quotient, power = quotient << lead, power - i64(lead)
     part = select(power > -128, quotient >> u128(0 - power - 1), u128(0))
-    size, power = times(quotient, series(ODD, times(part, part), 18, True)), power + 1
+    factor = series(ODD, times(part, part), 18, True) - 1  # never quite 1, nor is the angle its tangent
+    size, power = times(quotient, factor), power + 1
     if eighths == 0 and not steep and not left:
         return finished(env, sign, power + FORM.bias, size)
     size = size >> u128(2 - power) if power > -126 else u128(0)
