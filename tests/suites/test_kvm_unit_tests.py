@@ -19,7 +19,7 @@ from guesthouse.system.boards.classic import ClassicPc
 
 VARIABLE = "GUESTHOUSE_KVM_UNIT_TESTS"
 PASSED, FAILED, SKIPPED, ABORTED = ((code << 1 | 1) & 0xFF for code in (0, 1, 38, 63))
-SECONDS = 240
+SECONDS, SECONDS_IN_VAIN = 600, 20  # the second for what does not end
 ARCHES = {1: "i386", 2: "x86_64"}  # by the class of an ELF file
 
 pytestmark = pytest.mark.suite
@@ -38,11 +38,31 @@ def skips(why: str) -> Different:
     return Different(SKIPPED, why)
 
 
-KVM_ONLY = "asks for KVM's paravirtual interface, which CPUID does not claim"
-NO_VMX, NO_SVM = skips("CPUID has no VMX"), skips("CPUID has no SVM")
-HYPERV = skips("asks for Hyper-V's interface, which CPUID does not claim")
-
-DIFFERENT: dict[str, Different] = {}
+# Families that all end alike, by how their names begin.
+FAMILIES = {
+    "vmx": skips("nested virtualisation: CPUID has no VMX"), "ept": skips("nested virtualisation: CPUID has no VMX"),
+    "svm": skips("nested virtualisation: CPUID has no SVM"),
+    "hyperv_": skips("CPUID does not claim Hyper-V's interface"),
+}
+DIFFERENT = {
+    "x2apic": Different(ABORTED, "in its midst it makes KVM's hypercall for IPIs without asking whether it is there: #UD"),
+    "xapic": Different(ABORTED, "as x2apic"),
+    "vmexit_vmcall": Different(ABORTED, "VMCALL is undefined outside VMX operation and KVM"),
+    "access_fep": skips("KVM's prefix that forces emulation"),
+    "pku": skips("CPUID has no protection keys"), "pks": skips("CPUID has no protection keys"),
+    "asyncpf": skips("CPUID does not claim KVM's interface"),
+    "kvmclock_test": skips("CPUID does not claim KVM's interface"),
+    "pmu_lbr": skips("CPUID has no performance counters"), "pmu_pebs": skips("CPUID has no performance counters"),
+    "tsx-ctrl": skips("CPUID has no TSX"), "cet": skips("CPUID has no CET"),
+    "hypercall": Different(FAILED, "KVM's hypercall is not there, and CPUID does not claim it", (
+        "Hypercall via VMCALL: #UD(0)", "VMCALL on edge of canonical address space (Intel)")),
+    "vmware_backdoors": Different(FAILED, "VMware's port is not there; unittests.cfg wants it switched on in KVM", (
+        "vmware_backdoors: port_test: CMD_GETVERSION user", "vmware_backdoors: port_test: CMD_GETVERSION kernel",
+        "vmware_backdoors: port_test: CMD_ILLEGAL user")),
+    "syscall": Different(ABORTED, "SYSCALL from compatibility mode is AMD's; Intel's processors and ours give #UD"),
+    "intel_iommu": Different(FAILED, "there is no IOMMU, and ACPI has no DMAR", ("vtd_init: fault status check",)),
+    "s3": Different(None, "suspends to RAM, which the ACPI tables do not offer: they have S5 only"),
+}
 
 
 def tests_in(folder: Path):
@@ -96,15 +116,21 @@ def test_ends_as_it_should(said, path, processor):
     board.add_test_devices()
     try:
         board.load_multiboot(path, arguments(said), name=path.name)
-        outcome = board.run(seconds=SECONDS)
-        text = heard.decode("latin-1").replace("\r", "")
-        check(said["name"], outcome, text, board)
+        expected = expectation(said["name"])
+        outcome = board.run(seconds=SECONDS if expected.status is not None else SECONDS_IN_VAIN)
+        check(expected, outcome, heard.decode("latin-1").replace("\r", ""), board)
     finally:
         board.close()
 
 
-def check(name, outcome, text, board):
-    fails = tuple(re.findall(r"^FAIL: (.*)", text, re.M))
-    expected = DIFFERENT.get(name, Different(PASSED, ""))
+def expectation(name: str) -> Different:
+    family = [ends for begin, ends in FAMILIES.items() if name.startswith(begin)]
+    return family[0] if family else DIFFERENT.get(name, Different(PASSED, ""))
+
+
+def check(expected, outcome, text, board):
+    """It ends as expected, and no line but those expected says FAIL."""
+    fails = set(re.findall(r"^FAIL: (.*)", text, re.M))
     status = outcome.status if isinstance(outcome, PoweredOff) else None
-    assert (status, fails) == (expected.status, expected.fails), f"{text[-3000:]}\n{board.report(str(outcome))}"
+    ends_so = status == expected.status and bool(fails) == bool(expected.fails) and fails <= set(expected.fails)
+    assert ends_so, f"{text[-3000:]}\n{board.report(str(outcome))}"

@@ -250,3 +250,9 @@ def test_smap_keeps_the_processor_from_tables_in_user_pages(m: Machine) -> None:
     m.cpu.r[0] = u64(KERNEL_DATA)
     m.run("8ed8")
     assert int(m.cpu.exit) == DIED  # the handlers' code segment cannot be read either
+
+
+def test_the_shadow_of_sti_ends_with_the_hlt_that_follows_it(m: Machine) -> None:
+    m.cpu.intr = u64(1)
+    assert m.run("fb f4 fa", 2).exit == HALTED
+    assert m.run("", 1).exit == WINDOW and int(m.cpu.pc) == CODE + 2

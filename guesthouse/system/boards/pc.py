@@ -62,7 +62,7 @@ MESSAGES = 0xFEE0_0000
 SERIALS = (acpi.Serial(0x3F8, 4), acpi.Serial(0x2F8, 3), acpi.Serial(0x3E8, 5), acpi.Serial(0x2E8, 7))
 RNG_SLOT, BALLOON_SLOT, CONSOLE_SLOT = 2, 5, 6
 PVPANIC_PANICKED, PVPANIC_PORT = 1, 0x505
-DEBUG_EXIT_PORT = 0xF4
+DEBUG_EXIT_PORT, APIC_ENABLED = 0xF4, 1 << 11
 
 
 class PcBoard(Board):
@@ -324,6 +324,7 @@ class PcBoard(Board):
             self.lapic.tpr = exit.value << 4
         elif not self.lapic.write_msr(exit.number, exit.value):
             exit.refuse()
+        self.state.apic_off = u64(not self.lapic.apic_base & APIC_ENABLED)
 
     def _pvpanic(self, offset: int, size: int, value: int) -> None:
         if value & PVPANIC_PANICKED:

@@ -123,6 +123,7 @@ def complete(cpu, leaf: u64, subleaf: u64) -> None:
         several = cpu.processors > 1
         cpu.r[RBX] = cpu.r[RBX] | cpu.apic_id << 24 | select(several, cpu.processors << 16, u64(0x10000))
         cpu.r[RDX] = cpu.r[RDX] | select(several, u64(1 << 28), u64(0))
+        cpu.r[RDX] = cpu.r[RDX] & ~(cpu.apic_off << 9)
         cpu.r[RCX] = cpu.r[RCX] | select(cpu.cr4 & CR4_OSXSAVE != 0, u64(1 << 27), u64(0))
     elif leaf == 4:
         tell_sharing(cpu, subleaf)

@@ -84,6 +84,7 @@ def set_segment(place: Any, selector: int, access: int) -> None:
 
 def introduce(state: Any, apic_id: int, processors: int, brand: str, seed: bytes) -> None:
     """What CPUID and RDRAND tell."""
+    state.apic_off = u64(0)
     state.apic_id, state.processors = u64(apic_id), u64(processors)
     text = brand.encode("ascii", "replace")[:47].ljust(48, b"\0")
     for n in range(6):

@@ -210,8 +210,9 @@ def start_interrupts(cpu) -> None:
 
 @op("F4", ends=LEAVES)
 def hlt(cpu):
-    """SDM 2A, HLT. A trap that is due wakes at once."""
+    """SDM 2A, HLT. A trap that is due wakes at once; the shadow of an STI before it ends with it."""
     cpu.need_supervisor()
+    cpu.shadow = u64(0)
     if cpu.stepping == 0:
         cpu.halted, cpu.exit = u64(1), u64(HALTED)
 

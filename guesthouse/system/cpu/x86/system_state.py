@@ -53,6 +53,7 @@ class SystemState(General):
     smi: u64  # an edge of SMI#
     a20_mask: u64  # the bits of physical addresses that the board lets through
     apic_id: u64
+    apic_off: u64  # 1: the local APIC has been disabled, and CPUID says so
     processors: u64
     brand: Array[u64, 6]
     smm_ram: Array[RamRange, 8]  # what `ram` is in system-management mode; nothing in the first: the same
