@@ -45,7 +45,7 @@ FAMILIES = {
     "hyperv_": skips("CPUID does not claim Hyper-V's interface"),
 }
 DIFFERENT = {
-    "x2apic": Different(ABORTED, "in its midst it makes KVM's hypercall for IPIs without asking whether it is there: #UD"),
+    "x2apic": Different(ABORTED, "in its midst it makes KVM's hypercall for IPIs without asking for it: #UD"),
     "xapic": Different(ABORTED, "as x2apic"),
     "vmexit_vmcall": Different(ABORTED, "VMCALL is undefined outside VMX operation and KVM"),
     "access_fep": skips("KVM's prefix that forces emulation"),
