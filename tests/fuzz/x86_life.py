@@ -68,6 +68,7 @@ class X86Life:
         sizes = [bits, bits, chance.choice((16, 32, 64)), bits]
         code = b"".join(Coder(chance, n, self.pointer, self.entry).code(CODE_SIZE // 4) for n in sizes)
         made.write(CODE, code * ((MORE - CODE) // CODE_SIZE))
+        made.write(MORE + 0x8000, b"\x0f\xaa")  # the handler of SMI: RSM
         self.system_tables(made, chance)
         self.page_tables(made, chance)
         return made
@@ -175,8 +176,17 @@ class X86Life:
         state.set_rflags(u64(chance.choice((2, 0x202, 0x202, 0x302, 0x4_0202,
                                             0x3202)) | chance.getrandbits(12) & 0x8D5))
         self.registers_at_random(state, chance)
+        state.smbase = u64(MORE)
+        self.breakpoints(state, chance)
         state.forget_translations()
         state.settle_mode()
+
+    def breakpoints(self, state: Any, chance: random.Random) -> None:
+        """Some on data and code, in one life of five; CR4.DE, VME and PVI now and then."""
+        state.cr4 = state.cr4 | u64(chance.choice((0, 0, 0, 8, 1, 3)))
+        for n in range(4):
+            state.dr[n] = u64(chance.choice((self.entry(chance), self.pointer(chance), self.pointer(chance))))
+        state.set_dr7(u64(chance.getrandbits(32) if chance.random() < 0.2 else 0))
 
     def real(self, state: Any, chance: random.Random) -> None:
         for n in range(6):
@@ -224,7 +234,7 @@ class X86Life:
         elif kind == 1:
             state.intr = u64(1)
         elif kind == 2:
-            state.nmi = u64(chance.randrange(2))
+            state.nmi, state.smi = u64(chance.randrange(2)), u64(chance.randrange(2))
         elif int(state.pc) >> 17:
             state.pc = u64(self.entry(chance))
 

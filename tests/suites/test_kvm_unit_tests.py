@@ -65,7 +65,7 @@ DIFFERENT = {
 }
 
 
-def tests_in(folder: Path):
+def entries_in(folder: Path):
     """(name, what unittests.cfg says) of each test that has been built."""
     text = (folder / "x86" / "unittests.cfg").read_text()
     for block in re.split(r"^(?=\[)", text, flags=re.M)[1:]:
@@ -86,7 +86,7 @@ def built():
         return [pytest.param(None, None, marks=pytest.mark.skip(
             f"{VARIABLE} is not set: name the folders where kvm-unit-tests are built"))]
     return [pytest.param(said, path, id=f"{said['name']}-{arch_of(path)}")
-            for folder in found.split(os.pathsep) for said, path in tests_in(Path(folder))]
+            for folder in found.split(os.pathsep) for said, path in entries_in(Path(folder))]
 
 
 @pytest.fixture(scope="session")
