@@ -7,7 +7,7 @@ protected by range registers, the A20 gate's being open.
 """
 
 from guesthouse.bits import select, u8, u16, u32, u64
-from guesthouse.engine.cpu import DIED, HALTED
+from guesthouse.engine.cpu import DIED, HALTED, RANGES
 from guesthouse.engine.op import LEAVES
 from guesthouse.system.cpu.x86.debug import DR7_FIXED
 from guesthouse.system.cpu.x86.definitions import op
@@ -67,15 +67,18 @@ class SystemManagement(VirtualMode):
         host = self.host(self.smbase + (MAP + at))
         return u64(load(kind, host)) if host != 0 else ~u64(0)
 
+    @function
     def exchange_memory(self) -> None:
         """Make the mode's view of RAM, if the board has given one, the processor's, or the opposite."""
         if self.smm_ram[0].length != 0:
-            for n in range(8):
+            n = u64(0)
+            while n <= RANGES:
                 one, other = self.ram[n], self.smm_ram[n]
                 one.start, other.start = other.start, one.start
                 one.length, other.length = other.length, one.length
                 one.host, other.host = other.host, one.host
                 one.writable, other.writable = other.writable, one.writable
+                n += 1
 
     @function
     def enter_management(self) -> None:

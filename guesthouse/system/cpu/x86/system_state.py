@@ -6,7 +6,7 @@ control registers. Not modelled: machine checks, performance counters.
 """
 
 from guesthouse.bits import select, u8, u32, u64
-from guesthouse.engine.cpu import STEP, TLB_SIZE, RamRange, TlbEntry
+from guesthouse.engine.cpu import RANGES, STEP, TLB_SIZE, RamRange, TlbEntry
 from guesthouse.system.cpu.x86.flags import AC, TF
 from guesthouse.system.cpu.x86.state import BIG, CS, DS, ES, LONG, SS, VECTOR_GP, General, Segment
 from guesthouse.typed import Array, Pointer, Struct, fill, function
@@ -56,7 +56,7 @@ class SystemState(General):
     apic_off: u64  # 1: the local APIC has been disabled, and CPUID says so
     processors: u64
     brand: Array[u64, 6]
-    smm_ram: Array[RamRange, 8]  # what `ram` is in system-management mode; nothing in the first: the same
+    smm_ram: Array[RamRange, RANGES + 1]  # what `ram` is in system-management mode; nothing in the first: the same
     # Model-specific registers, SDM 4, under their names there. FS.base and GS.base are in the segments.
     star: u64
     lstar: u64
