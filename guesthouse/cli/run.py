@@ -61,7 +61,7 @@ class Wishes:
 @click.option("--initrd", type=click.Path(), metavar="FILE", help="A first file system of your own.")
 @click.option("--append", default="", metavar="TEXT", help="More for the kernel's command line.")
 @click.option("--tty/--no-tty", "-t/-T", default=None, help="Run COMMAND on the guest's console, or do not.")
-@click.option("--way", type=click.Choice(["plain", "threaded"]), help="How instructions run; plain is slow.")
+@click.option("--way", type=click.Choice(["plain", "threaded", "hot"]), help="How instructions run; plain is slow.")
 @click.option("--time", type=click.Choice(["real", "virtual"]), default="real", show_default=True,
               help="virtual: by instructions executed, the same in each run.")
 @click.option("--trace", metavar="NAMES@START",

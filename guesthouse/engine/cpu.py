@@ -45,6 +45,7 @@ class CodePage(Struct):
 
     block: u64  # the newest block that has bytes there, or 0
     lines: u64  # a bit for each 64 bytes of the page that have been decoded
+    ended: u64  # how many blocks have ended because their bytes changed
 
 
 class Cpu(Struct):

@@ -75,3 +75,5 @@ class Guest:
     sources: tuple[str, ...]  # packages whose text decides what is compiled, for the cache's key
     origin: str = ""  # "package.module:NAME", where another process finds this guest in order to compile it
     calls: tuple[str, ...] = ()  # methods (self, u64) for the board, between runs; one that faults is delivered
+    registers: tuple[str, ...] = ()  # fields of the state that hot code keeps in variables, pc among them
+    deferred: tuple[Callable[..., None], ...] = ()  # methods of the state that only write such fields, from numbers

@@ -127,13 +127,13 @@ class Processor(Sharing):
         host = self.fetch(pc)
         stepping = self.context & STEP != 0
         block = self.known(pc, host)
-        if block == 0 and allowed != 0 and not stepping:
+        if block == 0 and allowed >= BLOCK_LIMIT and not stepping:  # with less it would be run one by one
             block = self.build(guest, pc, host)
         self.start = pc
-        self.come_to(pc)
         if block != 0 and not stepping:
             header = Pointer[Block](block)[0]
             if header.count <= allowed:
+                self.come_to(pc)
                 jump = self.jumps[jump_index(pc)]
                 jump.pc, jump.context, jump.record, jump.count = pc, self.context, block + Block.size, header.count
                 self.left -= header.count
@@ -267,6 +267,7 @@ class Processor(Sharing):
         """A block runs no further. One that lies in two pages stays in the other's chain, where it does no harm."""
         self.invalidations += 1
         header = Pointer[Block](block)[0]
+        self.code[self.page_of(header.host)].ended += 1
         self.unlink(block, bucket_index(header.pc, header.host), header.in_bucket)
         n = u64(0)
         while n < header.records:

@@ -11,6 +11,7 @@ from guesthouse.engine.build import Engine
 from guesthouse.engine.cpu import REPLIES, TLB_SETS, TLB_SIZE, Cpu, TlbEntry
 from guesthouse.engine.op import Guest
 from guesthouse.engine.plain import Plain
+from guesthouse.engine.regions import Compiler, Regions
 from guesthouse.engine.threaded import call
 from guesthouse.engine.vcpu import (
     Alone, Breakpoint, Budget, Died, Exit, Halted, HostCall, MemoryRead, MemoryWrite, PortRead, PortWrite, RegisterRead,
@@ -21,6 +22,7 @@ from guesthouse.typed import Pointer, fill
 
 ROOM = 64 << 20  # address space for decoded blocks; only what is used becomes memory
 SLICE = 1 << 21  # instructions between two looks at whether someone wants us to stop
+LOOK = 1 << 18  # instructions between two looks for code that runs often
 ALL_ONES = (1 << 64) - 1
 EXIT, LEFT, BUDGET, TICKS, KNOWN, REPLY, ADDRESS, DOOR, CALLED, RECALLED = (
     Cpu.offset(name) // 8 for name in ("exit", "left", "budget", "ticks", "replies_known", "replies", "exit_address",
@@ -34,7 +36,7 @@ class SoftVcpu:
     The board gives it memory (`Memory.install(vcpu.state)`) before the first run.
     """
 
-    def __init__(self, guest: Guest, engine: Engine | None = None) -> None:
+    def __init__(self, guest: Guest, engine: Engine | None = None, hot: bool = False) -> None:
         self.guest, self.engine = guest, engine
         self.state: Any = guest.state.new()
         self._stopping = False
@@ -48,6 +50,10 @@ class SoftVcpu:
             self._run: Callable[[int], None] = Plain(guest, self.state).run
         else:
             self._attach(engine)
+        self.regions: Regions | None = None
+        self._look_at = 0
+        if engine is not None and hot:
+            self.regions = Regions(guest, engine, self.state, Compiler(guest))
 
     def _attach(self, engine: Engine) -> None:
         """Hand the compiled code its tables and its room."""
@@ -99,6 +105,9 @@ class SoftVcpu:
             self._executed += executed
             budget -= executed
             words[TICKS] += executed
+            if self.regions is not None and self._executed >= self._look_at:
+                self._look_at = self._executed + LOOK
+                self.regions.look()
             reason = words[EXIT]
             if reason != reasons.BUDGET or budget <= 0 or words[LEFT]:  # left: the guest itself wants the board's eye
                 return self._exit(reason)

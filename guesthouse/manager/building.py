@@ -123,7 +123,7 @@ def vcpu_factory(described: Config, announce: Announce) -> Callable[[Any], Any]:
 
     what = f"compiling the processor for {described.arch}"
     compiled = engine(kind, code_folder(), lambda done, total: announce.progress(what, done, total))
-    return lambda memory: SoftVcpu(kind, compiled)
+    return lambda memory: SoftVcpu(kind, compiled, described.way == "hot")
 
 
 def code_folder() -> Path:

@@ -10,7 +10,7 @@ from guesthouse.manager import units
 from guesthouse.engine.sharing import PROCESSORS
 from guesthouse.trace import Trace, value
 
-ARCHITECTURES, WAYS, TIMES = ("amd64", "riscv64"), ("plain", "threaded"), ("real", "virtual")
+ARCHITECTURES, WAYS, TIMES = ("amd64", "riscv64"), ("plain", "threaded", "hot"), ("real", "virtual")
 LEAST, MOST = 16 << 20, 64 << 30
 
 

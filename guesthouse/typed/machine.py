@@ -1,6 +1,7 @@
 """From LLVM IR to machine code in this process: optimise, emit an object, load objects, find addresses."""
 
 import ctypes
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -28,20 +29,23 @@ def identity() -> str:
     return f"{llvmlite.__version__} {llvm.llvm_version_info} {llvm.get_host_cpu_name()} {features}"
 
 
-def optimise(text: str, level: int = 2) -> tuple[Any, Any]:
-    """Parse, verify and optimise a module; returns it with its target machine."""
+def optimise(text: str, level: int = 2, passes: Sequence[str] = ()) -> tuple[Any, Any]:
+    """Parse, verify and optimise a module, by these passes or by all of a level; returns it with its target machine."""
     machine = _machine(level)
     module = llvm.parse_assembly(text)
     module.verify()
     tuning = llvm.create_pipeline_tuning_options(speed_level=level)
     builder = llvm.create_pass_builder(machine, tuning)
-    builder.getModulePassManager().run(module, builder)
+    manager = llvm.create_new_module_pass_manager() if passes else builder.getModulePassManager()
+    for name in passes:
+        getattr(manager, f"add_{name}_pass")()
+    manager.run(module, builder)
     return module, machine
 
 
-def assemble(text: str, level: int = 2) -> bytes:
+def assemble(text: str, level: int = 2, passes: Sequence[str] = ()) -> bytes:
     """The object file of a module given as LLVM IR."""
-    module, machine = optimise(text, level)
+    module, machine = optimise(text, level, passes)
     return bytes(machine.emit_object(module))
 
 
@@ -50,6 +54,10 @@ class Code:
 
     def __init__(self, objects: list[bytes]) -> None:
         self.engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine(0))
+        self.add(objects)
+
+    def add(self, objects: list[bytes]) -> None:
+        """Load more; they may refer to what has been loaded before."""
         for data in objects:
             self.engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(data))
         self.engine.finalize_object()

@@ -51,6 +51,7 @@ from guesthouse.system.cpu.x86 import (
 from guesthouse.system.cpu.x86.decode import decoded
 from guesthouse.system.cpu.x86.definitions import Definition, definitions
 from guesthouse.system.cpu.x86.float_state import FloatState
+from guesthouse.system.cpu.x86.flags import Flags
 from guesthouse.system.cpu.x86.forms import Forms
 from guesthouse.system.cpu.x86.msr import ModelSpecific
 from guesthouse.system.cpu.x86.operands import BindAddress, BindConstant, BindNumber, Decoded
@@ -168,4 +169,7 @@ class X86(FloatState, ModelSpecific):
 X86_GUEST = Guest(
     "x86", X86, Decoded, tuple(HANDLERS), ("guesthouse.system.cpu.x86", "guesthouse.system.cpu.softfloat"),
     "guesthouse.system.cpu.x86.guest:X86_GUEST", ("inject", "outdate"),
+    registers=("pc", "zero", "sign", "carry", "overflow", "adjust", "r", "ea", "xmm"),
+    deferred=(Flags.logical, Flags.added, Flags.added_with, Flags.subtracted, Flags.subtracted_with,
+              Flags.stepped_up, Flags.stepped_down),
 )
