@@ -44,7 +44,7 @@ def config(where: str, guest: str = "debian", *, memory: int | str = "512M", arc
     if not 1 <= cpus <= (most := 1 if arch == "riscv64" else PROCESSORS):
         raise ConfigError(where, "cpus", cpus, f"1 to {most}" if most > 1 else "1: riscv64 machines have one")
     for key, found_to, needed in (("cpus", cpus == 1, "2 or more"), ("time", time == "virtual", "real"),
-                                  ("way", way == "plain", "threaded")):
+                                  ("way", way in ("plain", "hot"), "threaded")):
         if parallel and found_to:
             raise ConfigError(where, "parallel", True, f"left away, or {key} {needed}")
     told = trace if trace is not None else str(value("trace"))

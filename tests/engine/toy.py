@@ -134,7 +134,7 @@ class Machine:
         self.vcpu = SoftVcpu(TOY, engine)
         self.ram = mmap.mmap(-1, RAM)
         self.anchor = (ctypes.c_uint8 * RAM).from_buffer(self.ram)
-        self.pages = (ctypes.c_uint64 * (2 * (RAM >> 12)))()
+        self.pages = (ctypes.c_uint8 * (CodePage.size * (RAM >> 12)))()
         state = self.state = self.vcpu.state
         where = u64(ctypes.addressof(self.anchor))
         state.ram[0].length, state.ram[0].host, state.ram[0].writable = u64(RAM), where, u64(1)
