@@ -1,7 +1,8 @@
 """What regions are made with: which registers are variables, and the functions that all regions call.
 
 A function marked @function is compiled once, when the first region calls it. What it does to the registers that regions
-hold in variables is read off its LLVM IR: only those are put back into the state before it is called, and fetched after.
+hold in variables is read off its LLVM IR: only those are put back into the state before it is called, and fetched
+after.
 """
 
 import re
