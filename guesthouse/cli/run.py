@@ -12,13 +12,18 @@ import click
 
 from guesthouse.cli import trouble
 from guesthouse.cli.values import Duration, Size
+from guesthouse.errors import UserError
 
 if TYPE_CHECKING:
     from guesthouse.cli.progress import Narrator
     from guesthouse.manager.config import Config
     from guesthouse.manager.machine import Machine
 
-HELP = """Boot GUEST and join this terminal to its console; with a COMMAND, run that in it instead.
+HELP = """Boot GUEST, a name or a file, and join this terminal to it; with a COMMAND, run that in it instead.
+
+A file may be a floppy, disk or CD image, a Linux kernel or a multiboot kernel: what it is, is found in it. What boots from
+a medium has a screen, which is drawn in this terminal while it shows text; its keys go to the guest, Ctrl-C too. Ctrl-A x
+leaves and switches the machine off. The file is never written, unless --persist says so.
 
 The console: every key goes to the guest, Ctrl-C too; `poweroff` in the guest ends this command. Ctrl-A x leaves and
 switches the machine off, Ctrl-A Ctrl-A types a Ctrl-A. If standard input is not a terminal, it is typed at the
@@ -34,6 +39,8 @@ Examples:
   guesthouse run debian -- sh -c 'uname -a; nproc'
   tar c . | guesthouse run debian -- tar t
   guesthouse run debian --kernel bzImage --append "loglevel=8"
+  guesthouse run freedos.img
+  guesthouse run cd.iso --disk disk.img --persist --boot d --display vnc
 """
 
 
@@ -46,10 +53,13 @@ class Wishes:
     timeout: float | None
     stats: bool
     json: bool
+    display: str = "text"
+    serial: tuple[str, ...] = ()
+    screenshot: str | None = None
 
 
 @click.command(help=HELP, short_help="Boot a guest: a shell on this terminal, or one command.")
-@click.argument("guest", shell_complete=lambda context, argument, typed: guests_like(typed))
+@click.argument("guest", default="", shell_complete=lambda context, argument, typed: guests_like(typed))
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.option("--memory", "-m", type=Size(), default="512M", show_default=True, help="The machine's RAM.")
 @click.option("--cpus", type=int, default=1, show_default=True, help="How many processors it has.")
@@ -60,6 +70,18 @@ class Wishes:
 @click.option("--kernel", type=click.Path(), metavar="FILE", help="A kernel of your own.")
 @click.option("--initrd", type=click.Path(), metavar="FILE", help="A first file system of your own.")
 @click.option("--append", default="", metavar="TEXT", help="More for the kernel's command line.")
+@click.option("--floppy", "floppies", type=click.Path(), multiple=True, metavar="FILE", help="A floppy in a drive.")
+@click.option("--disk", "disks", type=click.Path(), multiple=True, metavar="FILE", help="A hard disk.")
+@click.option("--cdrom", "cdroms", type=click.Path(), multiple=True, metavar="FILE", help="A CD in a drive.")
+@click.option("--boot", default="acd", show_default=True, metavar="ORDER",
+              help="Which drives to try: a floppies, c disks, d CDs.")
+@click.option("--firmware", type=click.Path(), metavar="FILE", help="builtin, or a file such as SeaBIOS or OVMF.")
+@click.option("--persist", is_flag=True, help="What the guest writes goes into the files of its floppies and disks.")
+@click.option("--display", default="text", show_default=True, metavar="WHERE",
+              help="Where the screen is shown: text (this terminal), vnc[:PORT] or none.")
+@click.option("--screenshot", type=click.Path(), metavar="FILE", help="At the end, write the screen as a PNG file.")
+@click.option("--serial", multiple=True, metavar="WHERE",
+              help="COM1 and on, of a PC with a screen: stdio, file:PATH, tcp:HOST:PORT, pty or none.")
 @click.option("--tty/--no-tty", "-t/-T", default=None, help="Run COMMAND on the guest's console, or do not.")
 @click.option("--way", type=click.Choice(["plain", "threaded", "hot"]), help="How instructions run; plain is slow.")
 @click.option("--time", type=click.Choice(["real", "virtual"]), default="real", show_default=True,
@@ -69,11 +91,11 @@ class Wishes:
 @click.option("--stats", is_flag=True, help="Print the counters at the end, to stderr.")
 @click.option("--json", is_flag=True, help="Print COMMAND's result as one JSON object.")
 def run(guest: str, command: tuple[str, ...], tty: bool | None, timeout: float | None, stats: bool, json: bool,
-        **machine: Any) -> int:
+        display: str, serial: tuple[str, ...], screenshot: str | None, **machine: Any) -> int:
     """The command; its help is HELP."""
     terminals = sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
     on_terminal = bool(command) and not json and (terminals if tty is None else tty)
-    wishes = Wishes(command, on_terminal, timeout, stats, json)
+    wishes = Wishes(command, on_terminal, timeout, stats, json, display, serial, screenshot)
     return trouble.status_of(lambda: perform(guest, machine, wishes), command=bool(command))
 
 
@@ -91,7 +113,11 @@ def perform(guest: str, options: dict[str, Any], wishes: Wishes) -> int:
 
     if wishes.json and not wishes.command:
         raise click.UsageError("--json needs a COMMAND: a console has no result.")
+    if wishes.display.partition(":")[0] not in ("text", "vnc", "none"):
+        raise click.UsageError(f"--display is {wishes.display!r}, but must be text, vnc, vnc:PORT or none.")
     described = config("guesthouse run", guest, **options)
+    if not guest and not described.drives and described.firmware is None:
+        raise click.UsageError("There is nothing to run: name a guest or a file, or give a drive a medium.")
     began = time.monotonic()
     with Narrator() as narrator:
         machine = boot(described, wishes, narrator)
@@ -100,6 +126,8 @@ def perform(guest: str, options: dict[str, Any], wishes: Wishes) -> int:
             return attend(machine, wishes, began)
         finally:
             machine.stop()
+            if wishes.screenshot and machine.has_screen:
+                machine.screenshot(wishes.screenshot)
             if wishes.stats or value("stats"):
                 print_statistics(machine, time.monotonic() - began)
 
@@ -133,6 +161,13 @@ def attend(machine: Machine, wishes: Wishes, began: float) -> int:
     """Do what the machine was started for; the exit status."""
     from guesthouse.cli import passing
 
+    if machine.has_screen:
+        from guesthouse.cli import serial, watching
+
+        if wishes.command:
+            raise UserError("A COMMAND needs a guest with our userland, such as debian.", "Leave it away.", exit_status=2)
+        serial.connect(machine, wishes.serial)
+        return watching.attend(machine, wishes.display)
     if not wishes.command:
         return passing.console(machine)
     if wishes.tty:

@@ -10,14 +10,17 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from guesthouse.clock import Clock, RealClock, VirtualClock
-from guesthouse.errors import ImageError, NoSuchThing
+from guesthouse.errors import ImageError, NoSuchThing, UserError
 from guesthouse.images.catalogue import NAMES, Catalogue, Guest, cache_folder, kernel_form
 from guesthouse.manager.config import Config
+from guesthouse.manager.media import Slot, recognised, slots
+from guesthouse.system.boards.attached import Attached
+from guesthouse.system.boards.classic import ClassicPc, checked_drives
 from guesthouse.trace import Trace, value
 
 Progress = Callable[[str, int, int], None]  # what, done, in all (0: not known)
@@ -41,9 +44,15 @@ class Parts:
     """All that is needed to build the machine's board, again and again."""
 
     config: Config
-    kernel: Path
+    kernel: Path | None
     initrd: Path | None
     cmdline: str
+    slots: tuple[Slot, ...] = ()
+
+    @property
+    def screen(self) -> bool:
+        """Whether its user looks at a screen: it starts by itself, and has no userland of ours."""
+        return self.config.own_medium
 
 
 def parts(described: Config, extra: str, announce: Announce) -> Parts:
@@ -52,14 +61,20 @@ def parts(described: Config, extra: str, announce: Announce) -> Parts:
     A kernel of one's own runs with the guest's userland, unless there is an initrd of one's own too. `extra` is for
     the command line of our userland.
     """
+    described = recognised(described, announce.warn)
+    drives = tuple(slots(described))
+    if described.own_medium:
+        return Parts(described, described.kernel if described.multiboot else None, described.initrd, described.append,
+                     drives)
     if described.kernel:
         need_kernel(described.kernel)
     if described.kernel and described.initrd:
-        return Parts(described, described.kernel, described.initrd, f"{CONSOLE} {described.append}".rstrip())
-    found = guest(described, announce)
+        cmdline = f"{CONSOLE} {described.append}".rstrip()
+        return Parts(described, described.kernel, described.initrd, cmdline, drives)
+    found = guest(replace(described, guest=described.guest or NAMES[0]), announce)
     words = [CONSOLE, *([] if described.initrd else [found.append, extra]), described.append]
     return Parts(described, described.kernel or found.kernel, described.initrd or found.initrd,
-                 " ".join(filter(None, words)))
+                 " ".join(filter(None, words)), drives)
 
 
 def guest(described: Config, announce: Announce) -> Guest:
@@ -87,26 +102,66 @@ def board(parts: Parts, announce: Announce) -> Any:
     """A new board with the guest loaded, ready to run."""
     described = parts.config
     virtual = described.time == "virtual"
-    kind = _board_class(described.arch)
-    options = {"cpus": described.cpus, "parallel": described.parallel} if described.cpus > 1 else {}
-    made = kind(
+    options: dict[str, Any] = {"trace": Trace.parse(described.trace)}
+    if described.cpus > 1:
+        options |= {"cpus": described.cpus, "parallel": described.parallel}
+    if described.drives or described.own_medium:
+        options |= classic_options(parts)
+    made = board_class(described)(
         described.memory, VirtualClock() if virtual else RealClock(), vcpu_factory(described, announce),
-        trace=Trace.parse(described.trace), epoch=VIRTUAL_EPOCH if virtual else int(time.time()),
+        epoch=VIRTUAL_EPOCH if virtual else int(time.time()),
         random_bytes=random.Random(0).randbytes if virtual else os.urandom, **options,
     )
     try:
-        made.load_linux(parts.kernel, parts.initrd, parts.cmdline, name=str(parts.kernel))
+        start_kernel(made, parts)
     except BaseException:
         made.close()
         raise
     return made
 
 
-def _board_class(arch: str) -> Any:
-    if arch == "riscv64":
+def classic_options(parts: Parts) -> dict[str, Any]:
+    """What a PC with drives is made of; the files are open from here on."""
+    described = parts.config
+    drives: list[Attached] = []
+    try:
+        drives.extend(slot.open(described.persist) for slot in parts.slots)
+        firmware = None if described.firmware is None else described.firmware.read_bytes()
+        checked_drives(drives)
+    except BaseException:
+        for drive in drives:
+            drive.close()
+        raise
+    return {"drives": drives, "boot_order": described.boot, "firmware": firmware}
+
+
+def start_kernel(board: Any, parts: Parts) -> None:
+    """Load the kernel, if the machine does not start from its own medium."""
+    kernel = parts.kernel
+    if kernel is None:
+        return
+
+    def load() -> None:
+        if parts.config.multiboot:
+            modules = [(parts.initrd, parts.initrd.name)] if parts.initrd else []
+            board.load_multiboot(kernel, parts.cmdline, modules, name=str(kernel))
+        else:
+            board.load_linux(kernel, parts.initrd, parts.cmdline, name=str(kernel))
+
+    load()
+    board.after_reset = load  # of boards that a reset does not end
+
+
+def board_class(described: Config) -> Any:
+    if described.arch == "riscv64":
+        if described.drives or described.own_medium:
+            raise UserError("riscv64 machines have no drives and no firmware of their own yet.",
+                            "Give them a kernel, and an initrd.", exit_status=6)
         from guesthouse.system.boards.virt import VirtBoard
 
         return VirtBoard
+    if described.drives or described.own_medium:
+        return ClassicPc
     from guesthouse.system.boards.pc import PcBoard
 
     return PcBoard

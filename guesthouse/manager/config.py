@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +12,17 @@ from guesthouse.engine.sharing import PROCESSORS
 from guesthouse.trace import Trace, value
 
 ARCHITECTURES, WAYS, TIMES = ("amd64", "riscv64"), ("plain", "threaded", "hot"), ("real", "virtual")
+BOOT = "acd"
+Files = Path | str | Sequence[Path | str]
 LEAST, MOST = 16 << 20, 64 << 30
 
 
 @dataclass(frozen=True)
 class Config:
-    """A machine. `kernel` and `initrd` replace the guest's own; `append` is added to its command line."""
+    """A machine. `kernel` and `initrd` replace the guest's own; `append` is added to its command line.
+
+    `image` is a file to start from, whatever it turns out to be; `floppies`, `disks` and `cdroms` lie in drives, which
+    are tried in the order of `boot`; `firmware` takes the place of our BIOS."""
 
     guest: str = "debian"
     arch: str = "amd64"
@@ -29,12 +35,30 @@ class Config:
     initrd: Path | None = None
     append: str = ""
     trace: str = ""
+    image: Path | None = None
+    multiboot: bool = False
+    floppies: tuple[Path, ...] = ()
+    disks: tuple[Path, ...] = ()
+    cdroms: tuple[Path, ...] = ()
+    boot: str = "acd"
+    firmware: Path | None = None
+    persist: bool = False
+
+    @property
+    def drives(self) -> bool:
+        return bool(self.floppies or self.disks or self.cdroms)
+
+    @property
+    def own_medium(self) -> bool:
+        """Whether it starts by its firmware, or as a multiboot kernel, and not as a Linux kernel that we load."""
+        return self.multiboot or self.firmware is not None or self.drives and self.guest == "" and not self.kernel
 
 
 def config(where: str, guest: str = "debian", *, memory: int | str = "512M", arch: str | None = None,
            way: str | None = None, time: str = "real", kernel: Path | str | None = None,
            initrd: Path | str | None = None, append: str = "", trace: str | None = None,
-           cpus: int = 1, parallel: bool = False) -> Config:
+           cpus: int = 1, parallel: bool = False, floppies: Files = (), disks: Files = (), cdroms: Files = (),
+           boot: str = "acd", firmware: Path | str | None = None, persist: bool = False) -> Config:
     """The checked description; `where` says in errors where it came from."""
     found = units.size(memory) if isinstance(memory, str) else memory
     if found is None:
@@ -49,12 +73,33 @@ def config(where: str, guest: str = "debian", *, memory: int | str = "512M", arc
             raise ConfigError(where, "parallel", True, f"left away, or {key} {needed}")
     told = trace if trace is not None else str(value("trace"))
     Trace.parse(told)
+    if not boot or set(boot) - set(BOOT):
+        raise ConfigError(where, "boot", boot, "letters of a (floppies), c (disks) and d (CDs), the first one first")
+    image = _image(where, guest)
     return Config(
-        guest=guest, arch=_one_of(where, "arch", arch or "amd64", ARCHITECTURES), memory=found, cpus=cpus,
+        image=image, floppies=_files(where, "floppy", floppies), disks=_files(where, "disk", disks),
+        cdroms=_files(where, "cdrom", cdroms), boot=boot,
+        firmware=None if firmware == "builtin" else _file(where, "firmware", firmware), persist=persist,
+        guest="" if image else guest, arch=_one_of(where, "arch", arch or "amd64", ARCHITECTURES), memory=found, cpus=cpus,
         parallel=parallel,
         way=_one_of(where, "way", way or str(value("way")), WAYS), time=_one_of(where, "time", time, TIMES),
         kernel=_file(where, "kernel", kernel), initrd=_file(where, "initrd", initrd), append=append, trace=told,
     )
+
+
+def _image(where: str, guest: str) -> Path | None:
+    """The guest as a file, if it is one: a name of ours wins, a path always is one."""
+    from guesthouse.images.catalogue import NAMES  # checking a description should not load it
+
+    path = Path(guest).expanduser()
+    if guest in NAMES or not guest or "/" not in guest and not path.exists():
+        return None
+    return _file(where, "guest", path)
+
+
+def _files(where: str, key: str, given: Files) -> tuple[Path, ...]:
+    several = (given,) if isinstance(given, (str, Path)) else given
+    return tuple(file for one in several if (file := _file(where, key, one)))
 
 
 def _one_of(where: str, key: str, given: str, allowed: tuple[str, ...]) -> str:

@@ -13,16 +13,18 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from guesthouse.errors import GuesthouseError, HouseBug, TimedOut, UserError
-from guesthouse.manager import building
+from guesthouse.errors import GuesthouseError, HouseBug, NoSuchThing, TimedOut, UserError, WrongState
+from guesthouse.manager import building, media
 from guesthouse.manager.commands import Command, Commands
 from guesthouse.manager.config import Config, config
 from guesthouse.manager.console import Console
 from guesthouse.manager.outcome import CommandFailed, Completed, GuestDied, GuestGone, GuestHung
+from guesthouse.manager.screen import Keyboard, Mouse, Screen, save
 from guesthouse.manager.view import Cpu, Memory
 from guesthouse.system.boards.outcome import AtBreakpoint, Died, Outcome, OutOfTime, PoweredOff, Reset, Stopped
 
@@ -43,7 +45,7 @@ class Machine:
 
     def __init__(self, description: Config, parts: building.Parts, announce: building.Announce = building.silent,
                  make: Callable[[building.Parts, building.Announce], Any] = building.board) -> None:
-        self.config = description
+        self.config, self.name = description, description.guest or "pc"
         self._parts, self._announce, self._make = parts, announce, make
         self._changed = threading.Condition()
         self._state, self._wish = State.PAUSED, State.PAUSED
@@ -55,25 +57,40 @@ class Machine:
         self._alarm: threading.Timer | None = None
         self._overdue: float | None = None
         self._closed = False
-        self.console = Console(self._type)
+        self.console = Console(partial(self._type, 0))
         self.commands = Commands()
         self.memory = Memory(self)
+        self.serial = [self.console, *(Console(partial(self._type, number)) for number in (1, 2, 3))]
+        self.screen, self.keyboard, self.mouse = Screen(self), Keyboard(self), Mouse(self)
         self._board = self._new_board()
+        self.drives: list[Any] = list(getattr(self._board, "drives", ()))  # of a PC with a screen
         self.cpu = [Cpu(self, description.arch, number) for number in range(description.cpus)]
         self._thread = threading.Thread(target=self._live, name=f"guesthouse {description.guest}", daemon=True)
 
     # Its life.
 
     @classmethod
-    def run(cls, guest: str = "debian", *, memory: int | str = "512M", arch: str | None = None,
-            way: str | None = None, kernel: Path | str | None = None, initrd: Path | str | None = None,
-            append: str = "", timeout: float | None = None, time: str = "real", trace: str | None = None,
-            cpus: int = 1, parallel: bool = False) -> Self:
-        """Switch on a machine with this guest. After `timeout` seconds of life it is switched off."""
-        described = config("Machine.run", guest, memory=memory, arch=arch, way=way, kernel=kernel, initrd=initrd,
-                           append=append, time=time, trace=trace, cpus=cpus,
-                           parallel=parallel)
-        return cls.of(described, timeout=timeout)
+    def run(cls, guest: str = "debian", *, timeout: float | None = None, **options: Any) -> Self:
+        """Switch on a machine with this guest, a name or a file; the options are those of `create`. After `timeout`
+        seconds of life it is switched off."""
+        return cls.of(cls._described("Machine.run", guest, options), timeout=timeout)
+
+    @classmethod
+    def create(cls, name: str, guest: str = "", **options: Any) -> Self:
+        """A machine that is off; `start()` switches it on.
+
+        Options: memory ("512M"), arch, cpus, parallel, way, time; floppy, disk, cdrom (a file, or several), boot (the
+        order, as in "acd"), firmware, persist; kernel, initrd, append; trace.
+        """
+        described = cls._described("Machine.create", guest, options)
+        made = cls(described, building.parts(described, "", building.silent))
+        made.name = name
+        return made
+
+    @staticmethod
+    def _described(where: str, guest: str, options: dict[str, Any]) -> Config:
+        plural = {"floppy": "floppies", "disk": "disks", "cdrom": "cdroms"}
+        return config(where, guest, **{plural.get(key, key): value for key, value in options.items()})
 
     @classmethod
     def of(cls, described: Config, *, extra: str = "", timeout: float | None = None,
@@ -82,6 +99,12 @@ class Machine:
         machine = cls(described, building.parts(described, extra, announce), announce)
         machine.switch_on(timeout)
         return machine
+
+    def start(self) -> None:
+        """Switch on a machine that was created."""
+        if self._thread.ident is not None:
+            raise WrongState(f"{self.name} has been started already.", "Create another machine.")
+        self.switch_on()
 
     def switch_on(self, timeout: float | None = None) -> None:
         """Begin its life; once."""
@@ -139,6 +162,8 @@ class Machine:
         self.stop()
         self._closed = True
         self._board.close()
+        for drive in self.drives:
+            drive.close()
 
     def power_off(self, timeout: float = 30.0) -> None:
         """Ask the guest to switch itself off (through its agent, else the power button), and wait until it has."""
@@ -219,6 +244,37 @@ class Machine:
             self._board.post(self._perform_jobs)
         return answer.result()
 
+    @property
+    def has_screen(self) -> bool:
+        """Whether it is looked at through its screen: it boots by itself, and has no userland of ours."""
+        return self._parts.screen
+
+    def gone(self) -> GuesthouseError | None:
+        """Why nothing more will come of the guest, once it is off."""
+        return self._why_gone() if self._state is State.OFF else None
+
+    def screenshot(self, path: Path | str) -> None:
+        """Write what the screen shows as a PNG file."""
+        save(path, self.screen.png())
+
+    def insert(self, kind: str, file: Path | str, number: int = 0) -> None:
+        """Put another medium into a drive: the `number`th `floppy`, `cdrom` or `disk`."""
+        new = media.Slot.of(kind, Path(file)).open(self.config.persist)
+        drive = self._drive(kind, number)
+        self.call(lambda board: drive.change(new))
+
+    def eject(self, kind: str, number: int = 0) -> None:
+        """Take the medium out of a drive."""
+        drive = self._drive(kind, number)
+        self.call(lambda board: drive.change(None))
+
+    def _drive(self, kind: str, number: int) -> Any:
+        found = [drive for drive in self.drives if drive.kind == kind]
+        if not 0 <= number < len(found):
+            raise NoSuchThing(f"This machine has no {kind} drive number {number}.",
+                              "Give it one with a medium, when it is made.")
+        return found[number]
+
     def statistics(self) -> dict[str, int]:
         """The counters of this machine since it was switched on, restarts included."""
         now = self.call(lambda board: dict(board.statistics()))
@@ -284,12 +340,14 @@ class Machine:
 
     def _end(self, outcome: Outcome | None) -> None:
         self._outcome = outcome
+        unsaved = self._save_drives()
         with self._changed:
-            self._failure = self._failure or self._death(outcome)
+            self._failure = self._failure or self._death(outcome) or unsaved
             self._state = self._wish = State.OFF
             self._changed.notify_all()
         self._perform_jobs()
-        self.console.end(self._why_gone)
+        for console in self.serial:
+            console.end(self._why_gone)
         self.commands.end(self._why_gone)
 
     def _death(self, outcome: Outcome | None) -> GuestDied | None:
@@ -297,6 +355,15 @@ class Machine:
             return GuestDied(outcome.reason, outcome.report, self.console.tail())
         if isinstance(outcome, Reset):
             return GuestDied(self._board.panic or "it was reset", console=self.console.tail())
+        return None
+
+    def _save_drives(self) -> GuesthouseError | None:
+        """What the guest wrote is on the host's medium when the machine is off."""
+        for drive in self.drives:
+            try:
+                drive.flush()
+            except OSError as wrong:
+                return UserError(f"What was written to {drive.name} could not be saved: {wrong}.", "Look at the disk.")
         return None
 
     def _perform_jobs(self) -> None:
@@ -308,13 +375,17 @@ class Machine:
     def _new_board(self) -> Any:
         board = self._make(self._parts, self._announce)
         board.serial[0].output = self.console.feed
-        self.commands.plug({number: board.serial[number] for number in (1, 2, 3)})
+        if self._parts.screen:
+            for port, console in zip(board.serial, self.serial):
+                port.output = console.feed
+        else:
+            self.commands.plug({number: board.serial[number] for number in (1, 2, 3)})
         return board
 
-    def _type(self, data: bytes) -> None:
+    def _type(self, number: int, data: bytes) -> None:
         with self._changed:
             self._need_on()
-        self._board.serial[0].send(data)
+        self._board.serial[number].send(data)
 
     def _go(self, wish: State) -> None:
         with self._changed:

@@ -35,6 +35,14 @@ class Attached:
     def eject(self) -> None:
         self._take(None, None)
 
+    def change(self, other: Attached | None) -> None:
+        """Take over another drive's medium, or have none; what was in is given back."""
+        self.close()
+        if other is None:
+            self.eject()
+        else:
+            self._take(other._disk, other.geometry)
+
     def _take(self, disk: Disk | None, geometry: tuple[int, int, int] | None) -> None:
         self._disk, self.present, self.changed = disk, disk is not None, True
         self.sectors = 0 if disk is None else disk.sectors
@@ -52,6 +60,12 @@ class Attached:
     def flush(self) -> None:
         if self._disk is not None:
             self._disk.flush()
+
+    def close(self) -> None:
+        """What was written is on the host's medium, and the file is given back."""
+        if self._disk is not None:
+            self._disk.flush()
+            self._disk.close()
 
     def _medium(self) -> Disk:
         if self._disk is None:

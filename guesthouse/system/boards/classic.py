@@ -73,6 +73,7 @@ class ClassicPc(PcBoard):
         self.rom_size = ROM_SIZE if firmware is None else checked_size(len(firmware) + self.variables_size)
         self._load: Callable[[], X86Entry] | None = None
         self.debug = bytearray()  # what firmware says of itself
+        self.after_reset: Callable[[], object] = lambda: None  # a kernel is loaded anew
         super().__init__(memory_bytes, clock, vcpu_factory, **options)
         self._switch_on(self.core)
 
@@ -251,6 +252,7 @@ class ClassicPc(PcBoard):
         for chip in self.chips:
             chip.reset()
         self._leave_firmware()
+        self.after_reset()
 
     def init(self) -> None:
         """INIT# for the first processor alone; done between two slices."""

@@ -1,0 +1,86 @@
+"""Where the PC's serial ports lead: our standard input and output, a file, a TCP connection, a pseudo-terminal."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from guesthouse.errors import GuesthouseError, UserError
+
+if TYPE_CHECKING:
+    from guesthouse.manager.console import Console
+    from guesthouse.manager.machine import Machine
+
+PLACES = "stdio, file:PATH, tcp:HOST:PORT, pty or none"
+PATIENCE = 10.0  # seconds for a connection to be made
+
+
+def connect(machine: Machine, places: tuple[str, ...]) -> None:
+    """COM1 and on, in the order of the places."""
+    if len(places) > len(machine.serial):
+        raise UserError(f"{len(places)} serial ports are more than a PC has.", f"It has {len(machine.serial)}.",
+                        exit_status=2)
+    for console, place in zip(machine.serial, places):
+        kind, _, rest = place.partition(":")
+        if kind not in KINDS or bool(rest) != (kind in ("file", "tcp")):
+            raise UserError(f"--serial {place} leads nowhere.", f"There are {PLACES}.", exit_status=2)
+        KINDS[kind](console, rest)
+
+
+def to_stdio(console: Console, rest: str) -> None:
+    join(console, lambda: os.read(0, 4096), lambda data: os.write(1, data))
+
+
+def to_file(console: Console, path: str) -> None:
+    try:
+        file = open(path, "ab", buffering=0)
+    except OSError as wrong:
+        raise UserError(f"{path} cannot be written: {wrong.strerror}.", "Name another file.") from wrong
+    console.listen(lambda data: file.write(data) if data else file.close(), past=True)
+
+
+def to_tcp(console: Console, address: str) -> None:
+    host, _, port = address.rpartition(":")
+    try:
+        peer = socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE)
+    except (OSError, ValueError, OverflowError) as wrong:
+        raise UserError(f"--serial tcp:{address} cannot be reached: {wrong}.", "Something must listen there.") from wrong
+    peer.settimeout(None)
+    join(console, lambda: peer.recv(4096), lambda data: peer.sendall(data))
+
+
+def to_pty(console: Console, rest: str) -> None:
+    ours, theirs = os.openpty()
+    os.set_blocking(ours, True)
+    print(f"guesthouse: a serial port is at {os.ttyname(theirs)}", file=sys.stderr, flush=True)
+    join(console, lambda: os.read(ours, 4096), lambda data: os.write(ours, data))
+
+
+def to_nothing(console: Console, rest: str) -> None:
+    pass
+
+
+KINDS: dict[str, Callable[[Console, str], None]] = {
+    "stdio": to_stdio, "file": to_file, "tcp": to_tcp, "pty": to_pty, "none": to_nothing}
+
+
+def join(console: Console, read: Callable[[], bytes], write: Callable[[bytes], object]) -> None:
+    """Both ways, until either side ends. A peer that is gone is no matter to the guest."""
+
+    def out(data: bytes) -> None:
+        with suppress(OSError):
+            if data:
+                write(data)
+
+    def feed() -> None:
+        with suppress(OSError, GuesthouseError):
+            while data := read():
+                console.write(data)
+
+    console.listen(out, past=True)
+    threading.Thread(target=feed, name="guesthouse serial", daemon=True).start()

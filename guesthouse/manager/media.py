@@ -1,0 +1,65 @@
+"""The files that a machine starts from: what they are, and the drives they lie in.
+
+A file's kind is found in it (storage/image.py), not in its name. Files are never written unless `persist` is said: the
+guest writes into an overlay that is thrown away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from guesthouse.errors import UserError
+from guesthouse.manager.config import Config
+from guesthouse.storage.disk import open_disk
+from guesthouse.storage.image import Medium, identify
+from guesthouse.system.boards.attached import Attached
+
+KINDS = {"floppy": "floppies", "disk": "disks", "cdrom": "cdroms"}
+Warn = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A drive with a medium in it: the kind of drive, the file, and what the file is."""
+
+    kind: str
+    file: Path
+    medium: Medium
+
+    @classmethod
+    def of(cls, kind: str, file: Path) -> Slot:
+        return cls(kind, file, identify(file, kind))
+
+    def open(self, persist: bool) -> Attached:
+        wanted = persist and self.kind != "cdrom"
+        disk = open_disk(self.file, self.medium.sector_size, wanted)
+        return Attached(self.kind, disk, name=self.file.name, geometry=self.medium.geometry)
+
+
+def recognised(described: Config, warn: Warn) -> Config:
+    """The description with the guest's file put where it belongs: into a drive, or as the kernel."""
+    if described.image is None:
+        return described
+    medium = identify(described.image)
+    for sentence in medium.warnings:
+        warn(sentence)
+    if medium.kind in KINDS:
+        place = KINDS[medium.kind]
+        changes: dict[str, Any] = {place: (described.image, *getattr(described, place))}
+        return replace(described, **changes)
+    if medium.kind == "linux":
+        arch = {"riscv": "riscv64", "x86": "amd64"}.get(str(medium.details.get("arch")))
+        if arch is None:
+            raise UserError(f"{described.image} is a kernel for {medium.details.get('arch')}, which no machine here is.",
+                            "There are amd64 and riscv64.", exit_status=6)
+        return replace(described, kernel=described.image, arch=arch)
+    return replace(described, kernel=described.image, multiboot=medium.kind == "multiboot")
+
+
+def slots(described: Config) -> list[Slot]:
+    """All drives of the description, in order."""
+    return [Slot.of(kind, file) for kind, place in KINDS.items()
+            for file in getattr(described, place)]
