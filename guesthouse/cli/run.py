@@ -76,6 +76,11 @@ class Wishes:
 @click.option("--boot", default="acd", show_default=True, metavar="ORDER",
               help="Which drives to try: a floppies, c disks, d CDs.")
 @click.option("--firmware", type=click.Path(), metavar="FILE", help="builtin, or a file such as SeaBIOS or OVMF.")
+@click.option("--variables", type=click.Path(), metavar="FILE", help="The flash in which such firmware keeps settings.")
+@click.option("--vga-rom", type=click.Path(), metavar="FILE", help="A video BIOS for it (SeaBIOS's is found beside it).")
+@click.option("--chipset", type=click.Choice(["i440fx", "q35"]), default="i440fx", show_default=True,
+              help="The PC's chipset.")
+@click.option("--disk-bus", type=click.Choice(["ide", "ahci", "virtio"]), help="How disks are connected.")
 @click.option("--persist", is_flag=True, help="What the guest writes goes into the files of its floppies and disks.")
 @click.option("--display", default="text", show_default=True, metavar="WHERE",
               help="Where the screen is shown: text (this terminal), vnc[:PORT] or none.")

@@ -19,12 +19,14 @@ from guesthouse.errors import ImageError, NoSuchThing, UserError
 from guesthouse.images.catalogue import NAMES, Catalogue, Guest, cache_folder, kernel_form
 from guesthouse.manager.config import Config
 from guesthouse.manager.media import Slot, recognised, slots
+from guesthouse.storage.disk import open_disk
 from guesthouse.system.boards.attached import Attached
 from guesthouse.system.boards.classic import ClassicPc, checked_drives
 from guesthouse.trace import Trace, value
 
 Progress = Callable[[str, int, int], None]  # what, done, in all (0: not known)
 CONSOLE = "console=ttyS0"
+VGA_BIOS = "vgabios-stdvga.bin"
 VIRTUAL_EPOCH = 1_767_225_600  # 2026-01-01 00:00 UTC
 
 
@@ -125,14 +127,25 @@ def classic_options(parts: Parts) -> dict[str, Any]:
     described = parts.config
     drives: list[Attached] = []
     try:
-        drives.extend(slot.open(described.persist) for slot in parts.slots)
-        firmware = None if described.firmware is None else described.firmware.read_bytes()
-        checked_drives(drives)
+        drives.extend(slot.open(described.persist, described.disk_bus) for slot in parts.slots)
+        checked_drives(drives, described.chipset)
+        found = {"drives": drives, "boot_order": described.boot, "chipset": described.chipset}
+        return found | firmware_options(described)
     except BaseException:
         for drive in drives:
             drive.close()
         raise
-    return {"drives": drives, "boot_order": described.boot, "firmware": firmware}
+
+
+def firmware_options(described: Config) -> dict[str, Any]:
+    """Firmware that is not ours, the flash for its variables, and a video BIOS if it needs one."""
+    image, rom = described.firmware, described.vga_rom
+    if image is None:
+        return {}
+    if rom is None and (beside := image.with_name(VGA_BIOS)).is_file():  # as SeaBIOS is packaged
+        rom = beside
+    variables = None if described.variables is None else open_disk(described.variables, persist=described.persist)
+    return {"firmware": image.read_bytes(), "variables": variables, "vga_rom": rom.read_bytes() if rom else b""}
 
 
 def start_kernel(board: Any, parts: Parts) -> None:

@@ -12,7 +12,7 @@ from guesthouse.engine.sharing import PROCESSORS
 from guesthouse.trace import Trace, value
 
 ARCHITECTURES, WAYS, TIMES = ("amd64", "riscv64"), ("plain", "threaded", "hot"), ("real", "virtual")
-BOOT = "acd"
+BOOT, CHIPSETS, BUSES = "acd", ("i440fx", "q35"), ("ide", "ahci", "virtio")
 Files = Path | str | Sequence[Path | str]
 LEAST, MOST = 16 << 20, 64 << 30
 
@@ -42,7 +42,11 @@ class Config:
     cdroms: tuple[Path, ...] = ()
     boot: str = "acd"
     firmware: Path | None = None
+    variables: Path | None = None
+    vga_rom: Path | None = None
     persist: bool = False
+    chipset: str = "i440fx"
+    disk_bus: str = "ide"
 
     @property
     def drives(self) -> bool:
@@ -58,7 +62,9 @@ def config(where: str, guest: str = "debian", *, memory: int | str = "512M", arc
            way: str | None = None, time: str = "real", kernel: Path | str | None = None,
            initrd: Path | str | None = None, append: str = "", trace: str | None = None,
            cpus: int = 1, parallel: bool = False, floppies: Files = (), disks: Files = (), cdroms: Files = (),
-           boot: str = "acd", firmware: Path | str | None = None, persist: bool = False) -> Config:
+           boot: str = "acd", firmware: Path | str | None = None, variables: Path | str | None = None,
+           vga_rom: Path | str | None = None, persist: bool = False, chipset: str = "i440fx",
+           disk_bus: str | None = None) -> Config:
     """The checked description; `where` says in errors where it came from."""
     found = units.size(memory) if isinstance(memory, str) else memory
     if found is None:
@@ -79,7 +85,10 @@ def config(where: str, guest: str = "debian", *, memory: int | str = "512M", arc
     return Config(
         image=image, floppies=_files(where, "floppy", floppies), disks=_files(where, "disk", disks),
         cdroms=_files(where, "cdrom", cdroms), boot=boot,
-        firmware=None if firmware == "builtin" else _file(where, "firmware", firmware), persist=persist,
+        firmware=None if firmware == "builtin" else _file(where, "firmware", firmware),
+        variables=_file(where, "variables", variables), vga_rom=_file(where, "vga_rom", vga_rom), persist=persist,
+        chipset=_one_of(where, "chipset", chipset, CHIPSETS),
+        disk_bus=_one_of(where, "disk_bus", disk_bus or ("ahci" if chipset == "q35" else "ide"), BUSES),
         guest="" if image else guest, arch=_one_of(where, "arch", arch or "amd64", ARCHITECTURES), memory=found, cpus=cpus,
         parallel=parallel,
         way=_one_of(where, "way", way or str(value("way")), WAYS), time=_one_of(where, "time", time, TIMES),

@@ -33,10 +33,11 @@ class Slot:
     def of(cls, kind: str, file: Path) -> Slot:
         return cls(kind, file, identify(file, kind))
 
-    def open(self, persist: bool) -> Attached:
+    def open(self, persist: bool, bus: str = "") -> Attached:
         wanted = persist and self.kind != "cdrom"
         disk = open_disk(self.file, self.medium.sector_size, wanted)
-        return Attached(self.kind, disk, name=self.file.name, geometry=self.medium.geometry)
+        return Attached(self.kind, disk, name=self.file.name, geometry=self.medium.geometry,
+                        bus=bus if self.kind == "disk" else "")
 
 
 def recognised(described: Config, warn: Warn) -> Config:

@@ -1,0 +1,153 @@
+"""Machines that boot from their own media, as users have them: from Python, on a terminal, over VNC."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import guesthouse as gh
+from guesthouse.cli import watching
+from tests.cli.conftest import OnTerminal
+
+pytestmark = [pytest.mark.boot, pytest.mark.slow]
+
+ROOT = Path(__file__).parents[2]
+GUESTS = Path(os.environ.get("GUESTHOUSE_GUESTS") or ROOT.parent / "shared" / "guests")
+PROMPT, PATIENCE = "A:\\>", 300.0
+
+
+@pytest.fixture
+def floppy(tmp_path: Path) -> Callable[[str], Path]:
+    """A copy of a guest's floppy, under a name."""
+
+    def copy(name: str) -> Path:
+        image = GUESTS / "freedos722.img"
+        if not image.exists():
+            pytest.skip("no guest: freedos722.img is not among the images that GUESTHOUSE_GUESTS names")
+        return Path(shutil.copy(image, tmp_path / name))
+
+    return copy
+
+
+def ask(machine: gh.Machine, command: str, answer: str) -> str:
+    """Type a command at DOS's prompt; the screen when it has answered."""
+    machine.screen.wait_for(PROMPT, PATIENCE)
+    machine.keyboard.type(command + "\n")
+    return machine.screen.wait_for(answer, PATIENCE)
+
+
+def test_a_floppy_boots_is_used_and_stays_as_it_was(floppy: Callable[[str], Path], tmp_path: Path) -> None:
+    image = floppy("dos.img")
+    before = hashlib.sha256(image.read_bytes()).digest()
+    with gh.Machine.run(str(image), memory="32M", time="virtual") as machine:
+        assert "COMMAND" in ask(machine, "dir /w", "bytes free")
+        ask(machine, "echo gone at the end > gone.txt", "gone.txt")
+        machine.screenshot(tmp_path / "dos.png")
+        assert machine.screen.image().width == 720 and (tmp_path / "dos.png").read_bytes()[:4] == b"\x89PNG"
+    assert hashlib.sha256(image.read_bytes()).digest() == before
+
+
+def test_what_a_guest_writes_to_a_second_disk_is_there_after_a_restart(floppy: Callable[[str], Path]) -> None:
+    first, second = floppy("a.img"), floppy("b.img")
+    options = {"floppy": [first, second], "memory": "32M", "time": "virtual", "persist": True}
+    with gh.Machine.run("", **options) as machine:
+        ask(machine, "echo still here > b:kept.txt", "kept.txt")
+        ask(machine, "type b:kept.txt", "\nstill here")
+    assert b"still here" in second.read_bytes()
+    with gh.Machine.create("again", **options) as machine:
+        machine.start()
+        ask(machine, "type b:kept.txt", "\nstill here")
+
+
+def test_machines_do_not_share_a_disk_that_one_writes(floppy: Callable[[str], Path]) -> None:
+    image = str(floppy("dos.img"))
+    with gh.Machine.create("one", image, persist=True), pytest.raises(gh.UserError, match="in use"):
+        gh.Machine.create("other", image)
+
+
+def test_two_machines_run_side_by_side(floppy: Callable[[str], Path]) -> None:
+    image = str(floppy("dos.img"))
+    with gh.Machine.run(image, memory="32M", time="virtual") as one, \
+            gh.Machine.run(image, memory="16M", time="virtual") as other:
+        ask(one, "echo I am the first", "\nI am the first")
+        ask(other, "echo I am another", "\nI am another")
+        assert "another" not in one.screen.text() and "first" not in other.screen.text()
+
+
+def test_a_floppy_is_changed_while_the_machine_runs(floppy: Callable[[str], Path]) -> None:
+    first, second, third = floppy("a.img"), floppy("b.img"), floppy("c.img")
+    with gh.Machine.run(str(first), floppy=str(second), memory="32M", time="virtual") as machine:
+        ask(machine, "echo one > b:one.txt", "one.txt")
+        ask(machine, "dir b:one.txt", "1 file")
+        machine.eject("floppy", 1)
+        machine.insert("floppy", third, 1)
+        ask(machine, "dir b:one.txt", "File not found")
+
+
+def test_ctrl_alt_delete_starts_dos_again(floppy: Callable[[str], Path]) -> None:
+    with gh.Machine.run(str(floppy("dos.img")), memory="32M", time="virtual") as machine:
+        ask(machine, "echo before", "\nbefore")
+        machine.keyboard.press("ctrl+alt+delete")
+        deadline = time.monotonic() + PATIENCE
+        while "before" in machine.screen.text():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        ask(machine, "ver", "version")
+
+
+def test_on_a_terminal_the_screen_is_drawn_and_the_terminal_put_back(
+        floppy: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.cli.conftest.COMMAND", [sys.executable, "-m", "guesthouse"])
+    monkeypatch.setattr("tests.cli.conftest.environment", lambda folder: os.environ | {"TERM": "xterm"})
+    seat = OnTerminal("run", str(floppy("dos.img")), "--memory", "32M", "--time", "virtual", folder=tmp_path)
+    seat.expect("A:\\>", PATIENCE)
+    seat.press(b"ver\r")
+    seat.expect("FreeCom", PATIENCE)
+    seat.press(b"\x01x")
+    assert seat.end() == 0 and seat.restored
+    seat.close()
+
+
+def test_vnc_shows_the_screen_and_takes_keys_and_pointer(floppy: Callable[[str], Path]) -> None:
+    asyncvnc = pytest.importorskip("asyncvnc")
+    with gh.Machine.run(str(floppy("dos.img")), memory="32M", time="virtual") as machine:
+        machine.screen.wait_for(PROMPT, PATIENCE)
+        server, other = watching.serve(machine, ""), watching.serve(machine, "")
+        assert server.port != other.port
+
+        async def use() -> tuple[int, ...]:
+            async with asyncvnc.connect(server.host, server.port) as client:
+                client.keyboard.write("ver")
+                client.keyboard.press("Return")
+                client.mouse.move(100, 50)
+                client.mouse.click()
+                await client.drain()
+                await asyncio.get_running_loop().run_in_executor(
+                    None, lambda: machine.screen.wait_for("FreeCom version 0.82 pl 3 XMS_Swap", PATIENCE))
+                return tuple((await client.screenshot()).shape)
+
+        try:
+            assert asyncio.run(use())[:2] == (400, 720)
+        finally:
+            server.stop()
+            other.stop()
+
+
+def test_without_a_terminal_the_last_screen_is_printed(floppy: Callable[[str], Path], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "guesthouse", "run", str(floppy("dos.img")), "--memory", "32M", "--time", "virtual",
+               "--screenshot", str(tmp_path / "end.png"), "--serial", f"file:{tmp_path / 'com1'}"]
+    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    time.sleep(5)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 130 and (tmp_path / "end.png").exists() and isinstance(said, str)
