@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 HELP = """Boot GUEST, a name or a file, and join this terminal to it; with a COMMAND, run that in it instead.
 
-A file may be a floppy, disk or CD image, a Linux kernel or a multiboot kernel: what it is, is found in it. What boots from
-a medium has a screen, which is drawn in this terminal while it shows text; its keys go to the guest, Ctrl-C too. Ctrl-A x
-leaves and switches the machine off. The file is never written, unless --persist says so.
+A file may be a floppy, disk or CD image, a Linux kernel or a multiboot kernel: what it is, is found in it. What
+boots from a medium has a screen, which is drawn in this terminal while it shows text; its keys go to the guest, Ctrl-C
+too. Ctrl-A x leaves and switches the machine off. The file is never written, unless --persist says so.
 
 The console: every key goes to the guest, Ctrl-C too; `poweroff` in the guest ends this command. Ctrl-A x leaves and
 switches the machine off, Ctrl-A Ctrl-A types a Ctrl-A. If standard input is not a terminal, it is typed at the
@@ -76,8 +76,8 @@ class Wishes:
 @click.option("--boot", default="acd", show_default=True, metavar="ORDER",
               help="Which drives to try: a floppies, c disks, d CDs.")
 @click.option("--firmware", type=click.Path(), metavar="FILE", help="builtin, or a file such as SeaBIOS or OVMF.")
-@click.option("--variables", type=click.Path(), metavar="FILE", help="The flash in which such firmware keeps settings.")
-@click.option("--vga-rom", type=click.Path(), metavar="FILE", help="A video BIOS for it (SeaBIOS's is found beside it).")
+@click.option("--variables", type=click.Path(), metavar="FILE", help="The flash where such firmware keeps settings.")
+@click.option("--vga-rom", type=click.Path(), metavar="FILE", help="A video BIOS for it (SeaBIOS's is found).")
 @click.option("--chipset", type=click.Choice(["i440fx", "q35"]), default="i440fx", show_default=True,
               help="The PC's chipset.")
 @click.option("--disk-bus", type=click.Choice(["ide", "ahci", "virtio"]), help="How disks are connected.")
@@ -170,7 +170,8 @@ def attend(machine: Machine, wishes: Wishes, began: float) -> int:
         from guesthouse.cli import serial, watching
 
         if wishes.command:
-            raise UserError("A COMMAND needs a guest with our userland, such as debian.", "Leave it away.", exit_status=2)
+            raise UserError("A COMMAND needs a guest with our userland, such as debian.", "Leave it away.",
+                            exit_status=2)
         serial.connect(machine, wishes.serial)
         return watching.attend(machine, wishes.display)
     if not wishes.command:

@@ -49,7 +49,8 @@ def to_tcp(console: Console, address: str) -> None:
     try:
         peer = socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE)
     except (OSError, ValueError, OverflowError) as wrong:
-        raise UserError(f"--serial tcp:{address} cannot be reached: {wrong}.", "Something must listen there.") from wrong
+        raise UserError(f"--serial tcp:{address} cannot be reached: {wrong}.",
+                        "Something must listen there.") from wrong
     peer.settimeout(None)
     join(console, lambda: peer.recv(4096), lambda data: peer.sendall(data))
 

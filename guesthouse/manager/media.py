@@ -54,8 +54,8 @@ def recognised(described: Config, warn: Warn) -> Config:
     if medium.kind == "linux":
         arch = {"riscv": "riscv64", "x86": "amd64"}.get(str(medium.details.get("arch")))
         if arch is None:
-            raise UserError(f"{described.image} is a kernel for {medium.details.get('arch')}, which no machine here is.",
-                            "There are amd64 and riscv64.", exit_status=6)
+            raise UserError(f"{described.image} is a kernel for {medium.details.get('arch')}.",
+                            "There are machines for amd64 and riscv64.", exit_status=6)
         return replace(described, kernel=described.image, arch=arch)
     return replace(described, kernel=described.image, multiboot=medium.kind == "multiboot")
 

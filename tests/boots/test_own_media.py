@@ -144,8 +144,8 @@ def test_vnc_shows_the_screen_and_takes_keys_and_pointer(floppy: Callable[[str],
 
 
 def test_without_a_terminal_the_last_screen_is_printed(floppy: Callable[[str], Path], tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "guesthouse", "run", str(floppy("dos.img")), "--memory", "32M", "--time", "virtual",
-               "--screenshot", str(tmp_path / "end.png"), "--serial", f"file:{tmp_path / 'com1'}"]
+    command = [sys.executable, "-m", "guesthouse", "run", str(floppy("dos.img")), "--memory", "32M", "--time",
+               "virtual", "--screenshot", str(tmp_path / "end.png"), "--serial", f"file:{tmp_path / 'com1'}"]
     process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
     time.sleep(5)
     process.send_signal(signal.SIGINT)
