@@ -13,6 +13,7 @@ import sys
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from guesthouse.bits import u64
 from guesthouse.engine.cpu import RANGES, CodePage
@@ -122,6 +123,7 @@ class Memory:
         at offset `self.hidden` of the mapping, and no part of the space until they are mapped."""
         self.hidden = sum(length for _, length in ranges)
         self.size = self.hidden + hidden
+        self.management: Range | None = None  # what processors find besides in system-management mode
         self._users: list[User] = []
         self.ranges: list[Range] = []
         self._starts: list[int] = []
@@ -154,6 +156,13 @@ class Memory:
             raise ValueError(f"ROM of {length:#x} bytes at {start:#x}")
         self.map(start, length, pieces[0][0], writable=False)
 
+    def keep_for_management(self, range: Range | None) -> None:
+        """Only in system-management mode processors have this too, where there is no other RAM."""
+        if range != self.management:
+            self.management = range
+            for user in self._users:
+                user.renew()
+
     def free(self, start: int, length: int) -> bool:
         """Whether none of [start, start + length) is RAM."""
         return all(r.end <= start or start + length <= r.start for r in self.ranges)
@@ -170,8 +179,8 @@ class Memory:
                 joined[-1] = replace(joined[-1], length=joined[-1].length + r.length)
             else:
                 joined.append(r)
-        if len(joined) > RANGES:
-            raise ValueError(f"more than {RANGES} ranges of RAM")
+        if len(joined) >= RANGES:  # one is kept for system management
+            raise ValueError(f"{RANGES} ranges of RAM or more")
         if joined != self.ranges or not self._starts:
             self.ranges, self._starts = joined, [r.start for r in joined]
             for user in self._users:
@@ -256,13 +265,22 @@ class Memory:
                                 renew or (lambda: self.tell(cpu))))
 
     def tell(self, cpu: Sharing) -> None:
-        """Tell a processor what lies where. The largest ranges come first, so that they are found at once."""
-        for i, r in enumerate(sorted(self.ranges, key=lambda r: -r.length)):
-            entry = cpu.ram[i]
+        """Tell a processor what lies where, now and in system-management mode, if it has that."""
+        state: Any = cpu
+        inside = int(getattr(state, "smm", 0))
+        views = [self.ranges, self.ranges if self.management is None else [*self.ranges, self.management]]
+        self._fill(state.ram, views[inside])
+        if hasattr(state, "smm_ram"):
+            self._fill(state.smm_ram, [] if self.management is None else views[1 - inside])
+        cpu.forget_translations()
+
+    def _fill(self, places: Any, ranges: list[Range]) -> None:
+        """The largest ranges come first, so that they are found at once."""
+        for i, r in enumerate(sorted(ranges, key=lambda r: -r.length)):
+            entry = places[i]
             entry.start, entry.length = u64(r.start), u64(r.length)
             entry.host, entry.writable = u64(self.host + r.offset), u64(r.writable)
-        cpu.ram[len(self.ranges)].length = u64(0)
-        cpu.forget_translations()
+        places[len(ranges)].length = u64(0)
 
     def close(self) -> None:
         """Give the memory back; no processor may run after this."""

@@ -23,9 +23,11 @@ from guesthouse.system.boards.bays import Bays, check_places, watch
 from guesthouse.system.boards.board import VcpuFactory
 from guesthouse.system.boards.cores import Core
 from guesthouse.system.boards.handover import FlashCells, Handover, bootable_paths
-from guesthouse.system.boards.pc import BIOS, HOLE_END, MIB, ROMS, SERIALS, VGA, PcBoard
+from guesthouse.system.boards.pc import BIOS, HOLE, HOLE_END, MIB, ROMS, SERIALS, VGA, PcBoard
+from guesthouse.system.boards.pci import ICH_SLOT, PIIX_SLOT
 from guesthouse.system.boards.shadow import Shadow
 from guesthouse.system.boards.typist import Typist
+from guesthouse.system.chips.apm_ports import ApmPorts
 from guesthouse.system.chips.debug_console import DebugConsole
 from guesthouse.system.chips.flash import Flash
 from guesthouse.system.chips.fw_cfg import FwCfg
@@ -33,6 +35,7 @@ from guesthouse.system.chips.i8042 import I8042
 from guesthouse.system.chips.i8237 import DmaPair
 from guesthouse.system.chips.i82077 import Floppy
 from guesthouse.system.chips.pci.function import Function
+from guesthouse.system.chips.pci.i440fx import PM
 from guesthouse.system.chips.pci.vga import VgaFunction
 from guesthouse.system.chips.ps2_keyboard import Ps2Keyboard
 from guesthouse.system.chips.ps2_mouse import Ps2Mouse
@@ -52,6 +55,7 @@ VGA_SLOT = 3
 VGA_PORTS, DISPI_PORTS, VGA_WINDOW, TEXT_SCREEN = 0x3B0, 0x1CE, VGA, 0xB_8000
 DISPI_OFF, DISPI_ON = (4, 0), (4, 0x41)  # enable: with the linear framebuffer
 OPENED, SHADOWED = (0x33,) * 7, (0x10, 0x33, 0x33, 0x33, 0x33, 0x11, 0x11)
+APM_PORTS = 0xB2
 MENU_TICKS = 55  # three seconds
 DEBUG_PORTS, MOST_DEBUG, CONFIGURATION_PORT = (0x402, 0xE9), 1 << 18, 0x510
 
@@ -132,6 +136,10 @@ class ClassicPc(PcBoard):
         bridge = cast(Any, self.pci.host.functions[0, 0])
         bridge.space = self.shadow.choose
         self.shadow.choose(bridge.pam, bridge.smram)
+        power_at = (ICH_SLOT, 0) if self.tables.express else (PIIX_SLOT, 3)
+        self.power_function = cast(Any, self.pci.host.functions[power_at])
+        asks = self.power if self.tables.express else self.power_function
+        self.plug(self.ports, APM_PORTS, ApmPorts(self.smi, lambda: asks.apm_smi), "apm")
         for port in DEBUG_PORTS:
             self.plug(self.ports, port, DebugConsole(self._hear), "debug")
         self.configuration = FwCfg(self.memory, refused=OutsideRam)
@@ -155,8 +163,8 @@ class ClassicPc(PcBoard):
         self.plug(self.ports, VGA_PORTS, self.vga, "vga")
         self.plug(self.ports, DISPI_PORTS, self.vga.dispi, "dispi")
         self.addresses.add(VGA_WINDOW, ROMS - VGA, self.vga.window_read, self.vga.window_write, "vga")
-        self.screen_function = VgaFunction(self.vga)
-        self.pci.on_window = self._place_frame
+        self.screen_function = VgaFunction(self.vga, rom=self.vga_rom)
+        self.pci.on_window = self._window_moved
         self.pci.plug(VGA_SLOT, self.screen_function)
 
     @property
@@ -164,8 +172,11 @@ class ClassicPc(PcBoard):
         """Where the framebuffer is."""
         return self.screen_function.window(0) or 0
 
-    def _place_frame(self, function: Function, n: int, address: int | None) -> None:
-        """The framebuffer is memory: the guest reaches it without asking the chip."""
+    def _window_moved(self, function: Function, n: int, address: int | None) -> None:
+        """The framebuffer is memory: the guest reaches it without asking the chip. Tables for foreign firmware tell
+        where it has put the power management block."""
+        if function is self.power_function and n == PM and address and self.firmware is not None:
+            self._hand_over(address)
         if function is self.screen_function and n == 0:
             for r in [r for r in self.memory.ranges if self.frame_at <= r.offset < self.frame_at + FRAME]:
                 self.memory.map(r.start, r.length, None)
@@ -177,7 +188,7 @@ class ClassicPc(PcBoard):
             self.pci.choose_space(OPENED)
             super()._leave_firmware()
             self._leave_bios(self._bios())
-            self._handover().fill(self.configuration)
+            self._handover(self.tables.power_block).fill(self.configuration)
         else:
             self._leave_image(self.firmware)
 
@@ -191,15 +202,19 @@ class ClassicPc(PcBoard):
         """Others find chips as after a reset, but expect that the 8259s reach the processor before they do anything."""
         self._open_lints()
         self.memory.write_behind(self.rom_at + self.variables_size, rom)
-        told = self._handover()
+        self._hand_over(self.tables.power_block)
+
+    def _hand_over(self, power_block: int) -> None:
+        told = self._handover(power_block)
         told.fill_cmos(self.rtc)
         told.fill(self.configuration)
-        if self.vga_rom:
-            self.configuration.add_file("vgaroms/vgabios.bin", self.vga_rom)
 
-    def _handover(self) -> Handover:
-        """The machine, for guests and firmware that ask QEMU's way."""
-        tables, rsdp = acpi.build(self.tables, 0)
+    def _handover(self, power_block: int) -> Handover:
+        """The machine, for guests and firmware that ask QEMU's way. These place PCI windows from 2 GiB on, if RAM leaves
+        that free."""
+        first, last = self.tables.pci_window
+        first = max(MIB << 11, self.low_end) if first == HOLE else first
+        tables, rsdp = acpi.build(replace(self.tables, power_block=power_block, pci_window=(first, last)), 0)
         return Handover(self.low_end, self.high, self.tables.processors, tables, rsdp, self.drives,
                         bootable_paths(self.drives, self.boot_order, self.bays.path))
 

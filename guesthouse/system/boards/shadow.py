@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from guesthouse.system.chips.kit import ONES
-from guesthouse.system.memory import AddressMap, Memory
+from guesthouse.system.memory import AddressMap, Memory, Range
 
 SMRAM, SMRAM_SIZE = 0xA_0000, 0x2_0000
 START, PART, LOW_ROM, LAST, END = 0xC_0000, 0x4000, 0xE_0000, 0xF_0000, 0x10_0000
@@ -26,7 +26,7 @@ class Shadow:
         self.attributes: dict[int, int] = {}
         addresses.add(START, END - START, lambda offset, size: ONES[size], self._write_behind, "shadow")
 
-    def choose(self, pam: Sequence[int], smram: int, *, in_smm: bool = False) -> None:
+    def choose(self, pam: Sequence[int], smram: int) -> None:
         """The registers PAM0 to PAM6 and SMRAM have these values now."""
         now = {LAST: pam[0] >> 4 & 3}
         for n, value in enumerate(pam[1:]):
@@ -35,8 +35,10 @@ class Shadow:
         self.attributes = now
         for at, what in changed.items():
             self._show(at, END - LAST if at == LAST else PART, what)
-        opened = smram & ENABLED and (smram & OPEN or in_smm)
+        opened = smram & ENABLED and smram & OPEN
         self.memory.map(SMRAM, SMRAM_SIZE, SMRAM if opened else None)
+        closed = smram & ENABLED and not opened
+        self.memory.keep_for_management(Range(SMRAM, SMRAM_SIZE, SMRAM) if closed else None)
 
     def _show(self, at: int, length: int, attributes: int) -> None:
         below_rom = END - self.rom_size

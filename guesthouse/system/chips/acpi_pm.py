@@ -2,7 +2,8 @@
 
 After the ACPI specification 6.5, section 4.8.3, the 82371AB (PIIX4) data sheet, section 7.1, the ICH9 data sheet,
 section 13.8.3, and the PIIX3 data sheet, section 2.5 (RC, port CF9h). Always in ACPI mode: the FADT names no SMI
-command. Not modelled: sleep states other than soft-off, general-purpose events, SMIs: their registers read as 0.
+command. Not modelled: sleep states other than soft-off, general-purpose events, SMIs but those of port B2h: their
+registers read as 0.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ TIMER_HZ, TIMER_BITS = 3_579_545, 24  # the FADT's TMR_VAL_EXT is clear
 TIMER_EVENT, GLOBAL, POWER_BUTTON, SLEEP_BUTTON, RTC = 1 << 0, 1 << 5, 1 << 8, 1 << 9, 1 << 10
 EVENTS = GLOBAL | POWER_BUTTON | SLEEP_BUTTON | RTC
 SCI_ENABLE, SLEEP_ENABLE = 1 << 0, 1 << 13
+APM_SMI = 1 << 5 | 1 << 0  # APMC_EN, GBL_SMI_EN
 HARD_RESET, RESET_CPU = 0x02, 0x04
 
 
@@ -26,6 +28,8 @@ class AcpiPm(Chip):
     events = Field()
     enable = Register(2, width=16, writable=EVENTS | TIMER_EVENT, sizes=(1, 2))
     control = Field(SCI_ENABLE)
+    global_control = Register(0x28, width=32, sizes=(1, 2, 4))  # of the PIIX4
+    smi_enable = Register(0x30, width=32, sizes=(1, 2, 4))  # of the ICH9
     carries = Field()  # how often the timer's top bit had changed when its event was cleared
 
     def __init__(self, clock: Clock, sci: Line, *, power_off: Callable[[], object],
@@ -40,6 +44,11 @@ class AcpiPm(Chip):
 
     def odd_read(self, offset: int, size: int) -> int:
         return 0
+
+    @property
+    def apm_smi(self) -> bool:
+        """Whether a write to port B2h makes an SMI, on an ICH9."""
+        return bool(self.smi_enable & APM_SMI == APM_SMI)
 
     def ticks(self) -> int:
         return self.clock.now() * TIMER_HZ // SECOND

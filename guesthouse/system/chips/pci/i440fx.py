@@ -97,6 +97,11 @@ class Piix4Power(Function):
         self.blocks = {PM: power, SMBUS: smbus}
         super().__init__()
 
+    @property
+    def apm_smi(self) -> bool:
+        """Whether a write to port B2h makes an SMI: DEVACTB's APMC_EN."""
+        return bool(self.count_registers[5] >> 25 & 1)
+
     @on_read(0x40, width=32, sizes=(1, 2, 4), pure=True)
     def read_pm_base(self) -> int:
         return int(self.pm_base | IS_IO)

@@ -35,10 +35,10 @@ class VgaFunction(Function):
     VENDOR, DEVICE, REVISION, CLASS = 0x1234, 0x1111, 2, 0x03_0000
     SUBSYSTEM_VENDOR, SUBSYSTEM = 0x1AF4, 0x1100
 
-    def __init__(self, vga: Card) -> None:
+    def __init__(self, vga: Card, *, rom: bytes = b"") -> None:
         self.vga: Any = vga
         self.WINDOWS = {0: Bar(1 << (len(vga.frame) - 1).bit_length(), prefetch=True), 2: Bar(0x1000)}
-        super().__init__()
+        super().__init__(rom=rom)
 
     def parts(self) -> dict[str, Stateful]:
         return {}
