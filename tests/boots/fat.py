@@ -1,4 +1,4 @@
-"""A FAT16 volume without partitions, made of files (Microsoft's FAT specification, 1.03): enough for firmware to read."""
+"""A FAT16 volume without partitions, made of files (Microsoft's FAT specification, 1.03), for firmware to read."""
 
 from __future__ import annotations
 

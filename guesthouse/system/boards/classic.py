@@ -210,8 +210,8 @@ class ClassicPc(PcBoard):
         told.fill(self.configuration)
 
     def _handover(self, power_block: int) -> Handover:
-        """The machine, for guests and firmware that ask QEMU's way. These place PCI windows from 2 GiB on, if RAM leaves
-        that free."""
+        """The machine, for guests and firmware that ask QEMU's way. Firmware places PCI windows from 2 GiB on, if RAM
+        leaves that free."""
         first, last = self.tables.pci_window
         first = max(MIB << 11, self.low_end) if first == HOLE else first
         tables, rsdp = acpi.build(replace(self.tables, power_block=power_block, pci_window=(first, last)), 0)
