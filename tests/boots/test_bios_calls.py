@@ -103,48 +103,101 @@ SYSTEM = [
 GROUPS = {"disks": DISKS, "extended": EXTENDED, "keys": KEYS, "screen": SCREEN, "vesa": VESA, "system": SYSTEM}
 
 
+CD, SPECIFICATION = 0xE0, 0x4800
+CD_PACKET = bytes.fromhex("10000100 0030 0000") + (16).to_bytes(8, "little")  # the volume descriptor
+CD_CALLS = [
+    Call(0x13, 0x4B01, dx=0x7F, si=SPECIFICATION, compare=AX), memory(SPECIFICATION + 1, 2),
+    memory(SPECIFICATION + 4, 4), memory(SPECIFICATION + 12, 4),
+    Call(0x13, 0x4100, 0x55AA, dx=CD, compare=("ax", "bx", "carry")),
+    Call(0x13, 0x4200, dx=CD, si=PACKET_AT), memory(BUFFER, 16), Call(0x11, compare=()),
+]
+EMULATED = [read(0x0001, dx=0), memory(BUFFER, 16), read(0x0005, dx=0x100), memory(BUFFER, 8),
+            Call(0x13, 0x0800, dx=0, compare=("carry",))]
+EMULATED_DISK = [read(0x0001), memory(BUFFER, 16), read(0x0005, dx=0x180), memory(BUFFER, 8),
+                 Call(0x13, 0x0800, dx=DISK, compare=("ax", "carry"))]
+WAYS = {"no emulation": (CD_CALLS, ["-no-emul-boot", "-boot-load-size", "24"], 2048 * 8),
+        "a floppy": (CD_CALLS + EMULATED, [], 1_474_560),
+        "a disk": (CD_CALLS + EMULATED_DISK, ["-hard-disk-boot"], 4 * 16 * 63 * 512)}
+
+
+def boot_image(calls: list[Call], size: int) -> bytes:
+    """What is started from the CD. Without emulation it is all loaded to 0:7C00, so that the records have to lie 400h
+    bytes behind its begin."""
+    image = bytearray(disk(calls, max(size, 17 * 512)))
+    records = 0x400 if size < 1 << 16 else 0x200
+    image[records:] = image[0x200:0x200 + len(image) - records]
+    image[records + PACKET_AT - 0x8000:records + PACKET_AT - 0x8000 + len(CD_PACKET)] = CD_PACKET
+    image[446:462] = bytes.fromhex("80 010100 06 0F3F03 3F000000") + (4 * 16 * 63 - 63).to_bytes(4, "little")
+    return bytes(image[:size])
+
+
+def made_cd(way: str, folder: Path) -> bytes:
+    calls, options, size = WAYS[way]
+    files = folder / "files"
+    files.mkdir()
+    (files / "boot.img").write_bytes(boot_image(calls, size))
+    subprocess.run(["xorriso", "-as", "mkisofs", "-quiet", "-o", str(folder / "cd.iso"), "-b", "boot.img",
+                    "-c", "boot.cat", *options, str(files)], check=True, capture_output=True)
+    return (folder / "cd.iso").read_bytes()
+
+
 def media(calls: list[Call]) -> tuple[bytes, bytes]:
     image = bytearray(disk(calls, 16 << 20))
     image[512 + PACKET_AT - 0x8000:512 + PACKET_AT - 0x8000 + len(PACKET)] = PACKET
     return bytes(image), b"".join(n.to_bytes(4, "little") * 128 for n in range(2880))
 
 
-def theirs(calls: list[Call], folder: Path) -> bytes:
-    image, floppy = media(calls)
-    (folder / "disk").write_bytes(image)
-    (folder / "floppy").write_bytes(floppy)
+def theirs(folder: Path, *options: str) -> bytes:
     subprocess.run(
-        ["qemu-system-x86_64", "-machine", "pc", "-m", "64", "-display", "none", "-boot", "c", "-net", "none",
-         "-serial", "null", "-drive", f"file={folder / 'disk'},format=raw,if=ide,snapshot=on",
-         "-drive", f"file={folder / 'floppy'},format=raw,if=floppy,snapshot=on",
+        ["qemu-system-x86_64", "-machine", "pc", "-m", "64", "-display", "none", "-net", "none", "-serial", "null",
          "-debugcon", f"file:{folder / 'sent'}", "-global", "isa-debugcon.iobase=0xe9",
-         "-device", "isa-debug-exit,iobase=0xf4"], timeout=60, check=False, capture_output=True)
+         "-device", "isa-debug-exit,iobase=0xf4", *options], timeout=60, check=False, capture_output=True)
     return (folder / "sent").read_bytes()
 
 
-def ours(calls: list[Call]) -> bytes:
-    image, floppy = media(calls)
+def ours(order: str, *drives: Attached) -> bytes:
     kind = instruction_set("amd64")
     code = engine(kind, cache_folder() / "code")
     board = ClassicPc(64 << 20, VirtualClock(20_000_000), lambda memory: SoftVcpu(kind, code), random_bytes=bytes,
-                      epoch=1_795_000_000, boot_order="c",
-                      drives=[Attached("disk", Memory(image)), Attached("floppy", Memory(floppy))])
+                      epoch=1_795_000_000, boot_order=order, drives=drives)
     board.run(until=20 * SECOND)
     sent = bytes(board.debug)
     board.close()
     return sent
 
 
-@pytest.mark.skipif(shutil.which("qemu-system-x86_64") is None, reason="no oracle: qemu-system-x86_64 is not installed")
+def differences(calls: list[Call], one: bytes, other: bytes) -> list[object]:
+    different: list[object] = []
+    for call, a, b in zip(calls, answers(calls, one), answers(calls, other), strict=True):
+        if isinstance(a, bytes) or isinstance(b, bytes):
+            different += [(call, a, b)] if a != b or not a else []
+        else:
+            different += [(call, name, hex(a[name]), hex(b[name])) for name in call.compare if a[name] != b[name]]
+    return different
+
+
+needs_qemu = pytest.mark.skipif(
+    shutil.which("qemu-system-x86_64") is None, reason="no oracle: qemu-system-x86_64 is not installed")
+
+
+@needs_qemu
 @pytest.mark.parametrize("group", GROUPS)
 def test_our_services_answer_as_seabios(group: str, tmp_path: Path) -> None:
     calls = GROUPS[group]
-    pairs = zip(calls, answers(calls, theirs(calls, tmp_path)), answers(calls, ours(calls)), strict=True)
-    different = []
-    for call, one, other in pairs:
-        if isinstance(one, bytes) or isinstance(other, bytes):
-            different += [(call, one, other)] if one != other else []
-        else:
-            different += [(call, name, hex(one[name]), hex(other[name])) for name in call.compare
-                          if one[name] != other[name]]
-    assert not different
+    image, floppy = media(calls)
+    for name, content in (("disk", image), ("floppy", floppy)):
+        (tmp_path / name).write_bytes(content)
+    there = theirs(tmp_path, "-boot", "c", "-drive", f"file={tmp_path / 'disk'},format=raw,if=ide,snapshot=on",
+                   "-drive", f"file={tmp_path / 'floppy'},format=raw,if=floppy,snapshot=on")
+    here = ours("c", Attached("disk", Memory(image)), Attached("floppy", Memory(floppy)))
+    assert not differences(calls, there, here)
+
+
+@needs_qemu
+@pytest.mark.skipif(shutil.which("xorriso") is None, reason="nothing makes CDs: xorriso is not installed")
+@pytest.mark.parametrize("way", WAYS)
+def test_a_cd_is_started_as_seabios_starts_it(way: str, tmp_path: Path) -> None:
+    cd = made_cd(way, tmp_path)
+    there = theirs(tmp_path, "-boot", "d", "-cdrom", str(tmp_path / "cd.iso"))
+    here = ours("d", Attached("cdrom", Memory(cd, 2048)))
+    assert not differences(WAYS[way][0], there, here)

@@ -77,7 +77,7 @@ def test_seabios_shows_its_banner_and_starts_freedos_from_a_floppy(
     bios, vga = packaged("seabios", "usr/share/seabios/bios-256k.bin", "usr/share/seabios/vgabios-stdvga.bin")
     board = switched_on(VirtualClock(BIOS_SPEED), firmware=bios, vga_rom=vga, chipset=chipset,
                         drives=[Attached("floppy", Memory(image.read_bytes()))])
-    assert "Press ESC for boot menu" in wait_for_text(board, "SeaBIOS (version")
+    assert "SeaBIOS (version" in wait_for_text(board, "Press ESC for boot menu")
     wait_for_text(board, "A:\\>")
     board.keyboard.type("ver\n")
     wait_for_text(board, "FreeCom version")

@@ -341,7 +341,7 @@ class Disks:
             cylinders, heads, sectors = drive.geometry if drive else (0, 1, 0)
         last = max(0, cylinders - 1)
         guest.write(guest.linear(DS, guest.si), struct.pack(
-            "<BBBBIHHHHBBB", 0x13, entry.emulation, unit, 0, entry.start, 0, 0, entry.segment, entry.count,
+            "<BBBBIHHHHBBB", 0x13, entry.emulation, unit, 0, entry.start, 0, 0, entry.segment or 0x7C0, entry.count,
             last & 0xFF, last >> 2 & 0xC0 | sectors, heads - 1))
         if guest.al == 0 and self.emulated is not None:
             self._stop_emulation()
