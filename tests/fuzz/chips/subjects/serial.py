@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from guesthouse.system.chips.apm_ports import ApmPorts
 from guesthouse.system.chips.debug_console import DebugConsole
 from guesthouse.system.chips.debug_exit import DebugExit
 from guesthouse.system.chips.fw_cfg import FwCfg
@@ -502,5 +503,26 @@ class Port92s(Subject):
         must(self.told == [("a20", bool(value & 2))] + ["reset"] * (value & 1), self.told)
 
 
+class ApmPortPairs(Subject):
+    COVERS = (ApmPorts,)
+    WIDTHS = (1, 2)
+    AFTER_RESET = {("", 0, 1): 0, ("", 1, 1): 0}
+    WRITABLE = {("", 0, 1): (0xFF, 0), ("", 1, 1): (0xFF, 0)}
+    LIMIT = 8
+
+    def build(self):
+        self.open = True
+        return ApmPorts(lambda: self.tell("smi"), lambda: self.open)
+
+    @traffic
+    def asks(self):
+        self.told.clear()
+        self.open = self.rng.random() < 0.5
+        value = self.rng.randrange(256)
+        self.write(0, value)
+        must(self.told == ["smi"] * self.open, self.told)
+        must(self.read(0) == value, "the handler finds what was asked")
+
+
 SUBJECTS = {"uart": Uarts, "parallel": Printers, "debug_console": DebugConsoles, "debug_exit": DebugExits,
-            "sifive_test": Finishers, "fw_cfg": FwCfgs, "i8042": Keyboards, "port92": Port92s}
+            "apm_ports": ApmPortPairs, "sifive_test": Finishers, "fw_cfg": FwCfgs, "i8042": Keyboards, "port92": Port92s}
