@@ -511,18 +511,19 @@ class ApmPortPairs(Subject):
     LIMIT = 8
 
     def build(self):
-        self.open = True
-        return ApmPorts(lambda: self.tell("smi"), lambda: self.open)
+        self.enabled = True
+        return ApmPorts(lambda: self.tell("smi"), lambda: self.enabled)
 
     @traffic
     def asks(self):
         self.told.clear()
-        self.open = self.rng.random() < 0.5
+        self.enabled = self.rng.random() < 0.5
         value = self.rng.randrange(256)
         self.write(0, value)
-        must(self.told == ["smi"] * self.open, self.told)
+        must(self.told == ["smi"] * self.enabled, self.told)
         must(self.read(0) == value, "the handler finds what was asked")
 
 
 SUBJECTS = {"uart": Uarts, "parallel": Printers, "debug_console": DebugConsoles, "debug_exit": DebugExits,
-            "apm_ports": ApmPortPairs, "sifive_test": Finishers, "fw_cfg": FwCfgs, "i8042": Keyboards, "port92": Port92s}
+            "apm_ports": ApmPortPairs, "sifive_test": Finishers, "fw_cfg": FwCfgs, "i8042": Keyboards,
+            "port92": Port92s}
