@@ -22,7 +22,7 @@ from guesthouse.system.boards.classic import ClassicPc
 from guesthouse.system.boards.outcome import OutOfTime
 from guesthouse.system.chips.vga import Picture, Text
 from tests.boots.fat import fat16
-from tests.boots.test_floppies import GUESTS
+from tests.boots.conftest import GUESTS
 
 pytestmark = [pytest.mark.boot, pytest.mark.slow]
 
