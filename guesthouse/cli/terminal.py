@@ -13,7 +13,7 @@ import signal
 import sys
 import termios
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Protocol
@@ -231,12 +231,19 @@ class Attachment:
             resized(number, frame)
 
         wanted = {signal.SIGWINCH: resized, signal.SIGTSTP: stopped} if self._raw else {}
-        before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
-        try:
+        with heeding(wanted):
             yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+
+
+@contextmanager
+def heeding(wanted: Mapping[int, Callable[[int, FrameType | None], None]]) -> Iterator[None]:
+    """These signals go to these handlers, for a while."""
+    before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def unwritable(wrong: OSError) -> Exception:

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from guesthouse.cli.terminal import Escape, Raw
+from guesthouse.cli.terminal import Escape, Raw, heeding
 from guesthouse.display.terminal import Painter
 from guesthouse.display.typing import Typing
 from guesthouse.display.watch import text_of
@@ -178,9 +178,5 @@ class Watcher:
 
         wanted: dict[int, Callable[[int, FrameType | None], None]] = {
             signal.SIGWINCH: resized, signal.SIGTERM: asked_to_end, signal.SIGHUP: asked_to_end}
-        before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
-        try:
+        with heeding(wanted):
             yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
