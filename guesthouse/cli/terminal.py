@@ -230,8 +230,8 @@ class Attachment:
                 self._raw.enter()
             resized(number, frame)
 
-        wanted = {signal.SIGWINCH: resized, signal.SIGTSTP: stopped} if self._raw else {}
-        with heeding(wanted):
+        handlers = {int(signal.SIGWINCH): resized, int(signal.SIGTSTP): stopped}
+        with heeding(handlers if self._raw else {}):
             yield
 
 
