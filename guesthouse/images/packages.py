@@ -50,6 +50,14 @@ class Packages:
             put(folder / RECORD, json.dumps(record, indent=1).encode())
         return {name: folder / str(record[pattern]["name"]) for name, pattern in patterns.items()}
 
+    def tree(self, package: str, pattern: str, arch: str = "amd64") -> dict[str, bytes]:
+        """All files whose paths fit, by their paths. The mirror's index is asked each time; the package stays in the
+        cache."""
+        archive, found = self._find(package, arch)
+        path = fetch_package(archive, found, self.folder / "whole")
+        return deb.extract(path, lambda name: fnmatch.fnmatch(name, pattern),
+                           lambda done, total: self.progress(f"unpacking {found.name}", done, total))
+
     def _unpack(self, name: str, arch: str, folder: Path, patterns: list[str]) -> dict[str, dict[str, object]]:
         archive, package = self._find(name, arch)
         path = fetch_package(archive, package, folder)
