@@ -1,8 +1,11 @@
-"""Compares what two runners made of a case; knows what the SDM leaves undefined."""
+"""Compares what two runners made of a case; knows what the SDM leaves undefined, and where Intel's processors and AMD's
+do not agree.
+"""
 
 from __future__ import annotations
 
 from guesthouse.system.cpu.x86.flags import AF, CF, DF, ID, OF, PF, SF, STATUS, ZF
+from guesthouse.system.cpu.x86.state import RCX, RDI, RSI
 from tests.x86.cases import Case
 from tests.x86.host import START, Situation
 
@@ -53,6 +56,22 @@ def undefined(case: Case) -> int:
     return UNDEFINED.get(name, 0)
 
 
+def asked(case: Case) -> bytes:
+    """The bytes that an oracle is asked for a case. F3 before 90 with REX.B is PAUSE on Intel's processors and XCHG
+    with R8 on AMD's, as on ours; with 3E, which means nothing, in the place of F3 all of them exchange."""
+    before, opcode = case.code[:-1], case.code[-1]
+    exchanges = case.definition.name == "pause" and opcode == 0x90 and before[-1] & 0xF1 == 0x41
+    return case.code.replace(b"\xf3", b"\x3e", 1) if exchanges else case.code
+
+
+def half_may_go(case: Case, n: int) -> bool:
+    """Whether the upper half of a register means nothing: with ECX zero under a 32-bit address size, REP does nothing,
+    and Intel's processors (a Xeon of family 6, model 207) then clear the upper halves of RCX, and of RSI and RDI too
+    for MOVS and STOS; AMD's (EPYC) leave them, and so do we."""
+    repeats_nothing = case.definition.name.startswith("rep") and case.before.registers[RCX] & 0xFFFF_FFFF == 0
+    return repeats_nothing and case.bits == 64 and b"\x67" in case.code and n in (RCX, RSI, RDI)
+
+
 def differences(case: Case, ours: Situation, theirs: Situation) -> list[str]:
     """What differs, in words; empty if nothing does."""
     found: list[str] = []
@@ -64,7 +83,7 @@ def differences(case: Case, ours: Situation, theirs: Situation) -> list[str]:
         )
         return found
     for n, (a, b) in enumerate(zip(ours.registers, theirs.registers, strict=True)):
-        if a != b:
+        if a != b and not (half_may_go(case, n) and b == a & 0xFFFF_FFFF):
             found.append(f"register {n}: {a:#x} not {b:#x}, before {case.before.registers[n]:#x}")
     different = (ours.flags ^ theirs.flags) & ALL & ~undefined(case)
     if different and ours.trap < 0:

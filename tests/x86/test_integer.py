@@ -7,7 +7,7 @@ from guesthouse.system.cpu.x86 import (
 )
 from guesthouse.system.cpu.x86.definitions import Definition, definitions
 from tests.x86.cases import Maker, modes
-from tests.x86.compare import differences
+from tests.x86.compare import asked, differences
 from tests.x86.host import Host
 from tests.x86.oracle_unicorn import DIFFERS, Unicorn
 from tests.x86.ours import Ours, Runner
@@ -38,7 +38,7 @@ def check(definition: Definition, ours: Ours, host: Runner, rounds: int) -> None
         for bits in modes(encoding):
             for _ in range(rounds):
                 case = maker.case(definition, encoding, bits)
-                theirs = host.run(case.code, case.before, bits)
+                theirs = host.run(asked(case), case.before, bits)
                 found = differences(case, ours.run(case.code, case.before, bits), theirs)
                 assert not found, (
                     f"{encoding.text} in {bits}-bit code, {case.code.hex(' ')}: {'; '.join(found)}"

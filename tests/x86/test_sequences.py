@@ -17,7 +17,7 @@ import pytest
 
 from guesthouse.system.cpu.x86.definitions import IN_64, Definition, Encoding
 from tests.x86.cases import M64, SAFE_FLAGS, Draft
-from tests.x86.compare import ALL, UNDEFINED
+from tests.x86.compare import ALL, UNDEFINED, asked
 from tests.x86.host import START, WINDOW, WINDOW_SIZE, Host, Situation
 from tests.x86.ours import Ours
 from tests.x86.test_integer import MODULES, definitions
@@ -89,7 +89,7 @@ def suitable(definition: Definition, encoding: Encoding) -> bool:
 def piece(chance: random.Random, definition: Definition, encoding: Encoding) -> Piece | None:
     """One instruction for the pool; None if the draft writes a reserved register or is undefined."""
     draft = Free(chance, definition, encoding, 64)
-    code = draft.finished().code
+    code = asked(draft.finished())
     used = {draft.vvvv if "vvvv" in draft.places else 0}
     if encoding.modrm:
         reg = draft.modrm[0] >> 3 & 7 | (draft.rex & 4) << 1 if encoding.reg is None else 0
