@@ -49,9 +49,11 @@ def test_exceptions_that_are_not_masked_are_as_on_the_host(host: Host, ours: Flo
     assert unexplained(host, ours, cases(ARITHMETIC, 16, seed=2, masked=False)) == []
 
 
-def test_transcendental_functions_are_within_an_ulp_of_the_host(host: Host, ours: FloatOurs) -> None:
+def test_transcendental_functions_are_within_two_ulps_of_the_host(host: Host, ours: FloatOurs) -> None:
+    """The SDM allows the host one ulp (1, 8.3.10), and we are within one of the exact result, perhaps on the
+    other side: test_x87_accuracy.py."""
     made = cases((x87_transcendental, x87_trigonometry), 60, seed=4, masked=True)
-    assert unexplained(host, ours, made, ulps=1) == []
+    assert unexplained(host, ours, made, ulps=2) == []
 
 
 def test_control_instructions_are_as_on_the_host(host: Host, ours: FloatOurs) -> None:
