@@ -53,9 +53,14 @@ class Wishes:
     timeout: float | None
     stats: bool
     json: bool
-    display: str = "text"
+    display: str | None = None
     serial: tuple[str, ...] = ()
     screenshot: str | None = None
+
+    @property
+    def shown(self) -> str:
+        """Where the screen goes. Standard input cannot be a keyboard and a serial port at once."""
+        return self.display or ("none" if "stdio" in self.serial else "text")
 
 
 @click.command(help=HELP, short_help="Boot a guest: a shell on this terminal, or one command.")
@@ -82,8 +87,8 @@ class Wishes:
               help="The PC's chipset.")
 @click.option("--disk-bus", type=click.Choice(["ide", "ahci", "virtio"]), help="How disks are connected.")
 @click.option("--persist", is_flag=True, help="What the guest writes goes into the files of its floppies and disks.")
-@click.option("--display", default="text", show_default=True, metavar="WHERE",
-              help="Where the screen is shown: text (this terminal), vnc[:PORT] or none.")
+@click.option("--display", metavar="WHERE",
+              help="Where the screen is shown: text (this terminal, the default), vnc[:PORT] or none.")
 @click.option("--screenshot", type=click.Path(), metavar="FILE", help="At the end, write the screen as a PNG file.")
 @click.option("--serial", multiple=True, metavar="WHERE",
               help="COM1 and on, of a PC with a screen: stdio, file:PATH, tcp:HOST:PORT, pty or none.")
@@ -96,7 +101,7 @@ class Wishes:
 @click.option("--stats", is_flag=True, help="Print the counters at the end, to stderr.")
 @click.option("--json", is_flag=True, help="Print COMMAND's result as one JSON object.")
 def run(guest: str, command: tuple[str, ...], tty: bool | None, timeout: float | None, stats: bool, json: bool,
-        display: str, serial: tuple[str, ...], screenshot: str | None, **machine: Any) -> int:
+        display: str | None, serial: tuple[str, ...], screenshot: str | None, **machine: Any) -> int:
     """The command; its help is HELP."""
     terminals = sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
     on_terminal = bool(command) and not json and (terminals if tty is None else tty)
@@ -118,8 +123,7 @@ def perform(guest: str, options: dict[str, Any], wishes: Wishes) -> int:
 
     if wishes.json and not wishes.command:
         raise click.UsageError("--json needs a COMMAND: a console has no result.")
-    if wishes.display.partition(":")[0] not in ("text", "vnc", "none"):
-        raise click.UsageError(f"--display is {wishes.display!r}, but must be text, vnc, vnc:PORT or none.")
+    refuse_displays(wishes)
     described = config("guesthouse run", guest, **options)
     if not guest and not described.drives and described.firmware is None:
         raise click.UsageError("There is nothing to run: name a guest or a file, or give a drive a medium.")
@@ -135,6 +139,15 @@ def perform(guest: str, options: dict[str, Any], wishes: Wishes) -> int:
                 machine.screenshot(wishes.screenshot)
             if wishes.stats or value("stats"):
                 print_statistics(machine, time.monotonic() - began)
+
+
+def refuse_displays(wishes: Wishes) -> None:
+    """Wishes for the screen that nobody can grant."""
+    kind, colon, _ = wishes.shown.partition(":")
+    if kind not in ("text", "vnc", "none") or colon and kind != "vnc":
+        raise click.UsageError(f"--display is {wishes.shown!r}, but must be text, vnc, vnc:PORT or none.")
+    if kind == "text" and "stdio" in wishes.serial or wishes.serial.count("stdio") > 1:
+        raise click.UsageError("Standard input is for the screen or for one serial port: choose one of them.")
 
 
 def boot(described: Config, wishes: Wishes, narrator: Narrator) -> Machine:
@@ -172,8 +185,14 @@ def attend(machine: Machine, wishes: Wishes, began: float) -> int:
         if wishes.command:
             raise UserError("A COMMAND needs a guest with our userland, such as debian.", "Leave it away.",
                             exit_status=2)
+        if wishes.shown == "none" and wishes.serial[:1] == ("stdio",) and sys.stdin.isatty() and sys.stdout.isatty():
+            serial.connect(machine, ("none", *wishes.serial[1:]))
+            return passing.console(machine)  # COM1 on a terminal is a console
         serial.connect(machine, wishes.serial)
-        return watching.attend(machine, wishes.display)
+        return watching.attend(machine, wishes.shown)
+    if wishes.display or wishes.serial or wishes.screenshot:
+        raise UserError("--display, --serial and --screenshot are for a guest that starts from its own medium;"
+                        " this one is on its console.", "Leave them away.", exit_status=2)
     if not wishes.command:
         return passing.console(machine)
     if wishes.tty:

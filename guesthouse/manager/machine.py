@@ -420,11 +420,11 @@ class Machine:
         self.stop()
 
     def _overtime(self) -> TimedOut | None:
-        """The error of a machine whose time is up; a report too if its userland never came up."""
+        """The error of a machine whose time is up; a report too if a userland of ours never came up."""
         if self._overdue is None:
             return None
         what = f"The guest was still on after {self._overdue:g} s and was switched off."
-        if self.commands.ready:
+        if self.commands.ready or self.has_screen:
             return TimedOut(what, "Allow more time with --timeout.")
         return GuestHung(what, str(self._board.report("its time was up")), self.console.tail())
 

@@ -151,3 +151,37 @@ def test_without_a_terminal_the_last_screen_is_printed(floppy: Callable[[str], P
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 130 and (tmp_path / "end.png").exists() and isinstance(said, str)
+
+
+def guesthouse(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "guesthouse", *arguments], cwd=ROOT, stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, timeout=120)
+
+
+def test_another_process_cannot_use_a_disk_that_one_writes(floppy: Callable[[str], Path]) -> None:
+    image = str(floppy("dos.img"))
+    with gh.Machine.create("one", image, persist=True):
+        refused = guesthouse("run", image, "--timeout", "20s")
+    assert refused.returncode == 1 and "in use" in refused.stderr and "Traceback" not in refused.stderr
+
+
+def test_a_machine_with_a_screen_whose_time_is_up_says_so_in_a_sentence(floppy: Callable[[str], Path]) -> None:
+    done = guesthouse("run", str(floppy("dos.img")), "--memory", "32M", "--timeout", "2s", "--display", "none")
+    assert done.returncode == 5 and not done.stdout and len(done.stderr.splitlines()) == 2
+
+
+def test_mikeos_is_used_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = GUESTS / "mikeos.flp"
+    if not image.exists():
+        pytest.skip("no guest: mikeos.flp is not among the images that GUESTHOUSE_GUESTS names")
+    monkeypatch.setattr("tests.cli.conftest.COMMAND", [sys.executable, "-m", "guesthouse"])
+    monkeypatch.setattr("tests.cli.conftest.environment", lambda folder: os.environ | {"TERM": "xterm"})
+    seat = OnTerminal("run", str(image), "--memory", "32M", "--time", "virtual", folder=tmp_path)
+    seat.expect("Please select an interface", PATIENCE)
+    seat.press(b"\x1b[C\r")  # to the right: its command line
+    seat.expect(">", PATIENCE)
+    seat.press(b"ver\r")
+    seat.expect("MikeOS 4.5", PATIENCE)
+    seat.press(b"\x01x")
+    assert seat.end() == 0 and seat.restored
+    seat.close()
