@@ -1,4 +1,4 @@
-"""Kernels of others, started by others' boot loaders: Debian's for i386, GNU Mach."""
+"""Kernels of others, started by others' boot loaders: Debian's for i386, Xen, GNU Mach, and Debian's installer."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ pytestmark = [pytest.mark.boot, pytest.mark.slow]
 
 SwitchOn, Unpack = Callable[..., Computer], Callable[..., bytes]
 FAST = 300_000_000
+INSTALLER = "*/text/debian-installer/*/"
 
 
 @pytest.mark.parametrize("package", ["linux-image-686", "linux-image-686-pae"])
@@ -40,8 +41,34 @@ def by_grub(switch_on: SwitchOn, unpack: Unpack, files: dict[str, bytes], lines:
     return computer
 
 
+def test_grub_starts_xen_which_starts_debian_as_its_first_domain(switch_on: SwitchOn, unpack: Unpack) -> None:
+    files = {"xen": unpack("xen-hypervisor-4.17-amd64", "boot/xen-4.17-amd64.gz"),
+             "linux": unpack("linux-image-cloud-amd64", "boot/vmlinuz-*")}
+    computer = by_grub(switch_on, unpack, files, [
+        "multiboot (hd0)/xen com1=115200 console=com1", "module (hd0)/linux earlyprintk=xen"], mib=384)
+    computer.wait_for("Xen version 4.17", where=computer.serial)
+    computer.wait_for("Serial input to DOM0", 120, where=computer.serial)
+    computer.wait_for("Hypervisor detected: Xen PV", 120, where=computer.serial)
+    computer.wait_for("Brought up 1 node, 1 CPU", 120, where=computer.serial)
+
+
 def test_grub_starts_gnu_mach_which_finds_the_drives(switch_on: SwitchOn, unpack: Unpack) -> None:
     kernel = {"mach": unpack("gnumach-image-1.8-486", "boot/gnumach-*", "i386")}
     computer = by_grub(switch_on, unpack, kernel, ["multiboot (hd0)/mach root=device:hd0"], mib=64)
     computer.wait_for("biosmem: physical memory map")
     assert "hd0: guesthouse disk" in computer.wait_for("ATAPI CDROM drive")
+
+
+@pytest.mark.parametrize("arch", ["i386", "amd64"])
+def test_debians_installer_asks_for_a_language_and_then_a_country(switch_on: SwitchOn, unpack: Unpack,
+                                                                 arch: str) -> None:
+    package = f"debian-installer-12-netboot-{arch}"
+    cd = isolinux(unpack, "DEFAULT a\nLABEL a\nKERNEL linux\nINITRD root\nAPPEND vga=normal nomodeset\n",
+                  linux=unpack(package, INSTALLER + "linux"), root=unpack(package, INSTALLER + "initrd.gz"))
+    computer = switch_on(drive("cdrom", cd), mib=1024, speed=FAST)
+    computer.wait_for("Select a language", 120)
+    computer.wait_for("English")
+    computer.board.keyboard.tap("down")
+    computer.board.keyboard.tap("up")
+    computer.board.keyboard.type("\n")
+    assert "United States" in computer.wait_for("Select your location", 60)
