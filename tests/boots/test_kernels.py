@@ -71,4 +71,5 @@ def test_debians_installer_asks_for_a_language_and_then_a_country(switch_on: Swi
     computer.board.keyboard.tap("down")
     computer.board.keyboard.tap("up")
     computer.board.keyboard.type("\n")
-    assert "United States" in computer.wait_for("Select your location", 60)
+    computer.wait_for("Select your location", 60)
+    computer.wait_for("United States", 60)
