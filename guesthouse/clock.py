@@ -127,7 +127,9 @@ class VirtualClock(Clock):
         self.advance_to(self._skipped + count * SECOND // self.rate)
 
     def spend(self, nanoseconds: int) -> None:
+        """At once: what the guest reads of the clock must not depend on when somebody samples it next."""
         self._skipped += nanoseconds
+        self.advance_to(self.now() + nanoseconds)
 
     def budget(self, count: int, limit: int) -> int:
         at = self.next_deadline()
