@@ -11,6 +11,7 @@ from guesthouse.engine.build import Engine
 from guesthouse.engine.soft import SoftVcpu
 from guesthouse.engine.vcpu import Budget, Exit, Halted, PortRead, PortWrite
 from guesthouse.system.cpu.x86.entry import reset
+from guesthouse.system.cpu.x86.flags import IOPL, NT
 from guesthouse.system.cpu.x86.guest import X86_GUEST
 from guesthouse.system.cpu.x86.state import General, Segment
 from guesthouse.system.memory import Memory
@@ -20,6 +21,8 @@ GENERAL = ("ax", "cx", "dx", "bx", "sp", "bp", "si", "di")
 SEGMENTS = ("es", "cs", "ss", "ds", "fs", "gs")
 RAM = 0x120000
 REAL_FLAGS = 0xFD5  # IOPL and NT do not exist in the 286's real mode, nor in the 8086
+REAL_FLAGS_386 = REAL_FLAGS | IOPL | NT  # RF is not looked at: docs/quirks.md
+CONTROL_386 = {"cr0": 0x1F}  # of its 32 bits the 386 kept more than later processors
 MOST = 4096  # steps of a repeated instruction
 HIDDEN = struct.Struct("<QIHH")
 
@@ -27,7 +30,7 @@ HIDDEN = struct.Struct("<QIHH")
 class RealMode:
     """`wraps`: addresses end at 1 MiB, as the 8086's do. Without an engine, the plain way."""
 
-    def __init__(self, code: Engine | None, wraps: bool) -> None:
+    def __init__(self, code: Engine | None, wraps: bool = False) -> None:
         self.vcpu = SoftVcpu(X86_GUEST, code)
         self.cpu: Any = self.vcpu.state
         self.memory = Memory([(0, RAM)])
@@ -61,7 +64,11 @@ class RealMode:
         hidden = b"".join(HIDDEN.pack(before.get(n, 0) << 4, 0xFFFF, 0x93, before.get(n, 0))
                           for n in SEGMENTS)
         ctypes.memmove(self.segments, hidden, 6 * Segment.size)
-        self.cpu.set_rflags(u64(before["flags"] & REAL_FLAGS))
+        wide = "cr0" in before
+        self.kept = REAL_FLAGS_386 if wide else REAL_FLAGS
+        self.bits = 0xFFFF_FFFF if wide else 0xFFFF
+        self.cpu.cr0 = u64(before.get("cr0", 0) & CONTROL_386["cr0"])
+        self.cpu.set_rflags(u64(before["flags"] & self.kept))
         self.cpu.pc = u64((before["cs"] << 4) + before["ip"])
         self.cpu.shadow = u64(0)
 
@@ -72,6 +79,7 @@ class RealMode:
         for _ in range(MOST):
             done = self.vcpu.run(1)
             if isinstance(done, PortRead | PortWrite):
+                self.port = done.port
                 continue
             if int(self.cpu.pc) != start or isinstance(done, Halted) or not repeats:
                 break
@@ -81,21 +89,25 @@ class RealMode:
         got = dict(zip(GENERAL, struct.unpack("<8Q", ctypes.string_at(self.registers, 64)), strict=True))
         hidden = HIDDEN.iter_unpack(ctypes.string_at(self.segments, 6 * Segment.size))
         got |= {name: parts[3] for name, parts in zip(SEGMENTS, hidden, strict=True)}
-        return got | {"flags": int(self.cpu.rflags()), "ip": int(self.cpu.pc) - int(self.cpu.segments[1].base)}
+        ip = int(self.cpu.pc) - int(self.cpu.segments[1].base)
+        return got | {"flags": int(self.cpu.rflags()), "ip": ip, "cr0": int(self.cpu.cr0)}
 
-    def differences(self, vector: Vector, flags: int, halted: int) -> dict[str, str]:
-        """What differs after this vector, by register and `memory`; `flags` are those that count, `halted` how far IP
-        is past a HLT that the recorder put behind the instruction."""
+    def differences(self, vector: Vector, undefined: int, halted: int) -> dict[str, str]:
+        """What differs after this vector, by register and `memory`; `undefined` flags do not count. `halted`: how far
+        IP is past a HLT that the recorder put behind the instruction."""
         self.put(vector.ram_before)
         self.prepare(vector.before)
+        self.port = -1
         faults = int(self.cpu.faults)
         ended = self.step(bool({0xF2, 0xF3} & set(vector.code[:-1])))
         self.trapped = int(self.cpu.fault) if int(self.cpu.faults) != faults else -1
         got = self.state()
         want = vector.before | vector.after
         want["ip"] -= 0 if isinstance(ended, Halted) else halted
+        flags = self.kept & ~undefined & vector.defined.get("flags", ~0)
+        counts = dict.fromkeys(SEGMENTS, 0xFFFF) | CONTROL_386 | {"flags": flags}
         found = {name: f"{got[name]:#x} not {want[name]:#x}" for name in want.keys() & got.keys()
-                 if (got[name] ^ want[name]) & (flags if name == "flags" else 0xFFFF)}
+                 if (got[name] ^ want[name]) & counts.get(name, self.bits & vector.defined.get(name, ~0))}
         if wrong := self.memory_differences(vector, flags):
             found["memory"] = ", ".join(wrong)
         self.put([(address, 0) for address, _ in vector.ram_before + vector.ram_after])

@@ -1,12 +1,20 @@
-"""What the SDM leaves undefined, by opcode, and why vectors of an 8086 or 80286 may differ on later processors."""
+"""What the SDM leaves undefined, by opcode, and why vectors of an 8086, 80286 or 80386 may differ on later
+processors.
+"""
 
 from __future__ import annotations
+
+from typing import Protocol
 
 from guesthouse.system.cpu.x86.flags import AF, CF, OF, PF, SF, STATUS, ZF
 from tests.suites.vectors import Vector
 
 PREFIXES = (0x26, 0x2E, 0x36, 0x3E, 0xF0, 0xF2, 0xF3)
-MULTIPLIES, DIVIDES = ("F6.4", "F6.5", "F7.4", "F7.5", "69", "6B"), ("F6.6", "F6.7", "F7.6", "F7.7")
+SIZES = (0x66, 0x67)
+MULTIPLIES = ("F6.4", "F6.5", "F7.4", "F7.5", "69", "6B", "0FAF")
+DIVIDES = ("F6.6", "F6.7", "F7.6", "F7.7")
+TESTS = ("0FA3", "0FAB", "0FB3", "0FBB", "0FBA.4", "0FBA.5", "0FBA.6", "0FBA.7")
+SCANS, DOUBLE_SHIFTS = ("0FBC", "0FBD"), ("0FA4", "0FA5", "0FAC", "0FAD")
 ADJUSTS = {
     "27": OF, "2F": OF, "37": OF | SF | ZF | PF, "3F": OF | SF | ZF | PF, "D4": OF | AF | CF, "D5": OF | AF | CF,
 }
@@ -19,6 +27,13 @@ LOCKABLE = {f"{n + row:02X}" for row in range(0, 0x38, 8) for n in (0, 1)} | {
     "86", "87", "F6.2", "F6.3", "F7.2", "F7.3", "FE.0", "FE.1", "FF.0", "FF.1"}
 
 
+class Ours(Protocol):
+    """What our processor did: the exception that it took, or -1, and the last port that it asked, or -1."""
+
+    trapped: int
+    port: int
+
+
 def undefined(name: str, vector: Vector, count_mask: int) -> int:
     """The flags that an instruction leaves undefined; `name` is the file's, opcode and extension. `count_mask`: how
     much of a shift's count the processor looks at."""
@@ -28,8 +43,12 @@ def undefined(name: str, vector: Vector, count_mask: int) -> int:
         return ADJUSTS[name]
     if name in MULTIPLIES:
         return SF | ZF | AF | PF
-    if name in DIVIDES:
+    if name in DIVIDES or name in DOUBLE_SHIFTS:
         return STATUS
+    if name in TESTS:
+        return STATUS & ~(CF | ZF)
+    if name in SCANS:
+        return STATUS & ~ZF
     if name[:2] in ("C0", "C1", "D0", "D1", "D2", "D3") and "." in name:
         return undefined_by_shift(name, count(name, vector) & count_mask)
     return 0
@@ -51,7 +70,7 @@ def undefined_by_shift(name: str, by: int) -> int:
 
 def opcode(code: bytes) -> tuple[int, int, int]:
     """(how many prefixes, the opcode, the ModRM byte if there is one)."""
-    n = next(n for n, byte in enumerate(code) if byte not in PREFIXES)
+    n = next(n for n, byte in enumerate(code) if byte not in PREFIXES + SIZES)
     return n, code[n], code[n + 1] if n + 1 < len(code) else 0
 
 
@@ -66,8 +85,9 @@ ABSENT = {  # what these opcodes are on the 8086 only
 }
 
 
-def cause_8086(name: str, vector: Vector, trapped: int, where: set[str]) -> str:
+def cause_8086(name: str, vector: Vector, ours: Ours, where: set[str]) -> str:
     """The same for the 8086 and 8088."""
+    trapped = ours.trapped
     prefixes, first, modrm = opcode(vector.code)
     reg = modrm >> 3 & 7
     if name in ABSENT:
@@ -96,11 +116,11 @@ def cause_8086(name: str, vector: Vector, trapped: int, where: set[str]) -> str:
     return ""
 
 
-def cause_286(name: str, vector: Vector, trapped: int, where: set[str]) -> str:
+def cause_286(name: str, vector: Vector, ours: Ours, where: set[str]) -> str:
     """Why a processor since the 386 differs from what a vector of an older one says; empty if it should not.
-    `trapped`: the exception that ours took, or -1; `where`: what differs, registers by name and `memory`."""
+    `where`: what differs, registers by name and `memory`."""
     prefixes, first, modrm = opcode(vector.code)
-    theirs = vector.trap[0] if vector.trap else -1
+    theirs, trapped = vector.trap[0] if vector.trap else -1, ours.trapped
     locked = 0xF0 in vector.code[:prefixes]
     if locked and trapped == 6 and not (name in LOCKABLE and modrm < 0xC0):
         return "LOCK before what cannot be locked is #UD since the 386"
@@ -112,4 +132,57 @@ def cause_286(name: str, vector: Vector, trapped: int, where: set[str]) -> str:
         return "FS and GS exist since the 386"
     if theirs == trapped == 13 and first in STRINGS and where <= {"si", "di", "cx", "memory"}:
         return "a string instruction that faults has moved its registers on the 286"
+    if (theirs, trapped) == (13, 6) and first == 0xC7 and prefixes + 6 > 10:
+        return "the 286 counts an instruction's bytes before it looks at ModRM.reg"
+    if trapped in (12, 13) and theirs == -1 and 0xD8 <= first <= 0xDF:
+        return "the 286 has its coprocessor look at all of an operand but the first word"
+    return before_the_fault(name, vector, trapped, where)
+
+
+def before_the_fault(name: str, vector: Vector, trapped: int, where: set[str]) -> str:
+    """What processors up to the 386 had changed when they took an exception, and slips of the recording."""
+    theirs = vector.trap[0] if vector.trap else -1
+    if name == "8F" and theirs == trapped and trapped in (12, 13) and where <= {"sp", "memory"}:
+        return "a POP to where it cannot be written has moved SP"
+    if name == "D4" and theirs == trapped == 0 and where <= {"flags", "memory"}:
+        return "AAM by zero has changed the flags"
+    if where == {"memory"} and vector.trap and pushed(vector, 2) == vector.before["ss"]:
+        return "SS was recorded where CS was pushed"
     return ""
+
+
+def pushed(vector: Vector, above: int) -> int:
+    """The word that was pushed after FLAGS, `above` bytes of the last, as recorded."""
+    last = vector.before | vector.after
+    at = (last["ss"] << 4) + (last["sp"] + above & 0xFFFF)
+    ram = dict(vector.ram_before) | dict(vector.ram_after)
+    return ram.get(at, 0) | ram.get(at + 1, 0) << 8
+
+
+SEGMENT_PUSHES = ("06", "0E", "16", "1E", "0FA0", "0FA8", "9A", "FF.3")
+REMAPPED = range(0x1F, 0x24)  # IN of up to four bytes meets the 386EX's REMAPCFG at 22h
+
+
+def cause_386(name: str, vector: Vector, ours: Ours, where: set[str]) -> str:
+    """The same for the 80386. Written after its makers' manuals and what others found in the vectors."""
+    prefixes, first, modrm = opcode(vector.code)
+    theirs, trapped = vector.trap[0] if vector.trap else -1, ours.trapped
+    locked, wide = 0xF0 in vector.code[:prefixes], 0x66 in vector.code[:prefixes]
+    if locked and (theirs, trapped) == (-1, 6) and name in ("0FA3", "0FBA.4"):
+        return "LOCK is allowed before BT on the 386"
+    if name[:3] == "0F2" or name[:5] in ("0F01.", "0F01"):
+        return "control, debug and test registers have other bits on the 386"
+    if first in (0xE4, 0xE5, 0xEC, 0xED) and where == {"ax"} and ours.port in REMAPPED:
+        return "port 22h is a register of the 386EX"
+    if wide and name in SEGMENT_PUSHES and where == {"memory"}:
+        return "a selector is pushed with a zero upper half by the 386, alone by recent processors"
+    if first in STRINGS and theirs == trapped == -1 and changed_itself(vector):
+        return "the 386 has fetched the next instruction before a string was stored there"
+    if theirs == trapped in (12, 13) and first in STRINGS and where <= {"si", "di", "cx", "memory"}:
+        return "a string instruction that faults has moved its registers"
+    return before_the_fault(name, vector, trapped, where)
+
+
+def changed_itself(vector: Vector) -> bool:
+    start = (vector.before["cs"] << 4) + vector.before["ip"]
+    return any(start <= address < start + len(vector.code) for address, _ in vector.ram_after)

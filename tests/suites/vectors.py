@@ -9,7 +9,7 @@ import gzip
 import json
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 REGISTERS = ("ax", "bx", "cx", "dx", "cs", "ss", "ds", "es", "sp", "bp", "si", "di", "ip", "flags")
@@ -22,7 +22,8 @@ Ram = list[tuple[int, int]]
 
 @dataclass(frozen=True)
 class Vector:
-    """`after` and `ram_after` hold only what changed. `trap`: the exception's number, and where FLAGS were pushed."""
+    """`after` and `ram_after` hold only what changed. `trap`: the exception's number, and where FLAGS were pushed.
+    `defined`: the bits of registers that count, where the file says so."""
 
     name: str
     code: bytes
@@ -32,6 +33,7 @@ class Vector:
     ram_after: Ram
     trap: tuple[int, int] | None
     hash: str
+    defined: dict[str, int] = field(default_factory=dict)
 
 
 def vectors(path: Path) -> Iterator[Vector]:
@@ -61,27 +63,35 @@ def chunks(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
 
 
 def from_moo(data: bytes) -> Iterator[Vector]:
+    everywhere: dict[str, int] = {}
     for tag, body in chunks(memoryview(data)):
-        if tag == b"TEST":
+        if tag in MASKS:
+            everywhere = registers(tag, body)
+        elif tag == b"TEST":
             parts = dict(chunks(body[4:]))
-            before, ram_before = state(parts[b"INIT"])
-            after, ram_after = state(parts[b"FINA"])
+            first, last = (dict(chunks(parts[n])) for n in (b"INIT", b"FINA"))
+            before, _ = state(first)
+            after, here = state(last)
             trap = struct.unpack_from("<BI", parts[b"EXCP"]) if b"EXCP" in parts else None
-            yield Vector(bytes(parts[b"NAME"][4:]).decode(), bytes(parts[b"BYTS"][4:]), before, ram_before, after,
-                         ram_after, trap, bytes(parts.get(b"HASH", b"")).hex())
+            yield Vector(bytes(parts[b"NAME"][4:]).decode(), bytes(parts[b"BYTS"][4:]), before, ram(first), after,
+                         ram(last), trap, bytes(parts.get(b"HASH", b"")).hex(), everywhere | here)
 
 
-def state(body: memoryview) -> tuple[dict[str, int], Ram]:
-    registers: dict[str, int] = {}
-    ram: Ram = []
-    for tag, part in chunks(body):
-        if tag == b"REGS":
-            registers = masked(part, REGISTERS, "H")
-        elif tag == b"RG32":
-            registers = short(masked(part, WIDE, "I"))
-        elif tag == b"RAM ":
-            ram = list(struct.iter_unpack("<IB", part[4:]))
-    return registers, ram
+VALUES, MASKS = (b"REGS", b"RG32"), (b"RMSK", b"RM32")
+
+
+def state(parts: dict[bytes, memoryview]) -> tuple[dict[str, int], dict[str, int]]:
+    """Registers, and which of their bits count."""
+    values, masks = (next((registers(t, parts[t]) for t in tags if t in parts), {}) for tags in (VALUES, MASKS))
+    return values, masks
+
+
+def registers(tag: bytes, part: memoryview) -> dict[str, int]:
+    return short(masked(part, WIDE, "I")) if tag.endswith(b"32") else masked(part, REGISTERS, "H")
+
+
+def ram(parts: dict[bytes, memoryview]) -> Ram:
+    return list(struct.iter_unpack("<IB", parts[b"RAM "][4:])) if b"RAM " in parts else []
 
 
 def masked(part: memoryview, names: tuple[str, ...], kind: str) -> dict[str, int]:

@@ -119,6 +119,33 @@ def test_addresses_of_16_bits_wrap(real: Any) -> None:
     assert real.run("8A 00").get(u8, 0) == 0x77
 
 
+@pytest.mark.parametrize("code, offset, vector", [
+    ("C4 07", 0xFFFE, None), ("C4 07", 0xFFFD, 13), ("66 C4 07", 0xFFFC, None), ("66 C4 07", 0xFFFE, 13),
+    ("67 C4 03", 0xFFFE, 13), ("62 07", 0xFFFE, None), ("0F 01 07", 0xFFFE, None), ("0F 01 07", 0xFFFF, 13),
+])
+def test_an_operand_of_two_parts_wraps_between_them(real: Any, code: str, offset: int, vector: int | None) -> None:
+    """As seen on the host's processor, in segments of 64 KiB."""
+    real.put(13 * 4, 0x1000_4000 + 16 * 13, 4)  # where Machine.vector looks
+    real.memory.write(0x40000 - 4, bytes.fromhex("00 00 00 80 11 22 33 44"))
+    real.memory.write(0x30000, bytes.fromhex("55 66"))
+    real.cpu.r[0], real.cpu.r[3] = u64(0), u64(offset)
+    cpu = real.run(code)
+    assert real.vector == vector
+    if vector is None and code.endswith("C4 07"):
+        wide = code.startswith("66")
+        assert (cpu.r[0], cpu.segments[0].selector) == (0x80000000 if wide else 0x8000, 0x6655)
+    if vector is None and code.startswith("0F"):
+        assert real.memory.read(0x3FFFE, 2) == b"\xff\xff" and real.memory.read(0x30000, 4) == bytes(4)
+
+
+@pytest.mark.parametrize("code", ["8E 0F", "8E 37", "8C 37", "C7 3F 00 00", "8F 0F", "FF 3F"])
+def test_what_is_no_instruction_is_so_before_its_operand_is_looked_at(real: Any, code: str) -> None:
+    real.put(6 * 4, 0x1000_4000 + 16 * 6, 4)
+    real.cpu.r[3] = u64(0xFFFF)
+    real.run(code)
+    assert real.vector == 6
+
+
 def test_the_way_into_protected_mode_and_back(real: Any) -> None:
     for n, value in enumerate((0, descriptor(0, 0xFFFFF, 0xC09B), descriptor(0, 0xFFFFF, 0xC093))):
         real.put(GDT + 8 * n, value)

@@ -42,6 +42,13 @@ def of_address(run: Callable[..., None], bits: int) -> int:
     return size - 1 | (WRITES if written and name not in POINTERS else 0)
 
 
+def of_parts(run: Callable[..., None], bits: int, wraps: bool) -> int:
+    """An operand that the body gets in parts; where they wrap, what is said of the first: it has at least two bytes, and
+    the body asks for the others."""
+    whole = of_address(run, bits)
+    return whole & WRITES | 1 if wraps else whole
+
+
 POINTERS = ("les", "lds", "lss", "lfs", "lgs")  # their `to` is a register
 
 

@@ -8,7 +8,7 @@ the next fetch, not as the branch.
 from guesthouse.bits import signed, u64
 from guesthouse.engine.op import BRANCHES, LEAVES
 from guesthouse.system.cpu.x86.definitions import LEGACY, op
-from guesthouse.system.cpu.x86.operands import AddressSize, Cc, Ev, Gv, Ib, Iw, Jb, Jz, M, Size
+from guesthouse.system.cpu.x86.operands import AddressSize, Cc, Ev, Gv, Ib, Iw, Jb, Jz, Mp, Size
 from guesthouse.system.cpu.x86.state import CS, RCX, RSP, VECTOR_BR, VECTOR_UD
 
 
@@ -130,12 +130,12 @@ def int1(cpu) -> None:
     cpu.software_interrupt(u64(1), 2)
 
 
-@op("62 /r", Gv, M, modes=LEGACY)
+@op("62 /r", Gv, Mp, modes=LEGACY)
 def bound(cpu, index, bounds) -> None:
     """SDM 2A, BOUND."""
     S = signed(index.type)
-    i, lower = S(index.get()), cpu.load(S, bounds)
-    upper = cpu.load(S, bounds + S.size)
+    i, lower = S(index.get()), cpu.load(S, bounds.at(0, S.size))
+    upper = cpu.load(S, bounds.at(S.size, S.size))
     if i < lower or i > upper:
         cpu.raise_fault(VECTOR_BR)
 

@@ -99,7 +99,7 @@ def parse(encoding: Encoding) -> Encoding:
     made = replace(encoding, **found)
     if made.w == 1 and made.map < MAPS.index("VEX.0F"):
         made = replace(made, modes=made.modes & LONG)  # only 64-bit mode has REX
-    forms = {k.forms for k in made.kinds if k.place in ("rm", "address", "offset")}
+    forms = {k.forms for k in made.kinds if k.place in ("rm", "address", "parts", "offset")}
     if {"Cr", "Dr"} & {k.name for k in made.kinds}:
         made = replace(made, registers=True)
     elif made.modrm and made.rm is None and len(forms) == 1:
@@ -169,7 +169,7 @@ def checked(encoding: Encoding) -> Encoding:
         raise DefinitionError(
             f"{encoding.text!r} has {len(encoding.immediates)} immediates, its operands take {takes}"
         )
-    if {"rm", "reg", "address", "offset"} & set(places) and not encoding.modrm:
+    if {"rm", "reg", "address", "parts", "offset"} & set(places) and not encoding.modrm:
         raise DefinitionError(f"{encoding.text!r} has no ModRM byte for its operands")
     if ("opcode" in places) < (encoding.opcodes == 8) or ("condition" in places) != (encoding.opcodes == 16):
         raise DefinitionError(f"{encoding.text!r} and its operands differ about +r or +cc")

@@ -18,6 +18,7 @@ from guesthouse.system.cpu.x86.guest import DEFINITIONS, HANDLERS, X86
 from guesthouse.system.cpu.x86.operands import (
     ORIGIN,
     BindAddress,
+    BindParts,
     BindCell,
     BindConstant,
     BindFar,
@@ -163,7 +164,7 @@ def operand(bind: Any, record: Any, first: Any) -> str:
             return vector_register(int(getattr(record, bind.slot)))
         case BindMemory():
             return f"{POINTERS[bind.type.bits]} ptr {address(first)}"
-        case BindAddress():
+        case BindAddress() | BindParts():
             return address(first)
         case BindImmediate():
             value = bind.type(int(getattr(record, bind.field)))

@@ -10,7 +10,7 @@ from guesthouse.engine.op import LEAVES
 from guesthouse.system.cpu.x86.definitions import LEGACY, op
 from guesthouse.system.cpu.x86.exceptions import FAULTING, Exceptions
 from guesthouse.system.cpu.x86.flags import AC, DF, ID, IF, IOPL, NT, RF, STATUS, TF, VIF, VIP, VM
-from guesthouse.system.cpu.x86.operands import Ap, Iw, M, Size
+from guesthouse.system.cpu.x86.operands import Ap, Iw, Mp, Size
 from guesthouse.system.cpu.x86.paging import canonical
 from guesthouse.system.cpu.x86.segments import (
     CALL_GATE, GATE_16_BITS, TASK_GATE, TSS, TSS_16, access_of, dpl_of, fill_segment, is_code, is_data, limit_of,
@@ -433,22 +433,22 @@ def call_far_direct(cpu, kind, to):
     cpu.call_far(to.selector, to.offset, u64(kind.size))
 
 
-def far_pointer(cpu, kind: type, address: u64):
+def far_pointer(cpu, kind: type, by):
     """(selector, offset) in memory."""
-    return u64(cpu.load(u16, address + kind.size)), u64(cpu.load(kind, address))
+    return u64(cpu.load(u16, by.at(kind.size, 2))), u64(cpu.load(kind, by.at(0, kind.size)))
 
 
-@op("FF /5", Size, M, ends=LEAVES)
-def jmp_far_through(cpu, kind, address):
+@op("FF /5", Size, Mp, ends=LEAVES)
+def jmp_far_through(cpu, kind, by):
     """SDM 2A, JMP m16:16, m16:32, m16:64."""
-    selector, offset = far_pointer(cpu, kind, address)
+    selector, offset = far_pointer(cpu, kind, by)
     cpu.jump_far(selector, offset)
 
 
-@op("FF /3", Size, M, ends=LEAVES)
-def call_far_through(cpu, kind, address):
+@op("FF /3", Size, Mp, ends=LEAVES)
+def call_far_through(cpu, kind, by):
     """SDM 2A, CALL m16:16, m16:32, m16:64."""
-    selector, offset = far_pointer(cpu, kind, address)
+    selector, offset = far_pointer(cpu, kind, by)
     cpu.call_far(selector, offset, u64(kind.size))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from guesthouse.bits import u8
 from guesthouse.engine.op import Handler, Op
-from guesthouse.system.cpu.x86.accesses import of_address, of_value
+from guesthouse.system.cpu.x86.accesses import of_address, of_parts, of_value
 from guesthouse.system.cpu.x86.definitions import LOCKS, Definition, Encoding
 from guesthouse.system.cpu.x86.operands import (
     BY_BITS,
@@ -22,6 +22,7 @@ from guesthouse.system.cpu.x86.operands import (
     BindLocked,
     BindMemory,
     BindNumber,
+    BindParts,
     BindRegister,
     BindString,
     BindTarget,
@@ -78,7 +79,7 @@ class Forms:
             if kind.place in ("rm", "reg", "opcode", "vvvv", "fixed") and not (kind.place == "rm" and memory):
                 slots[n] = slot(kind, bits)
             binds.append(bind(kind, n, condition, memory, bits, address, fields))
-            access |= accessed(definition, kind, n, memory, bits)
+            access |= accessed(definition, kind, n, memory, bits, address)
             flags |= FLAGS.get(kind.place, 0)
             constant |= kind.place == "one"
             if kind.pops and memory:
@@ -122,6 +123,7 @@ def bind(
     """How operand number n is found in a record."""
     make: dict[str, Callable[[], Any]] = {
         "address": BindAddress,
+        "parts": lambda: BindParts(address == 16),
         "offset": BindAddress,
         "moffs": lambda: BindMemory(kind.type(bits)),
         "immediate": lambda: BindImmediate(kind.type(bits), next(fields)),
@@ -150,10 +152,12 @@ def under_lock(bind: Any) -> Any:
     return BindLocked(bind.type, bind.aligned) if isinstance(bind, BindMemory) else bind
 
 
-def accessed(definition: Definition, kind: Kind, n: int, memory: bool, bits: int) -> int:
+def accessed(definition: Definition, kind: Kind, n: int, memory: bool, bits: int, address: int) -> int:
     """What an instruction does to memory through its operand number n, if that is its memory operand."""
     if kind.place == "address" and memory:
         return of_address(definition.run, bits)
+    if kind.place == "parts" and memory:
+        return of_parts(definition.run, bits, address == 16)
     if kind.place == "moffs" or kind.place == "rm" and memory and kind.width:
         return of_value(definition.run, int(kind.type(bits, kind.memory).size), n == 0)
     return 0

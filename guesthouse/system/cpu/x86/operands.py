@@ -214,6 +214,39 @@ class BindAddress:
 
 
 @dataclass(frozen=True)
+class Parts(Value):
+    """A memory operand of several values, each at an offset of its own: 16-bit addresses wrap between them, so that
+    the selector of a far pointer at FFFEh lies at 0. The first has been checked with the address, with wider addresses
+    all of them have been."""
+
+    cpu: Any
+    address: Any
+    segment: Any
+    wraps: bool
+
+    def at(self, n, size):
+        """Where the `size` bytes that begin with byte n of the operand lie, a linear address."""
+        if self.wraps:
+            return self.cpu.wrapped(self.address, u64(self.segment), u64(n), u64(size - 1))
+        return self.address + n
+
+    def probe(self, size, writes) -> None:
+        """Fault now if any of the operand's `size` bytes would (`writes`: if it were written)."""
+        if self.wraps:
+            self.cpu.probe_wrapped(self.address, u64(self.segment), u64(size), u64(writes))
+        else:
+            self.cpu.probe(self.address, u64(size), u64(writes))
+
+
+@dataclass(frozen=True)
+class BindParts:
+    wraps: bool
+
+    def __call__(self, cpu, record):
+        return Parts(cpu, effective_address(cpu, record), record.segment, self.wraps)
+
+
+@dataclass(frozen=True)
 class BindImmediate:
     type: Any
     field: str
@@ -361,11 +394,11 @@ AL, CL = Kind("AL", "fixed", "b", fixed=0), Kind("CL", "fixed", "b", fixed=1)
 AX, DX = Kind("AX", "fixed", "w", fixed=0), Kind("DX", "fixed", "w", fixed=2)
 rAX, eAX = Kind("rAX", "fixed", "v", fixed=0), Kind("eAX", "fixed", "z", fixed=0)
 
-# Memory only. M: the linear address, for bodies that read or write more than one value; Offset: LEA's, no
-# segment added.
+# Memory only. M: the linear address, for bodies that read or write more than one value; Mp: the same where each of
+# them has an offset of its own; Offset: LEA's, no segment added.
 Mb, Mw, Md, Mq, Mv, My, Mz = (Kind(f"M{w}", "rm", w, forms="m") for w in "bwdqvyz")
 Mx, Mu = Kind("Mx", "rm", "x", forms="m", aligned=True), Kind("Mu", "rm", "x", forms="m")
-M, Offset = Kind("M", "address", forms="m"), Kind("Offset", "offset", forms="m")
+M, Mp, Offset = (Kind(n, p, forms="m") for n, p in (("M", "address"), ("Mp", "parts"), ("Offset", "offset")))
 Ob, Ov = Kind("Ob", "moffs", "b"), Kind("Ov", "moffs", "v")
 Xb, Xw, Xd, Xq, Xv, Xz = (Kind(f"X{w}", "source", w) for w in "bwdqvz")
 Yb, Yw, Yd, Yq, Yv, Yz = (Kind(f"Y{w}", "destination", w) for w in "bwdqvz")

@@ -8,7 +8,7 @@ from guesthouse.bits import select, u8, u16, u32, u64
 from guesthouse.engine.op import LEAVES
 from guesthouse.system.cpu.x86.definitions import LEGACY, op
 from guesthouse.system.cpu.x86.flags import VM, ZF
-from guesthouse.system.cpu.x86.operands import Ew, Gv, Gw, M, Memory, RvMw, Size, Sw, Through
+from guesthouse.system.cpu.x86.operands import Ew, Gv, Gw, Memory, Mp, RvMw, Size, Sw, Through
 from guesthouse.system.cpu.x86.paging import Paging, canonical
 from guesthouse.system.cpu.x86.state import (
     ACCESSED, CODE, CONFORMING, GRANULAR, PRESENT, USER_TYPE, WRITABLE,
@@ -203,30 +203,28 @@ class Segmentation(Paging):
         limit = select(selector & 4 != 0, self.ldtr.limit, self.gdtr.limit)
         return absent or (selector & 0xFFF8) + 7 > u64(limit)
 
-    @function
-    def store_table(self, address: u64, base: u64, limit: u64) -> None:
+    def store_table(self, to, base: u64, limit: u64) -> None:
         """SGDT and SIDT: a 16-bit limit, then a base of 32 or, in 64-bit mode, 64 bits."""
         self.guarded_by_umip()
-        size = select(self.code_bits == 64, u64(10), u64(6))
-        self.probe(address, size, u64(1))
-        self.store(u16, address, u16(limit))
-        if self.code_bits == 64:
-            self.store(u64, address + 2, base)
+        wide = self.code_bits == 64
+        to.probe(select(wide, u64(10), u64(6)), 1)
+        self.store(u16, to.at(0, 2), u16(limit))
+        if wide:
+            self.store(u64, to.at(2, 8), base)
         else:
-            self.store(u32, address + 2, u32(base))
+            self.store(u32, to.at(2, 4), u32(base))
 
-    @function
-    def load_table(self, place: u64, address: u64, size: u64) -> None:
+    def load_table(self, place: u64, by, size: u64) -> None:
         """LGDT (place 0) and LIDT (1). An operand size of two bytes takes 24 bits of the base."""
         self.need_supervisor()
-        limit = u32(self.load(u16, address))
+        limit = u32(self.load(u16, by.at(0, 2)))
         base = u64(0)
         if self.code_bits == 64:
-            base = self.load(u64, address + 2)
+            base = self.load(u64, by.at(2, 8))
             if not canonical(base):
                 self.raise_fault(VECTOR_GP)
         else:
-            base = u64(self.load(u32, address + 2)) & select(size == 2, u64(0xFF_FFFF), u64(0xFFFF_FFFF))
+            base = u64(self.load(u32, by.at(2, 4))) & select(size == 2, u64(0xFF_FFFF), u64(0xFFFF_FFFF))
         if place == 0:
             self.gdtr.base, self.gdtr.limit = base, limit
         else:
@@ -255,19 +253,24 @@ class Segmentation(Paging):
 # Moving segment registers, SDM 2B.
 
 
-@op("8C /r", RvMw, Sw)
+@op("8C /0", RvMw, Sw)
+@op("8C /1", RvMw, Sw)
+@op("8C /2", RvMw, Sw)
+@op("8C /3", RvMw, Sw)
+@op("8C /4", RvMw, Sw)
+@op("8C /5", RvMw, Sw)
 def mov_from_segment(cpu, to, n):
     """SDM 2B, MOV: the selector, zero-extended into a register."""
-    if n > GS:
-        cpu.raise_fault(VECTOR_UD)
     to.put(to.type(cpu.segments[n].selector))
 
 
-@op("8E /r", Sw, Ew, ends=LEAVES)
+@op("8E /0", Sw, Ew, ends=LEAVES)
+@op("8E /2", Sw, Ew, ends=LEAVES)
+@op("8E /3", Sw, Ew, ends=LEAVES)
+@op("8E /4", Sw, Ew, ends=LEAVES)
+@op("8E /5", Sw, Ew, ends=LEAVES)
 def mov_to_segment(cpu, n, value):
     """SDM 2B, MOV. A new SS holds interrupts off for one instruction."""
-    if n > GS or n == CS:
-        cpu.raise_fault(VECTOR_UD)
     take_segment(cpu, n, u64(value.get()))
 
 
@@ -353,38 +356,38 @@ def pop_gs(cpu, kind):
     pop_segment(cpu, kind, GS)
 
 
-def load_far_pointer(cpu, to, address: u64, n: int) -> None:
+def load_far_pointer(cpu, to, by, n: int) -> None:
     """SDM 2A, LDS/LES/LFS/LGS/LSS: the offset, then the selector."""
-    offset = cpu.load(to.type, address)
-    selector = cpu.load(u16, address + to.type.size)
+    offset = cpu.load(to.type, by.at(0, to.type.size))
+    selector = cpu.load(u16, by.at(to.type.size, 2))
     cpu.load_segment(u64(n), u64(selector))
     to.put(offset)
 
 
-@op("C4 /r", Gv, M, modes=LEGACY, ends=LEAVES)
-def les(cpu, to, address):
-    load_far_pointer(cpu, to, address, ES)
+@op("C4 /r", Gv, Mp, modes=LEGACY, ends=LEAVES)
+def les(cpu, to, by):
+    load_far_pointer(cpu, to, by, ES)
 
 
-@op("C5 /r", Gv, M, modes=LEGACY, ends=LEAVES)
-def lds(cpu, to, address):
-    load_far_pointer(cpu, to, address, DS)
+@op("C5 /r", Gv, Mp, modes=LEGACY, ends=LEAVES)
+def lds(cpu, to, by):
+    load_far_pointer(cpu, to, by, DS)
 
 
-@op("0F B2 /r", Gv, M, ends=LEAVES)
-def lss(cpu, to, address):
-    load_far_pointer(cpu, to, address, SS)
+@op("0F B2 /r", Gv, Mp, ends=LEAVES)
+def lss(cpu, to, by):
+    load_far_pointer(cpu, to, by, SS)
     cpu.settle_mode()
 
 
-@op("0F B4 /r", Gv, M)
-def lfs(cpu, to, address):
-    load_far_pointer(cpu, to, address, FS)
+@op("0F B4 /r", Gv, Mp)
+def lfs(cpu, to, by):
+    load_far_pointer(cpu, to, by, FS)
 
 
-@op("0F B5 /r", Gv, M)
-def lgs(cpu, to, address):
-    load_far_pointer(cpu, to, address, GS)
+@op("0F B5 /r", Gv, Mp)
+def lgs(cpu, to, by):
+    load_far_pointer(cpu, to, by, GS)
 
 
 # Table registers, SDM 2A and 2B.
@@ -425,24 +428,24 @@ def ltr(cpu, source):
     cpu.load_table_segment(selector, u64(TSS), True)
 
 
-@op("0F 01 /0", M)
-def sgdt(cpu, address):
-    cpu.store_table(address, cpu.gdtr.base, u64(cpu.gdtr.limit))
+@op("0F 01 /0", Mp)
+def sgdt(cpu, to):
+    cpu.store_table(to, cpu.gdtr.base, u64(cpu.gdtr.limit))
 
 
-@op("0F 01 /1", M)
-def sidt(cpu, address):
-    cpu.store_table(address, cpu.idtr.base, u64(cpu.idtr.limit))
+@op("0F 01 /1", Mp)
+def sidt(cpu, to):
+    cpu.store_table(to, cpu.idtr.base, u64(cpu.idtr.limit))
 
 
-@op("0F 01 /2", M, Size)
-def lgdt(cpu, address, kind):
-    cpu.load_table(u64(0), address, u64(kind.size))
+@op("0F 01 /2", Mp, Size)
+def lgdt(cpu, by, kind):
+    cpu.load_table(u64(0), by, u64(kind.size))
 
 
-@op("0F 01 /3", M, Size)
-def lidt(cpu, address, kind):
-    cpu.load_table(u64(1), address, u64(kind.size))
+@op("0F 01 /3", Mp, Size)
+def lidt(cpu, by, kind):
+    cpu.load_table(u64(1), by, u64(kind.size))
 
 
 # Asking, SDM 2A (LAR, LSL), 2B, 2C (VERR, VERW) and ARPL.

@@ -117,6 +117,21 @@ class General(Flags):
             self.raise_fault(select(segment == SS, u64(VECTOR_SS), u64(VECTOR_GP)))
 
     @function
+    def wrapped(self, address: u64, segment: u64, n: u64, how: u64) -> u64:
+        """The linear address of the part that begins with byte n of an operand with a 16-bit address."""
+        return self.linear(segment, address - self.segments[segment].base + n & 0xFFFF, how)
+
+    @function
+    def probe_wrapped(self, address: u64, segment: u64, size: u64, writes: u64) -> None:
+        """Fault now if any byte of such an operand would."""
+        how = select(writes != 0, u64(WRITES), u64(0))
+        room = u64(0x10000) - (address - self.segments[segment].base & 0xFFFF)
+        first = select(room < size, room, size)
+        self.probe(self.wrapped(address, segment, u64(0), how | first - 1), first, writes)
+        if first < size:
+            self.probe(self.wrapped(address, segment, first, how | size - first - 1), size - first, writes)
+
+    @function
     def room_in_segment(self, segment: u64, offset: u64) -> u64:
         """How many bytes the segment has from an offset in it on."""
         place = self.segments[segment]

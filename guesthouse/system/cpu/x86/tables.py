@@ -131,9 +131,9 @@ def matters(encoding: Encoding, selector: int) -> bool:
         PREFIX: encoding.prefix is not None,
         LONG_MODE: encoding.modes not in (7,) or encoding.default64 or encoding.force64 or "target" in places,
         SIZE: sized or "iz" in encoding.immediates,
-        ADDRESS: bool(places & {"source", "destination", "address size", "moffs"}),
+        ADDRESS: bool(places & {"source", "destination", "address size", "moffs", "parts"}),
         REG: encoding.reg is not None,
-        IS_REGISTER: encoding.forms != "rm" or bool(places & {"rm", "address", "offset"}),
+        IS_REGISTER: encoding.forms != "rm" or bool(places & {"rm", "address", "parts", "offset"}),
         RM: encoding.rm is not None,
         VECTOR: encoding.vector is not None,
     }[selector]

@@ -5,8 +5,9 @@ SDM 1, 8.1 and SDM 2A.
 """
 
 from guesthouse.bits import u16, u32, u64, u128
+from guesthouse.engine.cpu import READ, WRITE
 from guesthouse.system.cpu.x86.definitions import op
-from guesthouse.system.cpu.x86.operands import AX, M, Mw, STi, Size
+from guesthouse.system.cpu.x86.operands import AX, Mp, Mw, Size, STi
 from guesthouse.system.cpu.x86.x87_pointers import pointer_words, set_pointers
 from guesthouse.system.cpu.x86.x87_stack import free, read
 from guesthouse.typed import function
@@ -95,7 +96,7 @@ def ffree(cpu, i):
 # Environments: 14 bytes with operand size 16, else 28 (SDM 1, 8.1.10).
 
 
-@op("D9 /6", M, Size)
+@op("D9 /6", Mp, Size)
 def fnstenv(cpu, to, size):
     """SDM 2A, FSTENV/FNSTENV. It masks all exceptions afterwards."""
     cpu.need_x87_present()
@@ -103,30 +104,30 @@ def fnstenv(cpu, to, size):
     cpu.set_fcw(cpu.fcw | 63)
 
 
-@op("D9 /4", M, Size)
+@op("D9 /4", Mp, Size)
 def fldenv(cpu, by, size):
     """SDM 2A, FLDENV."""
     cpu.need_x87()
     load_environment(cpu, by, short(size))
 
 
-@op("DD /6", M, Size)
+@op("DD /6", Mp, Size)
 def fnsave(cpu, to, size):
     """SDM 2A, FSAVE/FNSAVE."""
     cpu.need_x87_present()
-    cpu.probe(to, u64(94 if short(size) else 108), u64(1))
+    to.probe(94 if short(size) else 108, WRITE)
     store_environment(cpu, to, short(size))
-    store_stack(cpu, to + (14 if short(size) else 28))
+    store_stack(cpu, to, 14 if short(size) else 28)
     cpu.initialise_x87()
 
 
-@op("DD /4", M, Size)
+@op("DD /4", Mp, Size)
 def frstor(cpu, by, size):
     """SDM 2A, FRSTOR."""
     cpu.need_x87()
-    cpu.probe(by, u64(94 if short(size) else 108), u64(0))
+    by.probe(94 if short(size) else 108, READ)
     load_environment(cpu, by, short(size))
-    load_stack(cpu, by + (14 if short(size) else 28))
+    load_stack(cpu, by, 14 if short(size) else 28)
 
 
 def short(size):
@@ -137,18 +138,18 @@ def short(size):
 @function
 def store_environment(cpu, to, is_short) -> None:
     word, step = (u16, 2) if is_short else (u32, 4)
-    cpu.probe(to, u64(7 * step), u64(1))
+    to.probe(7 * step, WRITE)
     blank = 0 if is_short else 0xFFFF_0000
     ip, code, dp, data = pointer_words(cpu, is_short)
     words = (cpu.fcw | blank, cpu.fsw() | blank, cpu.full_tags() | blank, ip, code, dp, data | blank)
     for n, part in enumerate(words):
-        cpu.store(word, to + n * step, word(part))
+        cpu.store(word, to.at(n * step, step), word(part))
 
 
 @function
 def load_environment(cpu, by, is_short) -> None:
     word, step = (u16, 2) if is_short else (u32, 4)
-    parts = [u64(cpu.load(word, by + n * step)) for n in range(7)]
+    parts = [u64(cpu.load(word, by.at(n * step, step))) for n in range(7)]
     cpu.set_fcw(parts[0])
     cpu.set_fsw(parts[1])
     cpu.set_full_tags(parts[2] & 0xFFFF)
@@ -156,20 +157,21 @@ def load_environment(cpu, by, is_short) -> None:
 
 
 @function
-def store_stack(cpu, to: u64) -> None:
-    """ST(0) to ST(7), ten bytes each."""
+def store_stack(cpu, to, start) -> None:
+    """ST(0) to ST(7), ten bytes each, from byte `start` of the operand on."""
     i = u64(0)
     while i < 8:
         value = read(cpu, i)
-        cpu.store(u64, to + i * 10, u64(value))
-        cpu.store(u16, to + i * 10 + 8, u16(value >> 64))
+        cpu.store(u64, to.at(i * 10 + start, 8), u64(value))
+        cpu.store(u16, to.at(i * 10 + (start + 8), 2), u16(value >> 64))
         i += 1
 
 
 @function
-def load_stack(cpu, by: u64) -> None:
+def load_stack(cpu, by, start) -> None:
     i = u64(0)
     while i < 8:
-        value = u128(cpu.load(u64, by + i * 10)) | u128(cpu.load(u16, by + i * 10 + 8)) << 64
+        low, high = cpu.load(u64, by.at(i * 10 + start, 8)), cpu.load(u16, by.at(i * 10 + (start + 8), 2))
+        value = u128(low) | u128(high) << 64
         cpu.fpr[cpu.top + i & 7] = value
         i += 1

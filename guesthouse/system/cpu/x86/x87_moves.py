@@ -6,7 +6,7 @@ from guesthouse.system.cpu.softfloat import X87, convert, from_integer, to_integ
 from guesthouse.system.cpu.softfloat.rounding import round_extended
 from guesthouse.system.cpu.x86.definitions import op
 from guesthouse.system.cpu.x86.float_state import STACK_FAULT
-from guesthouse.system.cpu.x86.operands import M, Md, Mq, Mw, STi
+from guesthouse.system.cpu.x86.operands import Md, Mp, Mq, Mw, STi
 from guesthouse.system.cpu.x86.x87_arithmetic import NEAREST, double, doubleword, named, single, word
 from guesthouse.system.cpu.x86.x87_stack import (
     FORM,
@@ -61,19 +61,19 @@ fild_16, fild_32 = loading("fild", "DF /0", Mw, word), loading("fild", "DB /0", 
 fild_64 = loading("fild", "DF /5", Mq, quadword)
 
 
-def tbyte(cpu, address):
+def tbyte(cpu, by):
     """Ten bytes of memory."""
-    return u128(cpu.load(u64, address)) | u128(cpu.load(u16, address + 8)) << 64
+    return u128(cpu.load(u64, by.at(0, 8))) | u128(cpu.load(u16, by.at(8, 2))) << 64
 
 
-@op("DB /5", M)
+@op("DB /5", Mp)
 def fld_80(cpu, by):
     """SDM 2A, FLD."""
     cpu.need_x87()
     load_value(cpu, as_is, tbyte(cpu, by))
 
 
-@op("DF /4", M)
+@op("DF /4", Mp)
 def fbld(cpu, by):
     """SDM 2A, FBLD."""
     cpu.need_x87()
@@ -216,14 +216,14 @@ fisttp_64 = storing("fisttp", "DD /1", Mq, to_quadword, 1 << 63, True, True)
 
 def store_tbyte(cpu, to, value) -> None:
     """Ten bytes; over two pages, both or none."""
-    if to & (PAGE - 1) > PAGE - 10:
-        cpu.probe(to, u64(10), u64(WRITE))
-    cpu.store(u64, to, u64(value))
-    cpu.store(u16, to + 8, u16(value >> 64))
+    if to.address & (PAGE - 1) > PAGE - 10:
+        to.probe(10, WRITE)
+    cpu.store(u64, to.at(0, 8), u64(value))
+    cpu.store(u16, to.at(8, 2), u16(value >> 64))
 
 
 @function
-def store_ten(cpu, to: u64, each, missing: u128) -> None:
+def store_ten(cpu, to, each, missing: u128) -> None:
     """As `storing`, ten bytes, and pop."""
     up = cpu.x87.up
     value = converted(cpu, each, missing, cpu.x87.rounding)
@@ -240,14 +240,14 @@ def unchanged(env, mode, a):
     return a
 
 
-@op("DB /7", M)
+@op("DB /7", Mp)
 def fstp_80(cpu, to):
     """SDM 2A, FSTP."""
     cpu.need_x87()
     store_ten(cpu, to, unchanged, u128(INDEFINITE))
 
 
-@op("DF /6", M)
+@op("DF /6", Mp)
 def fbstp(cpu, to):
     """SDM 2A, FBSTP."""
     cpu.need_x87()
