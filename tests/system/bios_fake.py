@@ -55,6 +55,9 @@ class FakeState:
     def set_status(self, image):
         self.carry = int(image) & 1
 
+    def take_real_segment(self, n, selector):
+        self.segments[int(n)].selector, self.segments[int(n)].base = int(selector), int(selector) << 4
+
 
 class Machine:
     """A BIOS after POST, and a way to call it."""

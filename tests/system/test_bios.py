@@ -73,6 +73,24 @@ def test_a_reset_with_a_shutdown_code_resumes_where_it_was_told():
     assert pc.guest.word(STACK) == 0x5678 and pc.guest.word(STACK + 2) == 0x1234
 
 
+@pytest.mark.parametrize("why, frame, sp", [
+    (0x0B, [0x5678, 0x1234, 0x0202], 0x100), (0x0C, [0x5678, 0x1234], 0xFE),
+    (0x09, [0x1111, 0x2222, *range(8), 0x5678, 0x1234, 0x0203], 0x114),
+])
+def test_a_reset_may_go_on_by_a_return_from_another_stack(why, frame, sp):
+    pc = Machine(post=False)
+    pc.bus.indexed[0x70][0x0F] = why
+    pc.guest.set_dword(0x467, 0x3000_0100)
+    for n, value in enumerate(frame):
+        pc.guest.set_word(0x3_0100 + 2 * n, value)
+    pc.service("post")
+    assert pc.guest.selector(2) == 0x3000 and pc.guest.sp == sp
+    assert [pc.guest.word(0x3_0000 + sp + 2 * n) for n in (0, 1)] == [0x5678, 0x1234]
+    if why == 0x09:
+        assert (pc.guest.ds, pc.guest.es, pc.guest.ax, pc.guest.di, pc.guest.bp) == (0x1111, 0x2222, 7, 0, 2)
+        assert pc.guest.flags & 0x41 == 0x40
+
+
 # the screen
 
 def test_teletype_writes_text_and_scrolls(pc):

@@ -85,7 +85,7 @@ class Board:
             MemoryWrite: self._memory_write, RegisterRead: self.register_read,
             RegisterWrite: self.register_write, Halted: self._halt, Window: self.window, Budget: self._slice_over,
             engine.Stopped: lambda exit: None, Breakpoint: self._breakpoint, HostCall: self.host_call,
-            Yields: self._yield, Alone: self._run_alone, engine.Died: lambda exit: self.die(exit.reason)}
+            Yields: self._yield, Alone: self._run_alone, engine.Died: self.shut_down}
 
     @property
     def vcpu(self) -> Vcpu:
@@ -140,6 +140,10 @@ class Board:
 
     def slice_over(self) -> None:
         """A whole slice ran without an exit."""
+
+    def shut_down(self, exit: engine.Died) -> None:
+        """The processor cannot go on."""
+        self.die(exit.reason)
 
     def describe_state(self) -> list[str]:
         """Registers, page walk and disassembly, for a report."""

@@ -2,7 +2,7 @@
 those who came after put them (IBM PS/2 technical reference; PCI IDE controller specification, compatibility mode).
 
 The gate of A20 is as the last one of its two switches says. A reset keeps RAM, the media, and what batteries and flash
-keep; a reset of the processor alone (8042, port 92h) keeps the chips too.
+keep; a reset of the processors alone (8042, port 92h, a triple fault) keeps the chips too.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from guesthouse.bits import u64
 from guesthouse.clock import Clock
+from guesthouse.engine.vcpu import Died
 from guesthouse.errors import UserError
 from guesthouse.storage.disk import Disk
 from guesthouse.storage.geometry import SECTOR
@@ -34,6 +35,7 @@ from guesthouse.system.chips.fw_cfg import FwCfg
 from guesthouse.system.chips.i8042 import I8042
 from guesthouse.system.chips.i8237 import DmaPair
 from guesthouse.system.chips.i82077 import Floppy
+from guesthouse.system.chips.lapic import INIT
 from guesthouse.system.chips.pci.function import Function
 from guesthouse.system.chips.pci.i440fx import PM
 from guesthouse.system.chips.pci.vga import VgaFunction
@@ -100,7 +102,7 @@ class ClassicPc(PcBoard):
     def _wire_keyboard(self) -> None:
         keys, self.mouse = Ps2Keyboard(), Ps2Mouse()
         self.keyboard = Typist(keys, self.clock, self.post)
-        self._plug_keyboard(I8042(self.init, self.gate_a20, keyboard=keys, mouse=self.mouse,
+        self._plug_keyboard(I8042(self.init_all, self.gate_a20, keyboard=keys, mouse=self.mouse,
                                   irq1=self.irq(KEYBOARD_IRQ), irq12=self.irq(MOUSE_IRQ), clock=self.clock))
 
     def _wire_post(self) -> None:
@@ -270,14 +272,28 @@ class ClassicPc(PcBoard):
         self.after_reset()
 
     def init(self) -> None:
-        """INIT# for the first processor alone; done between two slices."""
-        self.post(self._init)
+        """INIT for the first processor alone."""
+        self._after(self.cores[0], self._begin)
 
-    def _init(self) -> None:
-        """With A20 closed the processor would not find its ROM."""
-        init(self.cores[0].state)
+    def init_all(self) -> None:
+        """INIT#, which the chipset raises for all processors at once."""
+        for lapic in self.lapics:
+            lapic.receive(0, INIT, False)
+
+    def _begin(self, core: Core) -> None:
+        """With A20 closed the processor would not find its ROM; programs that know of no local APIC come this way."""
+        init(core.state)
         self.gate_a20(True)
-        self.cores[0].halted = False
+        self._open_lints()
+        core.halted = False
+
+    def shut_down(self, exit: Died) -> None:
+        """The chipset takes the shutdown cycle of a triple fault for a wish to begin anew (82371SB data sheet, INIT;
+        ICH9 data sheet, 5.13.2). What comes then is for firmware to say, by a byte of the CMOS."""
+        if self.state.dead:
+            self.init_all()
+        else:
+            super().shut_down(exit)
 
     def gate_a20(self, opened: bool) -> None:
         mask = ~u64(0) if opened else ~u64(1 << 20)

@@ -192,7 +192,7 @@ class PcBoard(Board):
         self.power = AcpiPm(self.clock, self.irq(SCI_IRQ), power_off=self.power_off, s5=SLEEP_TYPES_OFF)
         self.power.trace_to(self.trace, "acpi")
         self.chips.append(self.power)
-        self.plug(self.ports, 0x92, Port92(self.init, self.gate_a20), "port92")
+        self.plug(self.ports, 0x92, Port92(self.init_all, self.gate_a20), "port92")
         self.ports.add(PVPANIC_PORT, 1, lambda offset, size: PVPANIC_PANICKED, self._pvpanic, "pvpanic")
 
     def _wire_keyboard(self) -> None:
@@ -253,6 +253,10 @@ class PcBoard(Board):
 
     def init(self) -> None:
         """The first processor begins anew."""
+        self.reset()
+
+    def init_all(self) -> None:
+        """All of them do."""
         self.reset()
 
     def gate_a20(self, opened: bool) -> None:

@@ -30,6 +30,8 @@ RESET_VECTOR, RESET_BASE, RESET_SMBASE = 0xFFFF_FFF0, 0xFFFF_0000, 0x3_0000
 
 def reset(state: Any, *, apic_id: int = 0, processors: int = 1, brand: str = BRAND, seed: bytes = bytes(32)) -> None:
     """Bring a state, new or not, into the condition after RESET#. `seed`: 32 bytes for RDRAND."""
+    if state.smm:
+        state.exchange_memory()
     newest = int(state.newest)
     fill(state.where + Processor.size, u8(0), u64(type(state).size - Processor.size))
     state.newest = u64(newest)  # numbers of address spaces are never given twice
@@ -43,7 +45,10 @@ def reset(state: Any, *, apic_id: int = 0, processors: int = 1, brand: str = BRA
 
 
 def init(state: Any) -> None:
-    """The condition after INIT#: as after RESET#, but for caches, x87 and SSE, MTRRs and other MSRs, the time."""
+    """The condition after INIT#: as after RESET#, but for caches, x87 and SSE, MTRRs and other MSRs, the time. In
+    system-management mode, too: a board that wants it to wait for RSM has to wait."""
+    if state.smm:
+        state.exchange_memory()
     state.cr0 = u64(int(state.cr0) & (CR0_CD | CR0_NW) | CR0_ET)
     state.cr2 = state.cr3 = state.cr4 = state.efer = u64(0)
     for n in range(4):

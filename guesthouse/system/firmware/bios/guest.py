@@ -137,6 +137,24 @@ class Guest:
         for n, value in enumerate((offset, segment, flags)):
             self.set_word(self._stack(2 * n), value)
 
+    def to_stack(self, segment: int, offset: int) -> None:
+        """Go on with another stack, in real mode."""
+        self.state.take_real_segment(u64(SS), u64(segment))
+        self.sp = offset
+
+    def pop(self) -> int:
+        value = self.word(self._stack(0))
+        self.sp += 2
+        return value
+
+    def pop_segments(self) -> None:
+        """DS, then ES."""
+        for segment in (DS, ES):
+            self.state.take_real_segment(u64(segment), u64(self.pop()))
+
+    def popa(self) -> None:
+        self.di, self.si, self.bp, _, self.bx, self.dx, self.cx, self.ax = (self.pop() for _ in range(8))
+
     def set_carry(self, on: bool) -> None:
         """The carry that the stub tests: whether it has to wait and call again; far callers get it."""
         self.state.set_status(u64(int(self.state.status()) & ~CF | on))

@@ -19,7 +19,9 @@ from guesthouse.system.firmware.bios.settings import EBDA, EBDA_SEGMENT, Setting
 from guesthouse.system.firmware.bios.video import Video
 
 PIC, PIC_2, PIT, CMOS, CONTROLLER = 0x20, 0xA0, 0x40, 0x70, 0x64
-SHUTDOWN, JUMP_AFTER_EOI, JUMP = 0x0F, 0x05, 0x0A
+SHUTDOWN = 0x0F  # where the CMOS says why the processor was reset:
+BOOT, JUMP_AFTER_EOI, MOVED, JUMP, IRET, RETF = 0x04, 0x05, 0x09, 0x0A, 0x0B, 0x0C
+MADE = 0x0046  # FLAGS after a block move: ZF, no CF
 SERVICES = (0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x1A, 0x40)
 NAMED = {0x05: "print_screen", 0x08: "tick", 0x09: "keyboard", 0x0E: "floppy_irq", 0x18: "int18", 0x19: "boot",
          0x70: "clock_irq", 0x71: "redirect_irq", 0x74: "mouse_irq", 0x75: "x87_irq", 0x76: "disk_irq"}
@@ -41,10 +43,7 @@ class Post:
         guest = self.guest
         why = guest.indexed_in(CMOS, SHUTDOWN)
         guest.indexed_out(CMOS, SHUTDOWN, 0)
-        if why in (JUMP_AFTER_EOI, JUMP) and guest.dword(bda.RESUME):
-            if why == JUMP_AFTER_EOI:
-                guest.port_out(PIC, 0x20)
-            guest.return_to(guest.word(bda.RESUME + 2), guest.word(bda.RESUME), 0x0002)
+        if self.resumed(why):
             return
         if self.done:  # the processor alone was reset: chips are as the last program left them
             self.reset()
@@ -57,6 +56,32 @@ class Post:
         self.cmos()
         self.video.set_mode(3)
         guest.return_to(SEGMENT, self.labels["boot"], 0x0202)
+
+    def resumed(self, why: int) -> bool:
+        """The way back to real mode that the 286 has: a reset, of which the CMOS says where to go on."""
+        guest, (offset, segment) = self.guest, (self.guest.word(bda.RESUME + n) for n in (0, 2))
+        if why == BOOT and self.done:
+            guest.return_to(SEGMENT, self.labels["boot"], 0x0202)
+        elif why in (JUMP_AFTER_EOI, JUMP) and (offset or segment):
+            if why == JUMP_AFTER_EOI:
+                guest.port_out(PIC, 0x20)
+            guest.return_to(segment, offset, 0x0002)
+        elif why == IRET:
+            guest.to_stack(segment, offset)
+        elif why == RETF:
+            guest.to_stack(segment, offset)
+            ip, cs = guest.pop(), guest.pop()
+            guest.to_stack(segment, guest.sp - 6)
+            guest.return_to(cs, ip, 0x0002)
+        elif why == MOVED:  # the caller of INT 15h, 87h has its registers on its stack
+            guest.to_stack(segment, offset)
+            guest.pop_segments()
+            guest.popa()
+            guest.set_flag(0xFFFF, False)
+            guest.set_flag(MADE, True)
+        else:
+            return False
+        return True
 
     def vectors(self) -> None:
         """The interrupt vector table. 60h to 67h and 78h up are the programs' own and zero."""
