@@ -68,9 +68,9 @@ def undefined_by_shift(name: str, by: int) -> int:
     return found if by else 0
 
 
-def opcode(code: bytes) -> tuple[int, int, int]:
+def opcode(code: bytes, known: tuple[int, ...] = PREFIXES) -> tuple[int, int, int]:
     """(how many prefixes, the opcode, the ModRM byte if there is one)."""
-    n = next(n for n, byte in enumerate(code) if byte not in PREFIXES + SIZES)
+    n = next(n for n, byte in enumerate(code) if byte not in known)
     return n, code[n], code[n + 1] if n + 1 < len(code) else 0
 
 
@@ -144,6 +144,8 @@ def before_the_fault(name: str, vector: Vector, trapped: int, where: set[str]) -
     theirs = vector.trap[0] if vector.trap else -1
     if name == "8F" and theirs == trapped and trapped in (12, 13) and where <= {"sp", "memory"}:
         return "a POP to where it cannot be written has moved SP"
+    if name == "F6.7" and (theirs, trapped) == (-1, 0) and vector.after.get("ax", 0) & 0xFF == 0x80:
+        return "a byte's IDIV makes 80h of some quotients that are too large"
     if name == "D4" and theirs == trapped == 0 and where <= {"flags", "memory"}:
         return "AAM by zero has changed the flags"
     if where == {"memory"} and vector.trap and pushed(vector, 2) == vector.before["ss"]:
@@ -165,7 +167,7 @@ REMAPPED = range(0x1F, 0x24)  # IN of up to four bytes meets the 386EX's REMAPCF
 
 def cause_386(name: str, vector: Vector, ours: Ours, where: set[str]) -> str:
     """The same for the 80386. Written after its makers' manuals and what others found in the vectors."""
-    prefixes, first, modrm = opcode(vector.code)
+    prefixes, first, modrm = opcode(vector.code, PREFIXES + SIZES)
     theirs, trapped = vector.trap[0] if vector.trap else -1, ours.trapped
     locked, wide = 0xF0 in vector.code[:prefixes], 0x66 in vector.code[:prefixes]
     if locked and (theirs, trapped) == (-1, 6) and name in ("0FA3", "0FBA.4"):

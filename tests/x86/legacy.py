@@ -20,10 +20,11 @@ KERNEL_STACK = 0x10
 
 
 class Legacy(Ours):
-    """`flat`: DS and ES are whole, so that no step for the segment is decoded; else they end before 4 GiB."""
+    """`data`: what DS and ES are. "flat": whole, so that no step for the segment is decoded; "checked": they end before
+    4 GiB; "down": they expand downwards and begin with the window."""
 
-    def __init__(self, code: Engine | None = None, flat: bool = True) -> None:
-        self.flat = flat
+    def __init__(self, code: Engine | None = None, data: str = "flat") -> None:
+        self.data = data
         super().__init__(code)
         self.memory.write(DIRECTORY, (TABLES + 0x2001).to_bytes(8, "little"))
         self.memory.write(GDT + KERNEL_CODE, (0x00CF_9B00_0000_FFFF).to_bytes(8, "little"))
@@ -44,7 +45,9 @@ class Legacy(Ours):
         cpu = self.cpu
         super().template(32)
         for n in (DS, ES):
-            cpu.segments[n].limit = FLAT if self.flat else u32(0xFFFF_FFFE)
+            cpu.segments[n].limit = {"flat": FLAT, "checked": u32(0xFFFF_FFFE), "down": u32(WINDOW - 1)}[self.data]
+            if self.data == "down":
+                cpu.segments[n].access = u16(0xC0F7)
         if bits == 16:
             cpu.segments[CS].access = u16(0x80FB)
         cpu.settle_mode()

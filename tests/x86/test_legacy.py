@@ -16,9 +16,9 @@ from tests.x86.test_integer import DEFINITIONS
 STRAIGHT = [d for d in DEFINITIONS if d.name not in (*JUMPS, "enter", "leave")]
 
 
-@pytest.fixture(scope="module", params=["flat", "checked"])
+@pytest.fixture(scope="module", params=["flat", "checked", "down"])
 def legacy(request: pytest.FixtureRequest, machine_code: Engine) -> Legacy:
-    return Legacy(machine_code, request.param == "flat")
+    return Legacy(machine_code, request.param)
 
 
 def rounds(definition: Definition, legacy: Legacy, host: Host, bits: int, prefixes: bytes = b"") -> None:

@@ -1,13 +1,16 @@
 """Long random runs of general-purpose instructions outside 64-bit mode: 32-bit code against the host's processor, the
-same with both size prefixes in a 16-bit code segment, and real mode against unicorn.
+same with both size prefixes in a 16-bit code segment, through flat, limited and expand-down segments; real and
+virtual-8086 mode against unicorn's real mode.
 
 In real mode unicorn knows no limits of segments, so a run that meets one in ours is not compared.
+GUESTHOUSE_RANDOM_INSTRUCTIONS: how many of each.
 """
 
 from __future__ import annotations
 
 import os
 import random
+import struct
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,8 +18,9 @@ import pytest
 import unicorn
 from unicorn import x86_const as x86
 
-from guesthouse.bits import u32
+from guesthouse.bits import u8, u16, u32, u64
 from guesthouse.engine.build import Engine
+from guesthouse.system.cpu.x86.flags import IOPL, VM
 from guesthouse.system.cpu.x86.definitions import IN_16, IN_32, Definition, Encoding
 from tests.suites.real_mode import RealMode
 from tests.x86.cases import SAFE_FLAGS, Draft
@@ -27,7 +31,7 @@ from tests.x86.oracle_unicorn import DIFFERS
 from tests.x86.test_integer import MODULES, definitions
 from tests.x86.test_sequences import LEFT_OUT, SHIFTS, Piece, code_register
 
-COUNT = int(os.environ.get("GUESTHOUSE_RANDOM_INSTRUCTIONS", "1000000")) // 10
+COUNT = int(os.environ.get("GUESTHOUSE_RANDOM_INSTRUCTIONS", "150000"))
 RESERVED = {4, 5, 6, 7}
 COMPARE = bytes.fromhex("39 c8")  # CMP EAX, ECX
 M32 = 0xFFFF_FFFF
@@ -122,12 +126,12 @@ def unprefixed(p: Piece) -> bytes:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("flat", [True, False], ids=["flat", "checked"])
+@pytest.mark.parametrize("data", ["flat", "checked", "down"])
 @pytest.mark.parametrize("bits", [32, 16])
-def test_protected_mode_agrees_with_the_host(bits: int, flat: bool, machine_code: Engine, host: Host) -> None:
-    ours = Legacy(machine_code, flat)
+def test_protected_mode_agrees_with_the_host(bits: int, data: str, machine_code: Engine, host: Host) -> None:
+    ours = Legacy(machine_code, data)
     pieces = pool(bits, True) if bits == 32 else prefixed(pool(bits, False))
-    for chosen, before in runs(pieces, bits + flat, COUNT * 2):
+    for chosen, before in runs(pieces, bits + len(data), COUNT):
         texts = [p.code if bits == 32 else unprefixed(p) for p in chosen]
         if seen(ran(ours, chosen, before, bits)) != seen(host.run(b"".join(texts), before, 32)):
             pytest.fail(first(ours, host, chosen, texts, before, bits))
@@ -206,12 +210,16 @@ class RealUnicorn:
 
 
 class RealOurs(RealMode):
+    def enter(self, flags: int) -> None:
+        """Registers are set: into the mode."""
+
     def run(self, code: bytes, count: int, registers: list[int], flags: int, data: bytes) -> tuple[object, ...] | None:
         self.memory.write(FIRST, data)
         self.memory.write(0x10000, code + b"\xf4")
         self.prepare(dict.fromkeys(map(str.lower, NAMES), 0) | PLACES | {"flags": flags, "ip": 0})
         for n, value in enumerate(registers):
             self.cpu.put(u32, n, u32(value))
+        self.enter(flags)
         faults = int(self.cpu.faults)
         self.vcpu.run(count)
         if int(self.cpu.faults) != faults:
@@ -219,12 +227,36 @@ class RealOurs(RealMode):
         return ([int(self.cpu.r[n]) for n in range(8)], int(self.cpu.rflags()) & ALL, self.memory.read(FIRST, SPAN))
 
 
+class VirtualOurs(RealOurs):
+    """The same in virtual-8086 mode with IOPL 3: nothing but a fault leaves it. Where that leads is above 1 MiB: a GDT, an
+    IDT whose gates lead to HLT, a TSS."""
+
+    def enter(self, flags: int) -> None:
+        cpu = self.cpu
+        self.memory.write(GDT, struct.pack("<QQQ", 0, 0x00CF_9B00_0000_FFFF, 0x00CF_9300_0000_FFFF))
+        gate = HALT & 0xFFFF | 8 << 16 | 0xEE00 << 32 | HALT >> 16 << 48
+        self.memory.write(IDT, gate.to_bytes(8, "little") * 256)
+        self.memory.write(TSS, struct.pack("<III", 0, TSS, 0x10).ljust(104, b"\0"))
+        self.memory.write(HALT, b"\xf4")
+        cpu.gdtr.base, cpu.gdtr.limit, cpu.idtr.base, cpu.idtr.limit = u64(GDT), u32(23), u64(IDT), u32(0x7FF)
+        cpu.tr.base, cpu.tr.limit, cpu.tr.access, cpu.tr.selector = u64(TSS), u32(103), u16(0x8B), u16(0x18)
+        for n in range(6):
+            cpu.segments[n].limit, cpu.segments[n].access = u32(0xFFFF), u16(0xF3)
+        cpu.cr0, cpu.cpl, cpu.halted = u64(0x11), u8(3), u64(0)
+        cpu.set_rflags(u64(flags | VM | IOPL))
+        cpu.settle_mode()
+
+
+GDT, IDT, TSS, HALT = 0x110000, 0x111000, 0x112000, 0x113000
+
+
 @pytest.mark.slow
-def test_real_mode_agrees_with_unicorn(machine_code: Engine) -> None:
-    ours, theirs, chance = RealOurs(machine_code, False), RealUnicorn(), random.Random(16)
+@pytest.mark.parametrize("kind", [RealOurs, VirtualOurs], ids=["real", "virtual"])
+def test_what_the_8086_does_agrees_with_unicorn(kind: type[RealOurs], machine_code: Engine) -> None:
+    ours, theirs, chance = kind(machine_code, False), RealUnicorn(), random.Random(16)
     pieces, done, left = real_pool(16), 0, 0
     data = chance.randbytes(SPAN)
-    while done < COUNT * 2:
+    while done < COUNT:
         chosen = chance.choices(pieces, k=12)
         registers = values(chance)
         registers[4] = 0x8000
