@@ -14,7 +14,8 @@ from tests.suites.vectors import WIDE, Vector, vectors
 
 CODE, DATA = 0x10000, 0x30000
 BEFORE = dict.fromkeys(WIDE, 0) | {
-    "cr0": 0x7FFE_FFF0, "eax": 0x1234_00FF, "cs": 0x1000, "ds": 0x3000, "ss": 0x2000, "esp": 0x100, "eflags": 0xFFFC_0002,
+    "cr0": 0x7FFE_FFF0, "eax": 0x1234_00FF, "cs": 0x1000, "ds": 0x3000, "ss": 0x2000, "esp": 0x100,
+    "eflags": 0xFFFC_0002,
 }
 
 

@@ -12,7 +12,7 @@ import struct
 from guesthouse.bits import u16, u32, u64
 from guesthouse.engine.build import Engine
 from guesthouse.system.cpu.x86.state import CS, DS, ES, General
-from tests.x86.host import WINDOW, WINDOW_SIZE, Situation
+from tests.x86.host import DATA, WINDOW, WINDOW_SIZE, Situation
 from tests.x86.ours import CODED, FLAT, GDT, HANDLERS, KERNEL_CODE, STACK, TABLES, TSS_SELECTOR, Ours
 
 DIRECTORY, IDT, TSS = 0xD000, 0xE000, 0xF000
@@ -21,7 +21,7 @@ KERNEL_STACK = 0x10
 
 class Legacy(Ours):
     """`data`: what DS and ES are. "flat": whole, so that no step for the segment is decoded; "checked": they end before
-    4 GiB; "down": they expand downwards and begin with the window."""
+    4 GiB; "down": they expand downwards to a page before the data."""
 
     def __init__(self, code: Engine | None = None, data: str = "flat") -> None:
         self.data = data
@@ -45,7 +45,7 @@ class Legacy(Ours):
         cpu = self.cpu
         super().template(32)
         for n in (DS, ES):
-            cpu.segments[n].limit = {"flat": FLAT, "checked": u32(0xFFFF_FFFE), "down": u32(WINDOW - 1)}[self.data]
+            cpu.segments[n].limit = {"flat": FLAT, "checked": u32(0xFFFF_FFFE), "down": u32(DATA - 0x1001)}[self.data]
             if self.data == "down":
                 cpu.segments[n].access = u16(0xC0F7)
         if bits == 16:

@@ -228,8 +228,8 @@ class RealOurs(RealMode):
 
 
 class VirtualOurs(RealOurs):
-    """The same in virtual-8086 mode with IOPL 3: nothing but a fault leaves it. Where that leads is above 1 MiB: a GDT, an
-    IDT whose gates lead to HLT, a TSS."""
+    """The same in virtual-8086 mode with IOPL 3: nothing but a fault leaves it. Above 1 MiB is where that leads: a GDT,
+    an IDT whose gates lead to HLT, a TSS."""
 
     def enter(self, flags: int) -> None:
         cpu = self.cpu

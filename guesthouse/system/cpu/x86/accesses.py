@@ -43,7 +43,7 @@ def of_address(run: Callable[..., None], bits: int) -> int:
 
 
 def of_parts(run: Callable[..., None], bits: int, wraps: bool) -> int:
-    """An operand that the body gets in parts; where they wrap, what is said of the first: it has at least two bytes, and
+    """An operand that the body gets in parts; where they wrap, what is said of the first, which has at least two bytes:
     the body asks for the others."""
     whole = of_address(run, bits)
     return whole & WRITES | 1 if wraps else whole
