@@ -1,4 +1,4 @@
-"""Benchmarks: guesthouse beside QEMU's TCG, on one kernel and one initramfs, in one run.
+"""Benchmarks: guesthouse beside QEMU's TCG, on the same kernels, programs and media, in one run.
 
 `python -m bench --help` says how.
 """

@@ -1,5 +1,5 @@
 """Disks as a guest sees them: Debian's kernel reads one through IDE and one through virtio-blk, in order and
-here and there. Programs and timing are those of the loops (loops.py, sides.py); a disk is their standard input.
+here and there. Programs and timing are those of the suite (guest/, sides.py); a disk is their standard input.
 
 Run as a process of its own it is our side: a PC whose serial line goes to standard output, with counts.
 """
@@ -9,11 +9,22 @@ from __future__ import annotations
 import os
 import random
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.loops import DISK_MIB, DISKS, FOLDER, MARK, program
-from bench.sides import COUNT, Setup
+from bench import sides
+from bench.guest import system
+from bench.guest.build import Item, executable
+from bench.guest.linux import MARK
+from bench.guest.system import DISK_MIB
+from bench.guest.targets import AMD64
+from bench.rows import OURS, THEIRS, Part, Row
+from bench.sides import COUNT, QEMU, Setup
+from bench.suite import FOLDER
+
+ITEMS = tuple(item for bus in ("ide", "virtio") for item in (
+    Item(f"{bus}_seq", system.sequential, DISK_MIB << 4), Item(f"{bus}_4k", system.scattered, 4000)))
 
 MODULES = (
     "virtio/virtio_ring",
@@ -30,6 +41,19 @@ MODULES = (
 )  # in the order of loading
 DEVICES = {"ide": "/dev/sda", "virtio": "/dev/vda"}
 QUIET = "console=ttyS0 quiet loglevel=0 panic=-1"
+
+
+def read(names: Sequence[str], rounds: int, memory: int, others: Sequence[str]) -> Part:
+    """Disks through IDE and virtio-blk, all in one boot of each side and round."""
+    rows = {name: Row(name) for name in names}
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        made = setup(names, Path(folder), memory)
+        for number in range(rounds):
+            for side in (OURS, THEIRS) if THEIRS in others else (OURS,):
+                print(f"disks, round {number + 1} of {rounds}: {side}", file=sys.stderr)
+                for name, run in sides.programs(guesthouse(made) if side == OURS else qemu(made)).items():
+                    rows[name].add(side, run)
+    return Part("disks", list(rows.values()))
 
 
 def setup(names: Sequence[str], folder: Path, memory: int) -> Setup:
@@ -52,8 +76,8 @@ def userland(names: Sequence[str], busybox: bytes, modules: dict[str, bytes]) ->
     """An initramfs whose first process loads the modules and runs the programs, each on its disk."""
     from guesthouse.images.initramfs import CHARACTER, DIRECTORY, FILE, Entry, archive
 
-    chosen = [loop for loop in DISKS if loop.name in names]
-    devices = {loop.name: DEVICES[loop.name.partition("_")[0]] for loop in chosen}
+    chosen = [item for item in ITEMS if item.name in names]
+    devices = {item.name: DEVICES[item.name.partition("_")[0]] for item in chosen}
     script = [
         "#!/bin/busybox sh",
         "b=/bin/busybox",
@@ -65,7 +89,7 @@ def userland(names: Sequence[str], busybox: bytes, modules: dict[str, bytes]) ->
             f"echo 3 > /proc/sys/vm/drop_caches; /{FOLDER}/{name} < {device}"
             for name, device in devices.items()
         ),
-        f"echo {MARK} all ends 0",
+        f"echo {MARK} all ends 0 0",
         "$b poweroff -f",
         "",
     ]
@@ -76,17 +100,18 @@ def userland(names: Sequence[str], busybox: bytes, modules: dict[str, bytes]) ->
         Entry("init", FILE | 0o755, "\n".join(script).encode()),
     ]
     entries += [Entry(f"lib/{name}.ko", FILE | 0o644, data) for name, data in modules.items()]
-    return archive(entries + [Entry(f"{FOLDER}/{loop.name}", FILE | 0o755, program(loop)) for loop in chosen])
+    entries += [Entry(f"{FOLDER}/{item.name}", FILE | 0o755, executable(item, AMD64)) for item in chosen]
+    return archive(entries)
 
 
 def guesthouse(setup: Setup) -> list[str]:
     return [sys.executable, "-m", "bench.disks", str(setup.kernel.parent), str(setup.memory), setup.append]
 
 
-def qemu(qemu: str, setup: Setup) -> list[str]:
+def qemu(setup: Setup) -> list[str]:
     disk = f"file={setup.kernel.parent / 'disk'},format=raw,snapshot=on"
-    return [qemu, "-accel", "tcg", "-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio", "-m",
-            f"{setup.memory >> 20}M", "-kernel", str(setup.kernel), "-initrd", str(setup.initrd), "-append",
+    return [QEMU["amd64"][0], "-accel", "tcg", "-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio",
+            "-m", f"{setup.memory >> 20}M", "-kernel", str(setup.kernel), "-initrd", str(setup.initrd), "-append",
             setup.append, "-drive", f"{disk},if=ide", "-drive", f"{disk},if=virtio"]
 
 

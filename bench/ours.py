@@ -11,13 +11,13 @@ import sys
 from bench.sides import COUNT
 
 
-def main(kernel: str, initrd: str, memory: str, append: str) -> None:
+def main(kernel: str, initrd: str, memory: str, append: str, arch: str, way: str) -> None:
     """Boot and wait until the guest is off, or until we are killed."""
     from guesthouse.manager import building
     from guesthouse.manager.config import config
     from guesthouse.manager.machine import Machine
 
-    described = config("bench", memory=int(memory), kernel=kernel, initrd=initrd, append=append)
+    described = config("bench", memory=int(memory), kernel=kernel, initrd=initrd, append=append, arch=arch, way=way)
     machine = Machine(described, building.parts(described, "", building.silent))
     begun = bytearray()
 

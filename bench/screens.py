@@ -7,17 +7,19 @@ QEMU's monitor what lies in the text buffer at B8000h. CPU time is the process's
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.sides import PATIENCE, ROOT, Measured, Moment, cpu_seconds
+from bench.rows import OURS, THEIRS, Moment, Part, Row, Run
+from bench.sides import PATIENCE, QEMU, ROOT, cpu_seconds
 
 BUFFER, CELLS, PAUSE = 0xB8000, 80 * 25, 0.05
 GREETING = {"execute": "qmp_capabilities"}
@@ -35,11 +37,46 @@ class Watch:
     memory: int = 32 << 20
 
 
-def watched(watch: Watch, side: Callable[[Watch], Any]) -> Measured:
+NAMES = {"freedos": "floppy to the DOS prompt", "memtest": "memtest86+, one pass"}
+
+
+def compared(names: Sequence[str], rounds: int, others: Sequence[str]) -> Part:
+    """All of these, by turns."""
+    rows = []
+    for watch in watches(names):
+        rows.append(row := Row(watch.name, NAMES[watch.name]))
+        for number in range(rounds):
+            print(f"{watch.name}, round {number + 1} of {rounds}", file=sys.stderr)
+            row.add(OURS, watched(watch, guesthouse))
+            if THEIRS in others:
+                row.add(THEIRS, watched(watch, qemu))
+    return Part("screens", rows)
+
+
+def watches(names: Sequence[str]) -> list[Watch]:
+    """The guests that are watched by their screens, as far as their images are to be had."""
+    found = []
+    if "freedos" in names:
+        guests = Path(os.environ.get("GUESTHOUSE_GUESTS") or ROOT.parent / "shared" / "guests")
+        image = guests / "freedos722.img"
+        if image.exists():
+            found.append(Watch("freedos", "floppy", image, r"A:\\>\s*$", 16 << 20))
+        else:
+            print("freedos is left out: GUESTHOUSE_GUESTS names no folder with freedos722.img", file=sys.stderr)
+    if "memtest" in names:
+        from guesthouse.images.packages import Packages
+
+        image = Packages().file("memtest86+", "usr/lib/memtest86+/memtest86+x64.iso")
+        found.append(Watch("memtest", "cdrom", image, r"Pass: +1", 16 << 20))
+    return found
+
+
+def watched(watch: Watch, side: Callable[[Watch], Any]) -> Run:
+    """How long until the words are there."""
     with side(watch) as (pid, start, look):
         while True:
             if re.search(watch.words, look()):
-                return Measured(watch.name, Moment(time.monotonic() - start, cpu_seconds(pid)))
+                return Run(Moment(time.monotonic() - start, cpu_seconds(pid)))
             if time.monotonic() - start > PATIENCE:
                 raise TimeoutError(f"{watch.name}: the screen does not say {watch.words!r}")
             time.sleep(PAUSE)
@@ -73,35 +110,18 @@ def guesthouse(watch: Watch) -> Iterator[tuple[int, float, Callable[[], str]]]:
         yield child.pid, start, lambda: str(json.loads(ask(child, "look")))
 
 
-def qemu(program: str) -> Callable[[Watch], Any]:
-    @contextmanager
-    def side(watch: Watch) -> Iterator[tuple[int, float, Callable[[], str]]]:
-        start = time.monotonic()
-        drive = (
-            f"file={watch.image},format=raw,snapshot=on,if={'floppy' if watch.kind == 'floppy' else 'ide'}"
-        )
-        words = [
-            program,
-            "-accel",
-            "tcg",
-            "-display",
-            "none",
-            "-no-reboot",
-            "-net",
-            "none",
-            "-qmp",
-            "stdio",
-            "-m",
-            f"{watch.memory >> 20}M",
-            "-drive",
-            drive + (",media=cdrom" if watch.kind == "cdrom" else ""),
-        ]
-        with process([*words, "-boot", "a" if watch.kind == "floppy" else "d"]) as child:
-            assert child.stdout is not None
-            child.stdout.readline()
-            ask(child, json.dumps(GREETING))
-            yield child.pid, start, lambda: shown(ask_monitor(child))
-    return side
+@contextmanager
+def qemu(watch: Watch) -> Iterator[tuple[int, float, Callable[[], str]]]:
+    start = time.monotonic()
+    floppy = watch.kind == "floppy"
+    drive = f"file={watch.image},format=raw,snapshot=on," + ("if=floppy" if floppy else "if=ide,media=cdrom")
+    words = [QEMU["amd64"][0], "-accel", "tcg", "-display", "none", "-no-reboot", "-net", "none", "-qmp", "stdio",
+             "-m", f"{watch.memory >> 20}M", "-drive", drive, "-boot", "a" if floppy else "d"]
+    with process(words) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        ask(child, json.dumps(GREETING))
+        yield child.pid, start, lambda: shown(ask_monitor(child))
 
 
 def ask_monitor(child: subprocess.Popen[str]) -> str:

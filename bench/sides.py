@@ -16,7 +16,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.loops import MARK
+from bench.guest.linux import MARK
+from bench.rows import Moment, Run
 
 COUNT = "\x1f"  # what stands between a line and guesthouse's instruction count
 UP = "guesthouse: userland up"
@@ -32,39 +33,26 @@ class Setup:
     initrd: Path
     append: str
     memory: int
-
-
-@dataclass(frozen=True)
-class Moment:
-    """Where a guest was at one line: seconds of the host's clock and of its process's, its instructions."""
-
-    wall: float
-    cpu: float
-    count: int = 0
-
-    def since(self, start: Moment) -> Moment:
-        return Moment(self.wall - start.wall, self.cpu - start.cpu, self.count - start.count)
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One thing that was measured on one side; `result` is what a loop computed."""
-
-    name: str
-    took: Moment
-    result: str = ""
+    arch: str = "amd64"  # Debian's name of it
+    way: str = "threaded"
 
 
 def guesthouse(setup: Setup) -> list[str]:
     """The command that runs a guest on our own engine and tells instruction counts."""
+    machine = "riscv64" if setup.arch == "riscv64" else "amd64"  # a PC runs i386's kernels, too
     return [sys.executable, "-m", "bench.ours", str(setup.kernel), str(setup.initrd), str(setup.memory),
-            setup.append]
+            setup.append, machine, setup.way]
 
 
-def qemu(program: str, setup: Setup) -> list[str]:
+QEMU = {"amd64": ("qemu-system-x86_64", "-device", "virtio-rng-pci"), "i386": ("qemu-system-i386",),
+        "riscv64": ("qemu-system-riscv64", "-machine", "virt")}
+
+
+def qemu(setup: Setup) -> list[str]:
     """The same guest under QEMU's dynamic translator, with no more devices than ours has."""
-    return [program, "-accel", "tcg", "-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio",
-            "-device", "virtio-rng-pci", "-m", f"{setup.memory >> 20}M", "-kernel", str(setup.kernel),
+    program, *devices = QEMU[setup.arch]
+    return [program, *devices, "-accel", "tcg", "-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio",
+            "-m", f"{setup.memory >> 20}M", "-kernel", str(setup.kernel),
             "-initrd", str(setup.initrd), "-append", f"console=ttyS0 {setup.append}"]
 
 
@@ -100,30 +88,34 @@ def resident_beyond_ram(pid: int) -> int:
     return sum(kib for _, kib in sorted(zip(sizes, resident, strict=True))[:-1]) << 10
 
 
-def boot(command: list[str]) -> Measured:
+def boot(command: list[str]) -> Run:
     """From the command's start to the guest's first line of user space."""
     with closing(lines(command)) as heard:
         for text, moment in heard:
             if UP in text:
-                return Measured("boot", moment)
+                return Run(moment)
     raise RuntimeError(f"the guest ended before its userland was up: {' '.join(command)}")
 
 
-def loops(command: list[str], memory: list[int] | None = None) -> list[Measured]:
-    """All loops of one boot, each from its first line to its last."""
-    found: list[Measured] = []
-    begun: dict[str, Moment] = {}
+SAID = re.compile(rf"{MARK} (\w+) (?:begins|ends (\w+) (\w+))")
+
+
+def programs(command: list[str], memory: list[int] | None = None) -> dict[str, Run]:
+    """All programs of one boot, each from its first line to its last."""
+    found: dict[str, Run] = {}
+    begun = Moment(0, 0)
     with closing(lines(command, memory)) as heard:
         for text, moment in heard:
-            if not (said := re.search(rf"{MARK} (\w+) (begins|ends)(?: (\w+))?", text)):
+            if not (said := SAID.search(text)):
                 continue
-            if said[2] == "begins":
-                begun[said[1]] = moment
-            elif said[1] == "all":
+            name, result, nanoseconds = said.groups()
+            if name == "all":
                 return found
+            if result is None:
+                begun = moment
             else:
-                found.append(Measured(said[1], moment.since(begun[said[1]]), said[3]))
-    raise RuntimeError(f"the guest ended before its loops did: {' '.join(command)}")
+                found[name] = Run(moment.since(begun), int(nanoseconds, 16) / 1e9, result)
+    raise RuntimeError(f"the guest ended before its programs did: {' '.join(command)}")
 
 
 def spent(command: list[str], environment: dict[str, str] | None = None) -> tuple[Moment, str]:

@@ -8,19 +8,32 @@ from pathlib import Path
 import pytest
 
 from bench import __main__ as bench
-from bench import screens, sides
-from bench.sides import Moment, Setup
+from bench import screens, sides, suite
+from bench.rows import HOST, OURS, THEIRS, Moment, Part, Row, Run, table, together
+from bench.sides import Setup
 
 SETUP = Setup(Path("kernel"), Path("initrd"), "quiet", 256 << 20)
 
 
-def test_everything_is_measured_unless_a_part_is_chosen() -> None:
-    options = bench.parser().parse_args([])
-    assert (options.only, options.rounds, options.memory, options.build) == (bench.NAMES, 3, 512, False)
-    assert bench.parser().parse_args(["--only", "crc,boot"]).only == ("boot", "crc")
+def row(name: str, **times: tuple[float, ...]) -> Row:
+    made = Row(name)
+    for side, all_of_it in times.items():
+        for wall in all_of_it:
+            made.add({"ours": OURS, "theirs": THEIRS, "host": HOST}[side], Run(Moment(wall, wall)))
+    return made
 
 
-@pytest.mark.parametrize("words", [["--only", "nothing"], ["--rounds", "0"], ["--memory", "1G"], ["--no"]])
+def test_an_item_or_a_whole_group_is_chosen_by_its_name() -> None:
+    options = bench.parser().parse_args(["compute", "--items", "crc,x87"])
+    first, second = suite.chosen(options.items)
+    assert [item.name for item in first.items] == ["crc"]
+    assert second == next(group for group in suite.GROUPS if group.name == "x87")
+    assert (options.repeat, options.arch, options.way, options.memory) == (3, ("amd64",), "threaded", 512)
+
+
+@pytest.mark.parametrize("words", [
+    ["compute", "--items", "nothing"], ["boot", "--repeat", "0"], ["boot", "--memory", "1G"], ["no"],
+    ["compute", "--arch", "vax"]])
 def test_a_wrong_argument_is_a_usage_error(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         bench.parser().parse_args(words)
@@ -28,41 +41,60 @@ def test_a_wrong_argument_is_a_usage_error(words: list[str], capsys: pytest.Capt
 
 
 def test_both_sides_boot_the_same() -> None:
-    ours, theirs = sides.guesthouse(SETUP), sides.qemu("qemu", SETUP)
+    ours, theirs = sides.guesthouse(SETUP), sides.qemu(SETUP)
     assert {"kernel", "initrd", str(256 << 20), "quiet"} <= set(ours)
     assert {"kernel", "initrd", "256M", "console=ttyS0 quiet", "tcg"} <= set(theirs)
 
 
-def test_a_ratio_is_of_medians_and_a_rate_is_instructions_per_cpu_second() -> None:
-    ours = [Moment(9, 2, 600), Moment(2, 2, 800), Moment(4, 2, 700)]
-    row = bench.Row("crc", ours, [Moment(2, 1), Moment(2, 4)])
-    assert (row.ratio("wall"), row.ratio("cpu"), row.rate()) == (2, 0.8, 350)
-    assert bench.Row("crc", [Moment(1, 1)]).ratio("wall") is None
+def test_a_speed_is_qemus_median_over_ours_and_a_rate_is_instructions_per_cpu_second() -> None:
+    made = Row("crc")
+    for wall, cpu, count in ((9, 2, 600), (2, 2, 800), (4, 2, 700)):
+        made.add(OURS, Run(Moment(wall, cpu, count)))
+    made.add(THEIRS, Run(Moment(2, 1)))
+    made.add(THEIRS, Run(Moment(2, 4)))
+    assert (made.speed(), made.speed("cpu"), made.rate()) == (0.5, 1.25, 350)
+    assert row("crc", ours=(1,)).speed() is None
 
 
-def test_a_loops_time_is_that_between_its_two_lines() -> None:
-    script = ("print('noise'); print('bench crc begins\\x1f100'); print('bench crc ends 00ff\\x1f350');"
-              "print('bench all ends 0', flush=True); import time; time.sleep(60)")
-    (found,) = sides.loops([sys.executable, "-c", script])
-    assert (found.name, found.result, found.took.count) == ("crc", "00ff", 250)
-    assert 0 <= found.took.wall < 60
+def test_the_mean_of_speeds_is_geometric_and_all_that_computes_is_taken_together() -> None:
+    parts = [Part("integer", [row("a", ours=(1,), theirs=(8,)), row("b", ours=(1,), theirs=(2,))], 1.4, True),
+             Part("system", [row("c", ours=(1,), theirs=(100,))], 1)]
+    assert parts[0].mean() == pytest.approx(4)
+    assert together(parts).mean() == pytest.approx(4)
+    shown = "\n".join(table(parts))
+    assert "integer, geometric mean: 4.00 (target 1.4)" in shown and "slowest of it: b 2.00" in shown
+
+
+def test_a_programs_time_is_told_by_the_guest_and_checked_by_the_host() -> None:
+    script = ("print('noise'); print('bench crc begins\\x1f100'); print('bench crc ends 00ff 3b9aca00\\x1f350');"
+              "print('bench all ends 0 0', flush=True); import time; time.sleep(60)")
+    found = sides.programs([sys.executable, "-c", script])
+    assert (found["crc"].result, found["crc"].took.count, found["crc"].time) == ("00ff", 250, 1.0)
+    assert not found["crc"].clock_is_right()  # the host saw no second pass
+    assert Run(Moment(1.01, 1), 1.0).clock_is_right()
 
 
 def test_a_guest_that_ends_too_early_is_an_error() -> None:
     with pytest.raises(RuntimeError, match="ended before its userland was up"):
         sides.boot([sys.executable, "-c", "print('panic')"])
-    with pytest.raises(RuntimeError, match="ended before its loops did"):
-        sides.loops([sys.executable, "-c", "print('panic')"])
+    with pytest.raises(RuntimeError, match="ended before its programs did"):
+        sides.programs([sys.executable, "-c", "print('panic')"])
 
 
-def test_results_that_differ_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    rows = [bench.Row("crc", [Moment(4, 2, 800_000_000)], [Moment(2, 1)], {"1", "2"}),
-            bench.Row("boot", [Moment(4, 2)])]
-    bench.show({"cpu": "some"}, rows, {"start, s": [0.25]})
-    shown = capsys.readouterr().out.splitlines()
-    (line,) = [line for line in shown if line.startswith("crc")]
-    assert "2.00" in line and "400" in line and "DIFFER" in line
-    assert any(line.startswith("boot") and " nan " in line for line in shown) and "0.250" in shown[-1]
+def test_results_that_differ_and_clocks_that_are_wrong_are_shown() -> None:
+    made = Row("crc")
+    made.add(OURS, Run(Moment(4, 2), 4.0, "1"))
+    made.add(THEIRS, Run(Moment(2, 1), 3.0, "2"))
+    assert made.complaints() == ["RESULTS DIFFER", "THE CLOCK OF QEMU"]
+    assert "RESULTS DIFFER" in table([Part("integer", [made])])[1]
+
+
+def test_the_first_process_runs_the_chosen_items_with_their_rounds() -> None:
+    from bench.guest.targets import AMD64
+
+    (group,) = suite.chosen(["crc", "sort"])
+    made = suite.initramfs(group.items, AMD64, b"busybox")
+    assert b"\n/bench/crc 1500\n/bench/sort 200\n" in made and b"/bench/sieve" not in made
 
 
 def test_a_text_buffer_is_read_out_of_the_monitors_dump() -> None:
@@ -73,7 +105,7 @@ def test_a_text_buffer_is_read_out_of_the_monitors_dump() -> None:
 def test_an_image_that_is_not_there_is_left_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
                                                 capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("GUESTHOUSE_GUESTS", str(tmp_path))
-    assert bench.watches(["freedos"]) == [] and "freedos722.img" in capsys.readouterr().err
+    assert screens.watches(["freedos"]) == [] and "freedos722.img" in capsys.readouterr().err
 
 
 def test_a_disk_is_read_through_the_bus_that_its_program_is_named_after() -> None:

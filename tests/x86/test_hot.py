@@ -2,10 +2,10 @@
 
 import pytest
 
-from bench.assembler import assemble
 from guesthouse.engine import regions
 from guesthouse.engine.regions import Inside, Regions
 from guesthouse.system.cpu.x86.guest import X86_GUEST
+from tests.x86.assembler import assemble
 from tests.x86.host import DATA, WINDOW, WINDOW_SIZE, Situation
 from tests.x86.ours import Ours
 

@@ -1,4 +1,4 @@
-"""A very small x86-64 assembler for the benchmark loops: Intel's syntax, the encodings as SDM 2 prints them.
+"""A very small x86-64 assembler for programs in tests: Intel's syntax, the encodings as SDM 2 prints them.
 
 Knows the instructions in FORMS. Jumps are always near, with 32 bits. Not modelled: segments, 16-bit operands,
 byte registers beyond the first four, addresses relative to RIP.
