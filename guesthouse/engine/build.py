@@ -35,8 +35,8 @@ Progress = Callable[[int, int], None]
 class Engine:
     """A guest's machine code, ready to run in this process."""
 
-    def __init__(self, guest: Guest, parts: list[bytes], shares: list[list[int]]) -> None:
-        self.guest, self.parts = guest, [Code([part]) for part in parts]
+    def __init__(self, guest: Guest, cache: Path, parts: list[bytes], shares: list[list[int]]) -> None:
+        self.guest, self.cache, self.parts = guest, cache, [Code([part]) for part in parts]
         self.run = self.parts[0].function("run", None, ctypes.c_void_p)
         self.calls = {name: self.parts[0].function(f"call_{name}", None, ctypes.c_void_p, ctypes.c_uint64)
                       for name in guest.calls}
@@ -48,6 +48,12 @@ class Engine:
         self.advance, self.resync = (ctypes.c_uint64 * 2).from_address(self.parts[0].address("edges"))
         self.ends = (ctypes.c_uint8 * len(guest.handlers))(*(h.op.ends for h in guest.handlers))
 
+    def chip_code(self, chip: Any) -> Any:
+        """A chip's own code, for its window (chip_code.py)."""
+        from guesthouse.engine.chip_code import chip_code  # loads the compiler
+
+        return chip_code(chip, self.cache)
+
 
 def engine(guest: Guest, cache: Path, progress: Progress | None = None, jobs: int = 0) -> Engine:
     """The engine of this guest: from the cache, or compiled now with `progress(done, all)` as it goes."""
@@ -56,7 +62,7 @@ def engine(guest: Guest, cache: Path, progress: Progress | None = None, jobs: in
     parts = read(path)
     if parts is None:
         parts = build(guest, path, progress, jobs)
-    return Engine(guest, parts, shares(guest))
+    return Engine(guest, cache, parts, shares(guest))
 
 
 def shares(guest: Guest) -> list[list[int]]:

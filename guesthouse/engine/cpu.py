@@ -6,7 +6,7 @@ Not modelled: caches, speculative accesses, and memory types.
 """
 
 from guesthouse.bits import likely, u8, u16, u32, u64, u128, unlikely
-from guesthouse.typed import Abandon, Array, Pointer, Struct, fill, function, load, store
+from guesthouse.typed import Abandon, Array, Pointer, Struct, fill, function, invoke, load, store
 
 READ, WRITE, EXECUTE = 0, 1, 2
 PAGE, PAGE_BITS = 4096, 12
@@ -38,6 +38,17 @@ class RamRange(Struct):
     length: u64
     host: u64
     writable: u64
+
+
+class ChipWindow(Struct):
+    """Guest-physical addresses [start, start + length) where a chip's own compiled code answers; none if length is 0.
+    `read(chip, offset, size)` and `write(chip, offset, size, value)` are host addresses of C functions."""
+
+    start: u64
+    length: u64
+    chip: u64
+    read: u64
+    write: u64
 
 
 class CodePage(Struct):
@@ -76,6 +87,7 @@ class Cpu(Struct):
     ram: Array[RamRange, RANGES + 1]  # the last that is used is followed by one without length
     ram_start: u64  # host address of all RAM, one mapping
     ram_pages: u64
+    window_of_chip: ChipWindow
     code: Pointer[CodePage]  # for each RAM page
     holders: Pointer[u64]  # for each RAM page, a bit for each processor that has decoded something there
     faults: u64  # counters, for --stats
@@ -143,7 +155,7 @@ class Cpu(Struct):
         physical = self.walk(va, access)
         host = self.host(physical)
         if host == 0:
-            return self.device(u64(MEMORY_READ), physical, size, u64(0))
+            return self.outside(u64(MEMORY_READ), physical, size, u64(0))
         if access != WRITE or self.host_to_write(physical) != 0:  # the store that follows may be to ROM
             self.install(va, physical, host, access)
         return load_sized(host, size)
@@ -166,7 +178,7 @@ class Cpu(Struct):
         physical = self.walk(va, u64(WRITE))
         host = self.host_to_write(physical)
         if host == 0:
-            self.device(u64(MEMORY_WRITE), physical, size, value)
+            self.outside(u64(MEMORY_WRITE), physical, size, value)
         else:
             self.overwrite(host, size)
             self.install(va, physical, host, u64(WRITE))
@@ -180,6 +192,18 @@ class Cpu(Struct):
         last = va + (size - 1)
         if (last ^ va) >> PAGE_BITS != 0:
             self.walk(last & ~u64(PAGE - 1), access)
+
+    @function
+    def outside(self, kind: u64, physical: u64, size: u64, value: u64) -> u64:
+        """An access to what is not RAM. A chip with a window of its own is asked without leaving; an instruction that
+        meets other devices too asks it again each time it is run, so that nothing may come of being asked twice."""
+        window = self.window_of_chip
+        offset = physical - window.start
+        if offset < window.length:
+            if kind == MEMORY_READ:
+                return invoke(window.read, window.chip, offset, size)
+            return invoke(window.write, window.chip, offset, size, value)
+        return self.device(kind, physical, size, value)
 
     @function
     def device(self, kind: u64, address: u64, size: u64, value: u64) -> u64:

@@ -123,6 +123,7 @@ class Memory:
         at offset `self.hidden` of the mapping, and no part of the space until they are mapped."""
         self.hidden = sum(length for _, length in ranges)
         self.size = self.hidden + hidden
+        self.chip = (0, 0, 0, 0, 0)  # see call_directly
         self.management: Range | None = None  # what processors find besides in system-management mode
         self._users: list[User] = []
         self.ranges: list[Range] = []
@@ -162,6 +163,12 @@ class Memory:
             self.management = range
             for user in self._users:
                 user.renew()
+
+    def call_directly(self, start: int, length: int, chip: int, read: int, write: int) -> None:
+        """Where this is not RAM, processors call a chip's compiled code instead of coming back to the board."""
+        self.chip = (start, length, chip, read, write)
+        for user in self._users:
+            user.renew()
 
     def free(self, start: int, length: int) -> bool:
         """Whether none of [start, start + length) is RAM."""
@@ -272,6 +279,8 @@ class Memory:
         self._fill(state.ram, views[inside])
         if hasattr(state, "smm_ram"):
             self._fill(state.smm_ram, [] if self.management is None else views[1 - inside])
+        window = state.window_of_chip
+        window.start, window.length, window.chip, window.read, window.write = map(u64, self.chip)
         cpu.forget_translations()
 
     def _fill(self, places: Any, ranges: list[Range]) -> None:

@@ -247,10 +247,10 @@ def compare_exchange(lower: "Expressions", kind: Any, address: Any, expected: An
     return Scalar(kind, lower.e.op(f"extractvalue {{ {t}, i1 }} {pair}, 0"))
 
 
-def invoke(lower: "Expressions", function: Any, a: Any, b: Any) -> Scalar:
+def invoke(lower: "Expressions", function: Any, *arguments: Any) -> Scalar:
     place = lower.place_at(lower.lift(function, U64).text).base
-    first, second = lower.lift(a, U64).text, lower.lift(b, U64).text
-    return Scalar(U64, lower.e.op(f"call i64 {place}(i64 {first}, i64 {second})"))
+    passed = ", ".join(f"i64 {lower.lift(argument, U64).text}" for argument in arguments)
+    return Scalar(U64, lower.e.op(f"call i64 {place}({passed})"))
 
 
 def _within(lower: "Expressions", base: Any, offset: Any) -> Ref:

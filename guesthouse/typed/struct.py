@@ -365,7 +365,7 @@ def compare_exchange(kind: Any, address: u64, expected: Any, value: Any) -> Any:
     return was
 
 
-def invoke(function: u64, a: u64, b: u64) -> u64:
-    """Call the host's own C function at an address with two arguments."""
-    kind = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_uint64, ctypes.c_uint64)
-    return u64(kind(int(function))(int(a), int(b)))
+def invoke(function: u64, *arguments: u64) -> u64:
+    """Call the C function at a host address: the host's own, or one that was compiled on its own."""
+    kind = ctypes.CFUNCTYPE(ctypes.c_uint64, *[ctypes.c_uint64] * len(arguments))
+    return u64(kind(int(function))(*map(int, arguments)))

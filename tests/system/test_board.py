@@ -61,6 +61,14 @@ def test_memory_that_nobody_answers_reads_as_ones_and_ignores_writes(board):
     assert b.vcpu.answers == [(1 << 64) - 1, 0xFF_FFFF]
 
 
+def test_a_part_of_an_access_that_lies_in_two_pages_reaches_the_chip_in_aligned_pieces(board):
+    b = board(MemoryWrite(0xD_0FFD, 3, 0xCCBBAA), (MemoryRead, 0xD_0FFD, 3), CpuDied("end"))
+    seen = []
+    b.addresses.add(0xD_0000, 0x1000, lambda offset, size: offset & 0xFF, lambda *access: seen.append(access), "piece")
+    b.run()
+    assert seen == [(0xFFD, 1, 0xAA), (0xFFE, 2, 0xCCBB)] and b.vcpu.answers == [0xFEFD]
+
+
 def test_output_reaches_the_callback_before_the_guest_idles_and_when_it_ends(board):
     b = board(PortWrite(0x3F8, 1, ord("h")), PortWrite(0x3F8, 1, ord("i")), CpuDied("end"))
     said = []

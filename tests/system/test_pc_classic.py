@@ -1,9 +1,11 @@
 import pytest
 
 from guesthouse.clock import VirtualClock
+from guesthouse.engine.build import engine
 from guesthouse.engine.soft import SoftVcpu
 from guesthouse.engine.vcpu import Died as CpuDied, MemoryRead, MemoryWrite, PortRead, PortWrite, Window
 from guesthouse.errors import UserError
+from guesthouse.manager.building import code_folder
 from guesthouse.storage.disk import Memory
 from guesthouse.system.boards.attached import Attached
 from guesthouse.system.boards.classic import ClassicPc
@@ -50,6 +52,25 @@ def test_the_processor_begins_at_the_reset_vector_and_goes_on_below_one_megabyte
     b.run(instructions=3)
     assert int(b.state.r[0]) == 0x1234 and int(b.state.r[3]) & 1 == 0
     assert int(b.state.segments[1].selector) == 0xF000 and int(b.state.pc) == 0xF_F006
+
+
+DRAWS = ("ba c2 03 b0 67 ee"  # the VGA's memory is on
+         "0e 1f b8 00 a0 8e c0 ba c4 03 b8 02 0f ef b8 04 06 ef b2 ce b8 08 ff ef"  # all planes, all bits
+         "be 00 f0 31 ff b9 00 01 f3 a4 26 80 36 00 00 ff 26 8a 1e 00 00 f4")  # copy 256 bytes; change one, and read it
+
+
+@pytest.mark.parametrize("way", ("compiled", "plain"))
+def test_display_memory_costs_compiled_processors_no_exits(way):
+    code = None if way == "plain" else engine(X86_GUEST, code_folder())
+    b = ClassicPc(16 * MIB, VirtualClock(), lambda memory: SoftVcpu(X86_GUEST, code), firmware=image(DRAWS),
+                  random_bytes=lambda n: b"r" * n)
+    b.run(instructions=300)
+    exits = b.statistics()
+    assert (exits.get("exits.MemoryWrite", 0), exits.get("exits.MemoryRead", 0)) == ((0, 0) if code else (257, 2))
+    first = bytes(b.memory.read(0xF_F000, 256))
+    assert bytes(b.vga.planes.planes[2][:256]) == bytes([first[0] ^ 0xFF]) + first[1:]
+    assert int(b.state.r[3]) & 0xFF == first[0] ^ 0xFF
+    b.close()
 
 
 def test_the_guest_cannot_write_its_rom(pc):

@@ -170,6 +170,14 @@ class Board:
         self.chips.append(chip)
         where.add(start, size or chip.SIZE, chip.read, chip.write, name)
 
+    def call_directly(self, start: int, length: int, chip: Any) -> None:
+        """Let compiled processors answer this window themselves, by the chip's compiled code; one such window."""
+        compiler = getattr(self.vcpu, "engine", None)
+        if compiler is not None:
+            code = compiler.chip_code(type(chip.memory))
+            chip.compiled(code)
+            self.memory.call_directly(start, length, chip.memory.where, code.read_at, code.write_at)
+
     # from other threads
 
     def post(self, job: Callable[[], object]) -> None:
@@ -394,20 +402,22 @@ class Board:
 
     def _memory_read(self, exit: MemoryRead) -> None:
         window = self.addresses.find(exit.address)
-        if window is None or exit.size not in ONES:
+        if window is None:
             self._unanswered += 1
             exit.reply((1 << 8 * exit.size) - 1)
         else:
             window.uses += 1
-            exit.reply(window.read(exit.address - window.start, exit.size))
+            at = exit.address - window.start
+            exit.reply(sum(window.read(at + n, size) << 8 * n for n, size in cycles(exit.address, exit.size)))
 
     def _memory_write(self, exit: MemoryWrite) -> None:
         window = self.addresses.find(exit.address)
-        if window is None or exit.size not in ONES:
+        if window is None:
             self._unanswered += 1
         else:
             window.uses += 1
-            window.write(exit.address - window.start, exit.size, exit.value)
+            for n, size in cycles(exit.address, exit.size):
+                window.write(exit.address - window.start + n, size, exit.value >> 8 * n & ONES[size])
 
     def _halt(self, exit: Halted) -> None:
         self.core.halted, self.core.turn = True, 0
@@ -479,6 +489,19 @@ class Board:
             self._bell.close()
             self._ring.close()
             self.memory.close()
+
+
+def cycles(address: int, count: int) -> list[tuple[int, int]]:
+    """The bus cycles of an access, as (offset, size): one, or several if it is what one of two pages has of a larger
+    access that lies in both."""
+    if count in ONES:
+        return [(0, count)]
+    at, found = 0, []
+    while at < count:
+        size = next(size for size in (4, 2, 1) if not (address + at) % size and size <= count - at)
+        found.append((at, size))
+        at += size
+    return found
 
 
 def _bells() -> tuple[socket.socket, socket.socket]:

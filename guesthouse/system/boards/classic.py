@@ -165,6 +165,7 @@ class ClassicPc(PcBoard):
         self.plug(self.ports, VGA_PORTS, self.vga, "vga")
         self.plug(self.ports, DISPI_PORTS, self.vga.dispi, "dispi")
         self.addresses.add(VGA_WINDOW, ROMS - VGA, self.vga.window_read, self.vga.window_write, "vga")
+        self.call_directly(VGA_WINDOW, ROMS - VGA, self.vga.planes)
         self.screen_function = VgaFunction(self.vga, rom=self.vga_rom)
         self.pci.on_window = self._window_moved
         self.pci.plug(VGA_SLOT, self.screen_function)
@@ -332,9 +333,9 @@ class ClassicPc(PcBoard):
         return Framebuffer(self.frame, width * (depth + 7 >> 3), width, height, depth)
 
     def close(self) -> None:
-        """The last picture can still be seen."""
+        """No view into the memory stays."""
         if not self.closed:
-            self.vga.frame = bytearray(self.vga.frame)  # no view into the memory stays
+            self.vga.keep_picture()
         super().close()
 
     def screen(self) -> Screen:

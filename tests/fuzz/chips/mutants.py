@@ -55,7 +55,7 @@ class Changed(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return None
 
     def exec_module(self, module: ModuleType) -> None:
-        exec(compile(self.source, self.module, "exec"), module.__dict__)
+        exec(compile(self.source, self.module, "exec", dont_inherit=True), module.__dict__)
 
 
 def hunt(mutant: Mutant) -> Verdict:

@@ -356,20 +356,20 @@ PLANTED: tuple[tuple[str, str, str, str], ...] = (
     ),
     (
         "vga.memory",
-        "return offset - start if start <= offset < start + size else None",
-        "return offset - start if start <= offset <= start + size else None",
+        "return select(offset - start < size, offset - start, ~u64(0))",
+        "return select(offset - start <= size, offset - start, ~u64(0))",
         "the window is one byte too large",
     ),
     (
         "vga.memory",
-        "            chosen &= 0xA if address & 1 else 0x5",
-        "            chosen &= 0x5 if address & 1 else 0xA",
+        "select(address & 1 != 0, u8(0xA), u8(0x5))",
+        "select(address & 1 != 0, u8(0x5), u8(0xA))",
         "odd and even planes are confused",
     ),
     (
         "vga.memory",
-        "turned = (value >> turn | value << 8 - turn) & 0xFF",
-        "turned = (value << turn | value >> 8 - turn) & 0xFF",
+        "turned = rotr(value, graphics[ROTATE] & 7)",
+        "turned = rotr(value, u8(8) - (graphics[ROTATE] & 7))",
         "data rotates the wrong way",
     ),
     (

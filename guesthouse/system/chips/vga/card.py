@@ -7,10 +7,13 @@ modelled: the light pen, the feature connector, the sense of the monitor's switc
 
 from __future__ import annotations
 
+import ctypes
+
 from guesthouse.clock import SECOND, Clock
 from guesthouse.system.chips.kit import ONES, Chip, Field, Stateful, on_read, on_write
 from guesthouse.system.chips.vga.dispi import BANK, BANK_SIZE, DAC8, ENABLE, Dispi
-from guesthouse.system.chips.vga.memory import Planes
+from guesthouse.system.chips.vga.memory import FRAMEBUFFER, NOBODY, PLANES
+from guesthouse.system.chips.vga.planes import Planes
 from guesthouse.system.chips.vga.screen import Screen, see
 
 FRAME = 16 << 20
@@ -44,10 +47,19 @@ class Vga(Chip):
     def __init__(self, clock: Clock, *, frame: bytearray | memoryview | None = None) -> None:
         """`frame` is the linear framebuffer; who gives it saves it."""
         self.clock = clock
-        self.frame = bytearray(FRAME) if frame is None else frame
         self.planes = Planes()
-        self.dispi = Dispi(len(self.frame), self._clear_frame)
+        self._hold(bytearray(FRAME) if frame is None else frame)
+        self.dispi = Dispi(len(self.frame), self._clear_frame, self.settle)
         super().__init__()
+
+    def _hold(self, frame: bytearray | memoryview) -> None:
+        self.frame = frame
+        self._frame_at = ctypes.addressof(ctypes.c_char.from_buffer(frame))
+
+    def keep_picture(self) -> None:
+        """The framebuffer's memory goes away; the last picture can still be seen."""
+        self._hold(bytearray(self.frame))
+        self.settle()
 
     def parts(self) -> dict[str, Stateful]:
         return {"planes": self.planes, "dispi": self.dispi}
@@ -59,20 +71,17 @@ class Vga(Chip):
     # windows
 
     def window_read(self, offset: int, size: int) -> int:
-        if self.dispi.enabled:
-            banked = offset + self.dispi.registers[BANK] * BANK_SIZE
-            return self.frame_read(banked, size) if offset < BANK_SIZE else ONES[size]
-        if not self.misc & RAM_ENABLE:
-            return ONES[size]
-        return sum(self.planes.read(offset + i) << 8 * i for i in range(size))
+        return self.planes.read(offset, size)
 
     def window_write(self, offset: int, size: int, value: int) -> None:
+        self.planes.write(offset, size, value)
+
+    def settle(self) -> None:
+        """The window at A0000h is the framebuffer's while the VBE extension is on, else that of the planes."""
         if self.dispi.enabled:
-            if offset < BANK_SIZE:
-                self.frame_write(offset + self.dispi.registers[BANK] * BANK_SIZE, size, value)
-        elif self.misc & RAM_ENABLE:
-            for i in range(size):
-                self.planes.write(offset + i, value >> 8 * i & 0xFF)
+            self.planes.answer(FRAMEBUFFER, self._frame_at + self.dispi.registers[BANK] * BANK_SIZE)
+        else:
+            self.planes.answer(PLANES if self.misc & RAM_ENABLE else NOBODY)
 
     def frame_read(self, offset: int, size: int) -> int:
         if offset + size > len(self.frame):

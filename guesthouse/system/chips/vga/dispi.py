@@ -24,9 +24,9 @@ class Dispi(Chip):
     index = Field()
     registers = Field([NEWEST] + [0] * 9)
 
-    def __init__(self, memory: int, clear: Callable[[int], object]) -> None:
+    def __init__(self, memory: int, clear: Callable[[int], object], settle: Callable[[], object]) -> None:
         super().__init__()
-        self.memory, self.clear_frame = memory, clear
+        self.memory, self.clear_frame, self.settled = memory, clear, settle
 
     @property
     def enabled(self) -> bool:
@@ -88,6 +88,7 @@ class Dispi(Chip):
                 self.registers[VIRTUAL_WIDTH] = value
         elif index in (X_OFFSET, Y_OFFSET):
             self._scroll(index, value)
+        self.settled()
 
     def _enable(self, value: int) -> None:
         x, y = self.registers[XRES], self.registers[YRES]

@@ -1,105 +1,141 @@
 """The VGA's sequencer and graphics controller with the 256 KiB behind them, after the IBM VGA technical reference
 (PS/2 Hardware Interface, "Video Subsystem").
 
-Four planes of 64 KiB; what the processor sees of them is up to the mode registers. Not modelled: the
-page bit of odd/even addressing.
+Four planes of 64 KiB; what the processor sees of them is up to the mode registers. A word holds one address of all
+planes, plane 0 in its lowest byte, so that what is done to four planes is done once. Games and consoles store here a
+million times a second: that is why this part is typed, and why processors call it themselves (DisplayMemory.read and
+write). Not modelled: the page bit of odd/even addressing.
 """
 
-from __future__ import annotations
-
-from guesthouse.system.chips.kit import Field, Stateful
+from guesthouse.bits import rotr, select, u8, u32, u64
+from guesthouse.typed import Array, Struct, function, load, store
 
 PLANE = 0x10000
-MAPS = ((0, 0x20000), (0, 0x10000), (0x10000, 0x8000), (0x18000, 0x8000))  # offset from A0000h, size
-EXPAND = bytes(0xFF if nibble >> plane & 1 else 0 for nibble in range(16) for plane in range(4))
 MAP_MASK, MEMORY_MODE = 2, 4  # sequencer
 SET_RESET, ENABLE_SET_RESET, COMPARE, ROTATE, READ_MAP, MODE, MISC, DONT_CARE, BIT_MASK = range(9)
 CHAIN4, NOT_ODD_EVEN = 0x08, 0x04  # memory mode
 READ_COMPARE, HOST_ODD_EVEN = 0x08, 0x10  # mode
+NOBODY, PLANES, FRAMEBUFFER = range(3)  # who answers in the window A0000h-BFFFFh
+BANK_SIZE = 0x10000
 
 
-class Planes(Stateful):
-    planes = Field([bytearray(PLANE) for _ in range(4)])
-    latches = Field([0] * 4)
-    sequencer = Field([0] * 8)
-    graphics = Field([0] * 16)
+class DisplayMemory(Struct):
+    """`bank` is the host address of what of the framebuffer is in the window while the VBE extension has it."""
 
-    def locate(self, offset: int) -> int | None:
-        """Where an offset in the window A0000h-BFFFFh is in display memory; None: in no part that is mapped."""
-        start, size = MAPS[self.graphics[MISC] >> 2 & 3]
-        return offset - start if start <= offset < start + size else None
+    answers: u64
+    bank: u64
+    latches: u32
+    sequencer: Array[u8, 8]
+    graphics: Array[u8, 16]
+    planes: Array[u32, PLANE]
 
-    def _place(self, address: int) -> int:
-        """The offset within the planes."""
-        if self.sequencer[MEMORY_MODE] & CHAIN4:
-            return address & 0xFFFC
-        return address & 0xFFFE if self.graphics[MISC] & 2 else address & 0xFFFF
+    @function
+    def read(self, offset: u64, size: u64) -> u64:
+        """`size` bytes, 8 at most, at an offset in the window."""
+        value, n = u64(0), u64(0)
+        while n < size:
+            value = value | u64(self.read_byte(offset + n)) << n * 8
+            n += 1
+        return value
 
-    def read(self, offset: int) -> int:
-        address = self.locate(offset)
-        if address is None:
-            return 0xFF
-        place, graphics = self._place(address), self.graphics
-        latches = self.latches = [plane[place] for plane in self.planes]
-        if self.sequencer[MEMORY_MODE] & CHAIN4:
-            return int(latches[address & 3])
-        if graphics[MODE] & READ_COMPARE:
-            differ = 0
-            for n in range(4):
-                if graphics[DONT_CARE] >> n & 1:
-                    differ |= latches[n] ^ (0xFF if graphics[COMPARE] >> n & 1 else 0)
-            return ~differ & 0xFF
-        if graphics[MODE] & HOST_ODD_EVEN:
-            return int(latches[graphics[READ_MAP] & 2 | address & 1])
-        return int(latches[graphics[READ_MAP] & 3])
+    @function
+    def write(self, offset: u64, size: u64, value: u64) -> u64:
+        n = u64(0)
+        while n < size:
+            self.write_byte(offset + n, u8(value >> n * 8))
+            n += 1
+        return u64(0)
 
-    def write(self, offset: int, value: int) -> None:
-        address = self.locate(offset)
-        if address is None:
+    def read_byte(self, offset: u64):
+        if self.answers == PLANES:
+            return self.read_planes(self.within(offset))
+        if self.answers == FRAMEBUFFER and offset < BANK_SIZE:
+            return load(u8, self.bank + offset)
+        return u8(0xFF)
+
+    def write_byte(self, offset: u64, value: u8) -> None:
+        if self.answers == PLANES:
+            self.write_planes(self.within(offset), value)
+        elif self.answers == FRAMEBUFFER and offset < BANK_SIZE:
+            store(u8, self.bank + offset, value)
+
+    def within(self, offset: u64):
+        """The address in display memory, or one beyond it: in no part that is mapped."""
+        part = self.graphics[MISC] >> 2 & 3
+        start = select(part < 2, u64(0), select(part == 2, u64(0x10000), u64(0x18000)))
+        size = select(part == 0, u64(0x20000), select(part == 1, u64(0x10000), u64(0x8000)))
+        return select(offset - start < size, offset - start, ~u64(0))
+
+    def place(self, address: u64):
+        """The host address of the word of all planes."""
+        mask = select(self.graphics[MISC] & 2 != 0, u64(0xFFFE), u64(0xFFFF))
+        mask = select(self.sequencer[MEMORY_MODE] & CHAIN4 != 0, u64(0xFFFC), mask)
+        return self.planes.address + (address & mask) * 4
+
+    @function
+    def read_planes(self, address: u64) -> u8:
+        if address == ~u64(0):
+            return u8(0xFF)
+        latches = load(u32, self.place(address))
+        self.latches = latches
+        if self.sequencer[MEMORY_MODE] & CHAIN4 != 0:
+            return u8(latches >> u32(address & 3) * 8)
+        mode, plane = self.graphics[MODE], u32(self.graphics[READ_MAP] & 3)
+        if mode & READ_COMPARE != 0:
+            differ = (latches ^ spread(self.graphics[COMPARE])) & spread(self.graphics[DONT_CARE])
+            differ = differ | differ >> 16
+            return ~u8(differ | differ >> 8)
+        if mode & HOST_ODD_EVEN != 0:
+            plane = plane & 2 | u32(address & 1)
+        return u8(latches >> plane * 8)
+
+    @function
+    def write_planes(self, address: u64, value: u8) -> None:
+        if address == ~u64(0):
             return
         mode, chosen = self.sequencer[MEMORY_MODE], self.sequencer[MAP_MASK]
-        if mode & CHAIN4:
-            chosen &= 1 << (address & 3)
-        elif not mode & NOT_ODD_EVEN:
-            chosen &= 0xA if address & 1 else 0x5
-        place = self._place(address)
-        if self._plain():
-            for n in range(4):
-                if chosen >> n & 1:
-                    self.planes[n][place] = value
-            return
-        data, mask = self._data(value)
+        if mode & CHAIN4 != 0:
+            chosen = chosen & u8(1) << u8(address & 3)
+        elif mode & NOT_ODD_EVEN == 0:
+            chosen = chosen & select(address & 1 != 0, u8(0xA), u8(0x5))
+        data, at = self.data(value), self.place(address)
         for n in range(4):
-            if chosen >> n & 1:
-                self.planes[n][place] = data[n] & mask | self.latches[n] & ~mask & 0xFF
+            if chosen >> n & 1 != 0:
+                store(u8, at + n, u8(data >> 8 * n))
 
-    def _plain(self) -> bool:
-        """Bytes go into the planes as they are: text, and most of what chain-4 modes do."""
-        graphics = self.graphics
-        untouched = graphics[ENABLE_SET_RESET] | graphics[ROTATE] | graphics[MODE] & 3
-        return not untouched and bool(graphics[BIT_MASK] == 0xFF)
-
-    def _data(self, value: int) -> tuple[list[int], int]:
-        """What the write mode makes of a byte: one for each plane, and the bits that do not come from the latches."""
-        graphics = self.graphics
+    def data(self, value: u8):
+        """What the write mode makes of a byte: one for each plane."""
+        graphics, latches = self.graphics, self.latches
         mode, mask = graphics[MODE] & 3, graphics[BIT_MASK]
+        turned = rotr(value, graphics[ROTATE] & 7)
+        fixed = spread(graphics[SET_RESET])
         if mode == 1:
-            return self.latches, 0xFF
-        turn = graphics[ROTATE] & 7
-        turned = (value >> turn | value << 8 - turn) & 0xFF
-        fixed = EXPAND[4 * (graphics[SET_RESET] & 15):][:4]
-        if mode == 3:
-            return list(fixed), mask & turned
-        if mode == 2:
-            data = list(EXPAND[4 * (value & 15):][:4])
+            data, mask = latches, u8(0xFF)
+        elif mode == 3:
+            data, mask = fixed, mask & turned
+        elif mode == 2:
+            data = self.combined(spread(value))
         else:
-            data = [fixed[n] if graphics[ENABLE_SET_RESET] >> n & 1 else turned for n in range(4)]
-        return self._combined(data), mask
+            enabled = spread(graphics[ENABLE_SET_RESET])
+            data = self.combined(fixed & enabled | in_all(turned) & ~enabled)
+        return data & in_all(mask) | latches & ~in_all(mask)
 
-    def _combined(self, data: list[int]) -> list[int]:
-        function, latches = self.graphics[ROTATE] >> 3 & 3, self.latches
-        if function == 1:
-            return [data[n] & latches[n] for n in range(4)]
-        if function == 2:
-            return [data[n] | latches[n] for n in range(4)]
-        return [data[n] ^ latches[n] for n in range(4)] if function == 3 else data
+    def combined(self, data: u32):
+        how, latches = self.graphics[ROTATE] >> 3 & 3, self.latches
+        if how == 1:
+            data = data & latches
+        elif how == 2:
+            data = data | latches
+        elif how == 3:
+            data = data ^ latches
+        return data
+
+
+def in_all(byte: u8):
+    """The same byte for each plane."""
+    return u32(byte) * 0x01010101
+
+
+def spread(nibble: u8):
+    """A byte of ones for each plane whose bit is set. The product has bit n at bit 8n, besides others."""
+    return (u32(nibble & 15) * 0x00204081 & 0x01010101) * 0xFF

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from guesthouse.system.chips.vga.dispi import BPP, DAC8, ENABLE, XRES, YRES, Dispi
-from guesthouse.system.chips.vga.memory import PLANE, Planes
+from guesthouse.system.chips.vga.memory import PLANE
+from guesthouse.system.chips.vga.planes import Planes
 
 SPREAD = tuple(bytes(byte >> 7 - bit & 1 for bit in range(8)) for byte in range(256))
 PAIRS = tuple(bytes(byte >> 6 - 2 * n & 3 for n in range(4)) for byte in range(256))
@@ -194,11 +195,11 @@ def step(card: Card) -> int:
     return 1 if card.crtc[0x17] & 0x40 else 2
 
 
-def run(plane: bytearray, start: int, count: int, apart: int) -> bytes:
+def run(plane: memoryview, start: int, count: int, apart: int) -> bytes:
     """`count` bytes of a plane; it goes round."""
     start %= PLANE
     end = start + count * apart
-    whole = plane if end <= PLANE else plane + plane
+    whole = plane if end <= PLANE else bytes(plane) * 2
     return bytes(whole[start:end:apart])
 
 

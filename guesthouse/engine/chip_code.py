@@ -1,0 +1,62 @@
+"""Compiled code of a chip whose window is used too often for exits: the `read` and `write` of its typed state, which
+processors then call themselves (cpu.py, ChipWindow). The text is the chip's own, the same in every way.
+"""
+
+import ctypes
+import hashlib
+import inspect
+from pathlib import Path
+from typing import Any
+
+from guesthouse.bits import u64
+from guesthouse.engine import build
+from guesthouse.errors import HouseBug
+from guesthouse.typed.machine import Code, assemble, identity
+
+ENTRIES = {"read": ("offset", "size"), "write": ("offset", "size", "value")}  # besides the chip
+
+
+class ChipCode:
+    """`read` and `write` can be called from Python with the state's address; where they lie is for processors."""
+
+    def __init__(self, data: bytes) -> None:
+        self._code = Code([data])
+        self.read, self.write = (
+            self._code.function(name, ctypes.c_uint64, ctypes.c_void_p, *[ctypes.c_uint64] * len(arguments))
+            for name, arguments in ENTRIES.items())
+        self.read_at, self.write_at = (self._code.address(name) for name in ENTRIES)
+
+
+def chip_code(chip: Any, cache: Path | None = None) -> ChipCode:
+    """The code of a typed struct: from the cache, or compiled now, and kept if the cache can be written."""
+    path = None if cache is None else cache / "pieces" / key(chip)
+    found = None if path is None else build.read(path)
+    if found is None:
+        found = [assemble(text(chip))]
+        if path is not None and path.parent.is_dir():
+            build.write(path, found)
+    return ChipCode(found[0])
+
+
+def key(chip: Any) -> str:
+    """Under which the object is kept: what it is made from, and by what."""
+    digest = hashlib.sha256(identity().encode())
+    for file in (*build.source_files("guesthouse.bits"), *build.source_files("guesthouse.typed"), __file__,
+                 inspect.getfile(chip)):
+        digest.update(Path(file).read_bytes())
+    return f"{chip.__name__}-{digest.hexdigest()[:24]}"
+
+
+def text(chip: Any) -> str:
+    """The two entries as LLVM IR."""
+    from guesthouse.typed.emit import Unit  # only now: not needed where the cache has the code
+    from guesthouse.typed.lower import compile_function
+    from guesthouse.typed.values import Ref, Scalar
+
+    unit = Unit()
+    for name, arguments in ENTRIES.items():
+        pattern = {"self": Ref(chip, "%a0")}
+        pattern |= {argument: Scalar(u64, f"%a{n}") for n, argument in enumerate(arguments, 1)}
+        if compile_function(unit, getattr(chip, name), pattern, f"@{name}").raises:
+            raise HouseBug(f"{chip.__name__}.{name} could be abandoned, and nobody would hear of it")
+    return unit.text()
