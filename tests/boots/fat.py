@@ -1,4 +1,5 @@
-"""A FAT16 volume without partitions, made of files (Microsoft's FAT specification, 1.03), for firmware to read."""
+"""A FAT16 volume made of files (Microsoft's FAT specification, 1.03), for firmware and loaders to read; without
+partitions, or as the first partition of a disk."""
 
 from __future__ import annotations
 
@@ -6,12 +7,19 @@ import struct
 
 SECTORS, SECTOR, RESERVED, FAT_SECTORS, ENTRIES = 32_768, 512, 1, 64, 512
 CLUSTER = 4  # sectors
+TRACK = 63  # sectors; a first partition begins with the second track
 
 
-def fat16(files: dict[str, bytes]) -> bytes:
-    """16 MiB with these files in the root; names are 8.3."""
+def partitioned(code: bytes, volume: bytes) -> bytes:
+    """A disk whose master boot record has this code, and whose one partition, which is active, is the volume."""
+    entry = struct.pack("<B3sB3sII", 0x80, b"\1\1\0", 6, b"\xFE\xFF\xFF", TRACK, len(volume) // SECTOR)
+    return (code.ljust(446, b"\0") + entry).ljust(510, b"\0") + b"\x55\xAA" + bytes((TRACK - 1) * SECTOR) + volume
+
+
+def fat16(files: dict[str, bytes], before: int = 0) -> bytes:
+    """16 MiB with these files in the root; names are 8.3. So many sectors of its disk come before."""
     boot = b"\xEB\x3C\x90guests  " + struct.pack("<HBHBHHBHHHII", SECTOR, CLUSTER, RESERVED, 2, ENTRIES, SECTORS, 0xF8,
-                                                 FAT_SECTORS, 63, 16, 0, 0)
+                                                 FAT_SECTORS, TRACK, 16, before, 0)
     boot += struct.pack("<BBBI11s8s", 0x80, 0, 0x29, 0x20261128, b"GUESTHOUSE ", b"FAT16   ")
     fat, root, data = [0xFFF8, 0xFFFF], b"", b""
     for name, content in files.items():
