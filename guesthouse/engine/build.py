@@ -35,9 +35,11 @@ Progress = Callable[[int, int], None]
 class Engine:
     """A guest's machine code, ready to run in this process."""
 
-    def __init__(self, guest: Guest, cache: Path, parts: list[bytes], shares: list[list[int]]) -> None:
-        self.guest, self.cache, self.parts = guest, cache, [Code([part]) for part in parts]
+    def __init__(self, guest: Guest, path: Path, parts: list[bytes], shares: list[list[int]]) -> None:
+        self.guest, self.cache, self.parts = guest, path.parent, [Code([part]) for part in parts]
+        self.shelf = path.with_suffix(".regions")  # where compiled regions are kept
         self.run = self.parts[0].function("run", None, ctypes.c_void_p)
+        self.prepare = self.parts[0].function("prepare", None, ctypes.c_void_p, ctypes.c_uint64)
         self.calls = {name: self.parts[0].function(f"call_{name}", None, ctypes.c_void_p, ctypes.c_uint64)
                       for name in guest.calls}
         self.table = (ctypes.c_uint64 * len(guest.handlers))()
@@ -45,7 +47,8 @@ class Engine:
             addresses = (ctypes.c_uint64 * len(share)).from_address(part.address("handlers"))
             for n, address in zip(share, addresses, strict=True):
                 self.table[n] = address
-        self.advance, self.resync = (ctypes.c_uint64 * 2).from_address(self.parts[0].address("edges"))
+        edges = (ctypes.c_uint64 * 4).from_address(self.parts[0].address("edges"))
+        self.advance, self.resync, self.dispatch, self.make_up = edges
         self.ends = (ctypes.c_uint8 * len(guest.handlers))(*(h.op.ends for h in guest.handlers))
 
     def chip_code(self, chip: Any) -> Any:
@@ -62,7 +65,7 @@ def engine(guest: Guest, cache: Path, progress: Progress | None = None, jobs: in
     parts = read(path)
     if parts is None:
         parts = build(guest, path, progress, jobs)
-    return Engine(guest, cache, parts, shares(guest))
+    return Engine(guest, path, parts, shares(guest))
 
 
 def shares(guest: Guest) -> list[list[int]]:
@@ -148,8 +151,8 @@ def remove_older(path: Path) -> None:
     """Keep the two newest builds of a guest: an older version may still be in use beside this one."""
     builds = sorted(path.parent.glob(f"{path.name.rsplit('-', 1)[0]}-*.code"), key=lambda p: p.stat().st_mtime)
     for old in builds[:-2]:
-        old.unlink(missing_ok=True)
-        old.with_suffix(".lock").unlink(missing_ok=True)
+        for beside in (old, *(old.with_suffix(suffix) for suffix in (".lock", ".regions", ".whole"))):
+            beside.unlink(missing_ok=True)
     pieces = sorted((path.parent / "pieces").glob("*"), key=lambda p: p.stat().st_mtime)
     for old in pieces[:-PIECES]:
         old.unlink(missing_ok=True)

@@ -67,6 +67,7 @@ class Cpu(Struct):
     left: u64  # instructions left of the budget; exact only outside blocks and in operations with counts=True
     budget: u64  # what this run was given
     ticks: u64  # guest time in nanoseconds when the budget began
+    pace: u64  # guest time that passes with 1024 instructions
     start: u64  # pc of the first instruction of the running block
     context: u64  # what a decoded block depends on besides its bytes; see flush()
     door: u64  # what branches look for: the context, or none at all if someone has called (sharing.py)
@@ -332,11 +333,11 @@ class Cpu(Struct):
         self.context = self.door = context
 
     def now(self) -> u64:
-        """Guest time in nanoseconds. Only in operations defined with counts=True. Every instruction takes one, but
+        """Guest time in nanoseconds. Only in operations defined with counts=True. Instructions take equally long, but
         processors in several threads need a clock in common: the host's."""
         if unlikely(self.parallel != 0):
             return self.host_time()
-        return self.ticks + (self.budget - self.left)
+        return self.ticks + ((self.budget - self.left) * self.pace >> 10)
 
     @function
     def fetch(self, va: u64) -> u64:

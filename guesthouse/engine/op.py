@@ -77,3 +77,5 @@ class Guest:
     calls: tuple[str, ...] = ()  # methods (self, u64) for the board, between runs; one that faults is delivered
     registers: tuple[str, ...] = ()  # fields of the state that hot code keeps in variables, pc among them
     deferred: tuple[Callable[..., None], ...] = ()  # methods of the state that only write such fields, from numbers
+    shortcuts: dict[tuple[Any, Any], Any] = field(default_factory=dict, hash=False)
+    #   (what asks, what was deferred): the answer, from the arguments of both, without the fields

@@ -9,7 +9,7 @@ block is decoded anew into `scratch` and run alone.
 
 from guesthouse.bits import select, u8, u16, u64, unlikely
 from guesthouse.engine.cpu import (
-    BUDGET, FAULT, MEMORY_READ, NONE, PAGE, PAGE_BITS, REGISTER_WRITE, STEP, CodePage, Cpu, lines_of,
+    BUDGET, FAULT, MEMORY_READ, NONE, PAGE, PAGE_BITS, REGISTER_WRITE, STEP, TLB_SIZE, CodePage, Cpu, lines_of,
 )
 from guesthouse.engine.op import FALLS, Record
 from guesthouse.engine.sharing import Sharing
@@ -126,7 +126,9 @@ class Processor(Sharing):
         pc = self.pc
         host = self.fetch(pc)
         stepping = self.context & STEP != 0
-        block = self.known(pc, host)
+        block = self.last_there(pc, host)
+        if block == 0:
+            block = self.known(pc, host)
         if block == 0 and allowed >= BLOCK_LIMIT and not stepping:  # with less it would be run one by one
             block = self.build(guest, pc, host)
         self.start = pc
@@ -141,6 +143,17 @@ class Processor(Sharing):
         self.decode_run(guest, pc, host, self.scratch.address, u64(1))
         self.left -= 1
         return self.scratch.address
+
+    def last_there(self, pc: u64, host: u64) -> u64:
+        """The block that the jump cache has for pc, if it is the one decoded from these bytes in this mode; or 0. Its
+        context does not matter: that is how a guest that has changed its address space finds its blocks again."""
+        jump = self.jumps[jump_index(pc)]
+        if jump.pc == pc:
+            block = jump.record - Block.size
+            header = Pointer[Block](block)[0]
+            if header.host == host and header.mode == self.context & 0xFFFF and header.second == 0:
+                return block
+        return u64(0)
 
     def known(self, pc: u64, host: u64) -> u64:
         """The block decoded from these bytes at this address in this mode, or 0."""
@@ -269,6 +282,7 @@ class Processor(Sharing):
         header = Pointer[Block](block)[0]
         self.code[self.page_of(header.host)].ended += 1
         self.unlink(block, bucket_index(header.pc, header.host), header.in_bucket)
+        header.mode = ~u64(0)
         n = u64(0)
         while n < header.records:
             Pointer[Record](block + Block.size + n * self.record_size)[0].handler = self.resync
@@ -316,6 +330,19 @@ class Processor(Sharing):
         for page in (va & ~u64(PAGE - 1), (va & ~u64(PAGE - 1)) - PAGE):
             jump = self.jumps[jump_index(page) & ~u64(JUMPS_A_PAGE - 1)]
             fill(jump.address, u8(0xFF), u64(JUMPS_A_PAGE * Jump.size))
+
+    def block_again(self, left: u64):
+        """As next_block, where the context has changed since the block at pc was found, but not where its page is."""
+        pc = self.pc
+        entry = self.tlb[pc >> PAGE_BITS & (TLB_SIZE - 1)]
+        if entry.execute == pc & ~u64(PAGE - 1) and self.door == self.context:
+            block = self.last_there(pc, pc + entry.addend)
+            if block != 0 and Pointer[Block](block)[0].count <= left:
+                self.jumps[jump_index(pc)].context = self.context
+                self.start = pc
+                self.come_to(pc)
+                return True, block + Block.size, left - Pointer[Block](block)[0].count
+        return False, u64(0), left
 
     def next_block(self, left: u64):
         """What a branch does: whether the block at pc is known, its first record, and the budget after it."""

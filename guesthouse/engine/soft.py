@@ -11,7 +11,6 @@ from guesthouse.engine.build import Engine
 from guesthouse.engine.cpu import REPLIES, TLB_SETS, TLB_SIZE, Cpu, TlbEntry
 from guesthouse.engine.op import Guest
 from guesthouse.engine.plain import Plain
-from guesthouse.engine.regions import Compiler, Regions
 from guesthouse.engine.threaded import call
 from guesthouse.engine.vcpu import (
     Alone, Breakpoint, Budget, Died, Exit, Halted, HostCall, MemoryRead, MemoryWrite, PortRead, PortWrite, RegisterRead,
@@ -24,9 +23,9 @@ ROOM = 64 << 20  # address space for decoded blocks; only what is used becomes m
 SLICE = 1 << 21  # instructions between two looks at whether someone wants us to stop
 LOOK = 1 << 18  # instructions between two looks for code that runs often
 ALL_ONES = (1 << 64) - 1
-EXIT, LEFT, BUDGET, TICKS, KNOWN, REPLY, ADDRESS, DOOR, CALLED, RECALLED = (
-    Cpu.offset(name) // 8 for name in ("exit", "left", "budget", "ticks", "replies_known", "replies", "exit_address",
-                                       "door", "called", "recalled"))
+EXIT, LEFT, BUDGET, TICKS, PACE, KNOWN, REPLY, ADDRESS, DOOR, CALLED, RECALLED = (
+    Cpu.offset(name) // 8 for name in ("exit", "left", "budget", "ticks", "pace", "replies_known", "replies",
+                                       "exit_address", "door", "called", "recalled"))
 COUNTERS = ("faults", "fills", "flushes", "invalidations", "builds", "lookups")
 
 
@@ -46,14 +45,18 @@ class SoftVcpu:
         self._words = (ctypes.c_uint64 * (guest.state.offset("ram") // 8)).from_address(self.state.where)
         fill(self.state.tlbs.address, u8(0xFF), u64(TLB_SIZE * TLB_SETS * TlbEntry.size))
         self.state.use(u64(0), u64(0))
+        self.state.pace = u64(1024)
         if engine is None:
             self._run: Callable[[int], None] = Plain(guest, self.state).run
         else:
             self._attach(engine)
-        self.regions: Regions | None = None
+        self.regions: Any = None
         self._look_at = 0
         if engine is not None and hot:
-            self.regions = Regions(guest, engine, self.state, Compiler(guest))
+            from guesthouse.engine.hot.compiler import compiler_of  # only who asks for the hot way pays for it
+            from guesthouse.engine.hot.regions import Regions
+
+            self.regions = Regions(engine, self.state, compiler_of(engine))
 
     def _attach(self, engine: Engine) -> None:
         """Hand the compiled code its tables and its room."""
@@ -104,7 +107,7 @@ class SoftVcpu:
             executed = part - words[LEFT]
             self._executed += executed
             budget -= executed
-            words[TICKS] += executed
+            words[TICKS] += executed * words[PACE] >> 10
             if self.regions is not None and self._executed >= self._look_at:
                 self._look_at = self._executed + LOOK
                 self.regions.look()

@@ -8,7 +8,7 @@ that the jump cache does not know (LOOKUP), look for exits and interrupts (LEFT)
 
 from typing import Any
 
-from guesthouse.bits import u64
+from guesthouse.bits import u8, u16, u32, u64
 from guesthouse.engine.cpu import FAULT, NONE
 from guesthouse.engine.op import FALLS, LEAVES, Guest, Handler, Op
 from guesthouse.engine.processor import ABANDONED, LEFT, LOOKUP, enter
@@ -28,6 +28,7 @@ class Threaded:
         self.guest = guest
         self.unit = Unit(intrinsics={enter: call_handler})
         self.emit("@abandon", abandon, end=ABANDONED)
+        self.again()
 
     def addresses(self, numbers: list[int]) -> None:
         """The table `handlers`: the addresses of handlers @h0, @h1, … in this order."""
@@ -38,9 +39,21 @@ class Threaded:
         """What exists once: the run loop and the handlers that stand at the edges of blocks."""
         self.handler("@advance", Handler("advance", Op("advance", advance, ends=FALLS)), branches=True)
         self.emit("@resync", resync, end=LOOKUP)
-        self.unit.functions.append("@edges = constant [2 x ptr] [ptr @advance, ptr @resync]")
+        lower, state, _, left = self.begin()
+        self.dispatch(lower, state, left)
+        lower.e.start("abandoned")
+        self.tail(lower, "@again", "%record", "%left")
+        self.unit.functions.append(lower.e.text(HEADER.format("@dispatch")))
+        pattern = {"cpu": Ref(self.guest.state, "%a0"), "kinds": tuple(enumerate(kinds_of(self.guest), 1)),
+                   "number": Scalar(u64, "%a1")}
+        pattern |= {f"value{n}": Scalar(u64, f"%a{n + 2}") for n in range(ARGUMENTS)}
+        compile_function(self.unit, make_up, pattern, "@make_up")
+        edges = ("advance", "resync", "dispatch", "make_up")
+        self.unit.functions.append(f"@edges = constant [4 x ptr] [{', '.join(f'ptr @{name}' for name in edges)}]")
         pattern = {"cpu": Ref(self.guest.state, "%a0"), "guest": self.guest}
         compile_function(self.unit, run, pattern, "@run")
+        pattern |= {"pc": Scalar(u64, "%a1")}
+        compile_function(self.unit, prepare, pattern, "@prepare")
         for name in self.guest.calls:
             pattern = {"cpu": pattern["cpu"], "method": getattr(self.guest.state, name), "argument": Scalar(u64, "%a1")}
             compile_function(self.unit, call, pattern, f"@call_{name}")
@@ -82,14 +95,27 @@ class Threaded:
 
     def dispatch(self, lower: Lower, state: Any, left: Any) -> None:
         """Go on at state.pc: straight to its block if the jump cache knows it."""
-        found, record, rest = lower.call(self.guest.state.next_block, [state, left], {}).items
+        self.go_to(lower, self.guest.state.next_block, state, left)
+        self.tail(lower, "@again", "%record", left.text)
+
+    def go_to(self, lower: Lower, find: Any, state: Any, left: Any) -> None:
+        """Go on with the block that `find` finds; the way on if it does not is still to be written."""
+        found, record, rest = lower.call(find, [state, left], {}).items
         known, unknown = lower.e.new_label("known"), lower.e.new_label("unknown")
         lower.e.branch_if(found.text, known, unknown)
-        lower.e.start(unknown)
-        lower.call(leave, [state, left], {})
-        lower.e.end(f"ret i64 {LOOKUP}")
         lower.e.start(known)
         self.jump(lower, lower.e.op(f"inttoptr i64 {record.text} to ptr"), rest.text)
+        lower.e.start(unknown)
+
+    def again(self) -> None:
+        """Where the jump cache does not know the block at state.pc as it is."""
+        lower, state, _, left = self.begin()
+        self.go_to(lower, self.guest.state.block_again, state, left)
+        lower.e.branch("abandoned")
+        lower.e.start("abandoned")
+        lower.call(leave, [state, left], {})
+        lower.e.end(f"ret i64 {LOOKUP}")
+        self.unit.functions.append(lower.e.text(HEADER.format("@again")))
 
     def jump(self, lower: Lower, record: str, left: str) -> None:
         target = lower.e.op(f"load ptr, ptr {record}, !tbaa !1")
@@ -108,12 +134,41 @@ def call_handler(lower: Lower, cpu: Any, record: Any, left: Any) -> Any:
     return Scalar(u64, lower.e.op(f"call preserve_nonecc i64 {target}({args})"))
 
 
+ARGUMENTS = 4  # of a deferred function, at most
+
+
+def kinds_of(guest: Guest) -> list[tuple[Any, Any]]:
+    """The deferred functions of a guest, each with the types that its arguments can have, all the same."""
+    return [(function, kind) for function in guest.deferred for kind in (u8, u16, u32, u64)]
+
+
+def make_up(cpu, kinds, number, value0, value1, value2, value3) -> None:
+    """Call a deferred function, which the number tells (kinds_of, from 1 on)."""
+    for n, (function, kind) in kinds:
+        if number == n:
+            count = function.__code__.co_argcount - 1
+            if count == 1:
+                function(cpu, kind(value0))
+            elif count == 3:
+                function(cpu, kind(value0), kind(value1), kind(value2))
+            else:
+                assert count == 4
+                function(cpu, kind(value0), kind(value1), kind(value2), kind(value3))
+
+
 # What handlers do besides their bodies, in typed Python. `cpu.start` is the pc of the block's first instruction.
 
 
 def run(cpu, guest):
     """The entry for Python."""
     cpu.run(guest)
+
+
+def prepare(cpu, guest, pc) -> None:
+    """Have the block at pc decoded, in a page that the address cache has for execution."""
+    host = cpu.fetch(pc)
+    if cpu.known(pc, host) == 0:
+        cpu.build(guest, pc, host)
 
 
 def call(cpu, method, argument) -> None:

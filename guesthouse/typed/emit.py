@@ -11,9 +11,10 @@ HOUSE, GUEST = ", !tbaa !1", ", !tbaa !2"
 METADATA = (
     '!0 = !{!"memory"}\n!1 = !{!3, !3, i64 0}\n!2 = !{!4, !4, i64 0}\n'
     '!3 = !{!"house", !0, i64 0}\n!4 = !{!"guest", !0, i64 0}\n'
-    '!5 = !{!"branch_weights", i32 1, i32 2000}\n'
+    '!5 = !{!"branch_weights", i32 1, i32 2000}\n!6 = !{!"branch_weights", i32 2000, i32 1}\n'
 )
 RARELY = ", !prof !5"  # on a branch whose first target is the unusual one
+OFTEN = ", !prof !6"  # ... is the usual one
 
 
 class Emitter:
@@ -54,6 +55,14 @@ class Emitter:
 
     def branch(self, label: str) -> None:
         self.end(f"br label %{label}")
+
+    def undo_branch(self, label: str) -> bool:
+        """Go on in the block that has just ended with a branch to this label, if one has."""
+        if self.open or not self.lines or self.lines[-1] != f"  br label %{label}":
+            return False
+        self.lines.pop()
+        self.open = True
+        return True
 
     def branch_if(self, condition: str, yes: str, no: str, weights: str = "") -> None:
         self.end(f"br i1 {condition}, label %{yes}, label %{no}{weights}")

@@ -72,6 +72,7 @@ class Expressions(ABC):
         self.frames: list[Frame] = []
         self.handlers: list[str] = ["abandoned"]
         self.raised = False
+        self.weights: dict[str, str] = {}  # conditions of which we know what they usually are
         self.node: ast.AST = ast.Pass()
 
     # Errors and names.
@@ -494,7 +495,7 @@ class Expressions(ABC):
         if isinstance(test, bool):
             return self.value(n.body if test else n.orelse)
         yes, no, after = (self.e.new_label(h) for h in ("then", "else", "after"))
-        self.e.branch_if(test.text, yes, no)
+        self.e.branch_if(test.text, yes, no, self.weights.get(test.text, ""))
         ways = []
         for label, node in ((yes, n.body), (no, n.orelse)):
             self.e.start(label)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from guesthouse import bits
 from guesthouse.bits import Float, Int
 from guesthouse.typed import struct
-from guesthouse.typed.emit import GUEST, HOUSE
+from guesthouse.typed.emit import GUEST, HOUSE, OFTEN, RARELY
 from guesthouse.typed.struct import Struct, Table, kind_of
 from guesthouse.typed.values import (
     ArrayRef, Made, PointerTo, Ref, Scalar, Sequence, is_known, llvm_type, type_name,
@@ -110,19 +110,19 @@ def table_element(lower: "Expressions", table: Table, index: Any) -> Scalar:
     return Scalar(table.element, lower.e.op(f"load {kind}, ptr {place}, !invariant.load !{{}}"))
 
 
-def _expect(lower: "Expressions", condition: Any, usual: str) -> Any:
+def _expect(lower: "Expressions", condition: Any, weights: str) -> Any:
     test = lower.truth(condition)
-    if isinstance(test, bool):
-        return test
-    return intrinsic(lower, "llvm.expect.i1", bool, f"i1 {test.text}, i1 {usual}")
+    if isinstance(test, Scalar):
+        lower.weights[test.text] = weights
+    return test
 
 
 def likely(lower: "Expressions", condition: Any) -> Any:
-    return _expect(lower, condition, "true")
+    return _expect(lower, condition, OFTEN)
 
 
 def unlikely(lower: "Expressions", condition: Any) -> Any:
-    return _expect(lower, condition, "false")
+    return _expect(lower, condition, RARELY)
 
 
 def select(lower: "Expressions", condition: Any, yes: Any, no: Any) -> Any:

@@ -50,9 +50,13 @@ class Lower(Expressions):
         test = self.truth(self.value(s.test))
         if isinstance(test, bool):
             self.block(s.body if test else s.orelse)
-            return
+        else:
+            self.part_ways(s, test)
+
+    def part_ways(self, s: ast.If, test: Scalar) -> None:
+        """An `if` whose condition is only known at run time."""
         yes, no, after = (self.e.new_label(h) for h in ("then", "else", "after"))
-        self.e.branch_if(test.text, yes, no if s.orelse else after)
+        self.e.branch_if(test.text, yes, no if s.orelse else after, self.weights.get(test.text, ""))
         before, states = dict(self.frame.names), []
         self.e.start(yes)
         self.block(s.body)
@@ -352,6 +356,8 @@ class Lower(Expressions):
             self.e.branch(frame.exit)
         if not frame.returns:
             return None
+        if len(frame.returns) == 1 and self.e.undo_branch(frame.exit):
+            return frame.returns[0][0]
         self.e.start(frame.exit)
         return self.merge(frame.returns)
 

@@ -58,7 +58,7 @@ class Scripted:
 
 
 def x86_state():
-    return SimpleNamespace(intr=0, nmi=0, smi=0, ferr=0, flags=0x202, cpl=0, ticks=0, tsc_offset=0)
+    return SimpleNamespace(intr=0, nmi=0, smi=0, ferr=0, flags=0x202, cpl=0, ticks=0, pace=1024, tsc_offset=0)
 
 
 HALT = Halted()

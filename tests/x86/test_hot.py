@@ -2,8 +2,9 @@
 
 import pytest
 
-from guesthouse.engine import regions
-from guesthouse.engine.regions import Inside, Regions
+from guesthouse.engine.hot import regions
+from guesthouse.engine.hot.compiler import Inside
+from guesthouse.engine.hot.regions import Regions
 from guesthouse.system.cpu.x86.guest import X86_GUEST
 from tests.x86.assembler import assemble
 from tests.x86.host import DATA, WINDOW, WINDOW_SIZE, Situation
@@ -36,11 +37,11 @@ def state_of(machine):
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_hot_code_is_as_exact_as_threaded_code(threaded, name, monkeypatch):
-    monkeypatch.setattr(regions, "ENOUGH", 64)
+    monkeypatch.setattr(regions, "ENOUGH", 2)
     native = threaded.vcpu.engine
     code = assemble(f"next: {PROGRAMS[name]}", {"room": DATA})
     cold, hot = prepared(code, native), prepared(code, native)
-    way = Regions(X86_GUEST, native, hot.cpu, Inside(X86_GUEST))
+    way = Regions(native, hot.cpu, Inside(X86_GUEST))
     for budget in (20_000, 20_000, 20_000, 1, 7, 4096, 99_991, 2, 3, 5, 250_000):
         for machine in (cold, hot):
             machine.vcpu.run(budget)
@@ -59,7 +60,7 @@ def test_code_that_changes_under_a_region_is_seen_at_once(threaded):
         at = machine.cpu.pc
         other = code[:3] + b"\x02" + code[4:8]  # add rax, 2
         machine.cpu.r[7], machine.cpu.r[9] = at, type(at)(int.from_bytes(other, "little"))
-        way = Regions(X86_GUEST, native, machine.cpu, Inside(X86_GUEST)) if hot else None
+        way = Regions(native, machine.cpu, Inside(X86_GUEST)) if hot else None
         for _ in range(40):
             machine.vcpu.run(20_000)
             if way:

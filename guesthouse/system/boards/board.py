@@ -44,6 +44,8 @@ SLICE_PLAIN = 1 << 10  # where instructions run as plain Python, ten thousand a 
 SLICE_LEAST, SLICE_MOST = 1 << 12, 1 << 24
 SLICE_NS = 1_000_000  # of host time that a slice should take when time is real: how late a timer may be seen
 PORT_NS = 1_000  # what an access to a port takes on an ISA bus: loops that poll one count on it
+PACE_MOST, PACE_LEAST = 1024, 1000  # of 1024 instructions, in ns; how many tell what they take
+READ_NS = 500  # what a read of a device's memory takes on PCI; a write is posted, and nobody waits for it
 CPU_COUNTERS = ("faults", "fills", "flushes", "invalidations", "builds", "lookups")
 
 
@@ -330,10 +332,10 @@ class Board:
         self.core.turn -= count - before
         clock.sample(count)
         if self._real:
-            # The guest has seen time go on by one nanosecond for each instruction; it must not go back.
-            clock.advance_to(ticks + count - before)
+            took = time.monotonic_ns() - start
+            self._keep_pace(ticks, count - before, took)
             if budget == self.slice and type(exit) is Budget:
-                self._fit_slice(time.monotonic_ns() - start)
+                self._fit_slice(took)
         self.answer(exit)
 
     def answer(self, exit: Exit) -> None:
@@ -343,6 +345,17 @@ class Board:
         if self._event is not None:
             self._event(kind.__name__, **{f.name: getattr(exit, f.name) for f in fields(exit) if f.repr})
         self._answers[kind](exit)
+
+    def _keep_pace(self, ticks: int, executed: int, took: int) -> None:
+        """The guest has seen its time go on with its instructions, and it must not go back; in the long run it goes as
+        the host's does. `ticks`: guest time before; `took`: nanoseconds of the host."""
+        state = self.state
+        ahead = ticks + (executed * int(state.pace) >> 10) - self.clock.now()
+        if ahead > 0:
+            self.clock.advance_to(ticks + (executed * int(state.pace) >> 10))
+        if executed >= PACE_LEAST:
+            measured = (took << 10) // executed
+            state.pace = u64(max(1, min(PACE_MOST, measured if ahead <= 0 else measured // 2)))
 
     def _fit_slice(self, took: int) -> None:
         if took > 2 * SLICE_NS and self.slice > SLICE_LEAST:
@@ -402,6 +415,7 @@ class Board:
 
     def _memory_read(self, exit: MemoryRead) -> None:
         window = self.addresses.find(exit.address)
+        self.clock.spend(READ_NS)
         if window is None:
             self._unanswered += 1
             exit.reply((1 << 8 * exit.size) - 1)

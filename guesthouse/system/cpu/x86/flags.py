@@ -140,3 +140,40 @@ class Flags(Processor):
     def set_flag(self, mask: int, on) -> None:
         """Set or clear a bit of RFLAGS other than the status flags."""
         self.flags = select(on, self.flags | mask, self.flags & ~u64(mask))
+
+
+# The condition that follows what has set the flags, without the flags. For hot code (op.Guest.shortcuts).
+
+
+def compared(cpu, cc: int, a, b, r):
+    """Condition `cc` after subtracted(a, b, r)."""
+    S = signed(type(a))
+    if cc & 1:
+        return not compared(cpu, cc - 1, a, b, r)
+    if cc == 0:
+        return (S(a) < S(b)) != (S(r) < 0)
+    if cc == 2:
+        return a < b
+    if cc == 4:
+        return a == b
+    if cc == 6:
+        return a <= b
+    if cc == 8:
+        return S(r) < 0
+    if cc == 10:
+        return popcount(u8(r)) & 1 == 0
+    return S(a) < S(b) if cc == 12 else S(a) <= S(b)
+
+
+def tested(cpu, cc: int, r):
+    """Condition `cc` after logical(r)."""
+    S = signed(type(r))
+    if cc & 1:
+        return not tested(cpu, cc - 1, r)
+    if cc == 0 or cc == 2:
+        return False
+    if cc == 4 or cc == 6:
+        return r == 0
+    if cc == 10:
+        return popcount(u8(r)) & 1 == 0
+    return S(r) <= 0 if cc == 14 else S(r) < 0

@@ -51,7 +51,7 @@ from guesthouse.system.cpu.x86 import (
 from guesthouse.system.cpu.x86.decode import decoded
 from guesthouse.system.cpu.x86.definitions import Definition, definitions
 from guesthouse.system.cpu.x86.float_state import FloatState
-from guesthouse.system.cpu.x86.flags import Flags
+from guesthouse.system.cpu.x86.flags import Flags, compared, tested
 from guesthouse.system.cpu.x86.forms import Forms
 from guesthouse.system.cpu.x86.msr import ModelSpecific
 from guesthouse.system.cpu.x86.operands import BindAddress, BindConstant, BindNumber, Decoded
@@ -172,4 +172,5 @@ X86_GUEST = Guest(
     registers=("pc", "zero", "sign", "carry", "overflow", "adjust", "r", "ea", "xmm"),
     deferred=(Flags.logical, Flags.added, Flags.added_with, Flags.subtracted, Flags.subtracted_with,
               Flags.stepped_up, Flags.stepped_down),
+    shortcuts={(Flags.condition, Flags.subtracted): compared, (Flags.condition, Flags.logical): tested},
 )

@@ -5,16 +5,21 @@ hold in variables is read off its LLVM IR: only those are put back into the stat
 after.
 """
 
+import hashlib
 import re
 from dataclasses import dataclass
 from typing import Any
 
 from guesthouse.engine.cpu import Cpu
 from guesthouse.engine.op import Guest
-from guesthouse.typed.emit import Compiled, Unit
-from guesthouse.typed.lower import compile_function, shape
+from guesthouse.bits import u64
+from guesthouse.typed.emit import Compiled, Emitter, Unit
+from guesthouse.typed.lower import Lower, compile_function, shape
+from guesthouse.typed.machine import assemble
 from guesthouse.typed.struct import ArrayKind
+from guesthouse.typed.values import Ref, Scalar
 
+CPU = "%cpu"  # the state, in a region
 INVALIDATIONS = Cpu.offset("invalidations")
 
 
@@ -38,9 +43,10 @@ class Slot:
 def slots_of(guest: Guest) -> dict[int, Slot]:
     """The slot that each byte of the state belongs to, where it belongs to one."""
     found: dict[int, Slot] = {}
-    for name in guest.registers:
+    for name in ("tlb", *guest.registers):
         field = guest.state.fields[name]
-        kind, count = field.kind, 1
+        kind: Any = field.kind
+        count = 1
         if isinstance(kind, ArrayKind):
             kind, count = kind.element, kind.count
         for n in range(count):
@@ -57,6 +63,18 @@ class Effects:
     writes: frozenset[int] | None
 
 
+class Trial(Lower):
+    """Finds which places of the state a function writes."""
+
+    def __init__(self, unit: Unit, emitter: Emitter) -> None:
+        super().__init__(unit, emitter)
+        self.places: set[int] = set()
+
+    def write(self, kind: Any, place: Any, value: Any, *more: Any, **named: Any) -> None:
+        self.places.add(place.offset)
+        super().write(kind, place, value, *more, **named)
+
+
 class Library:
     """Functions that regions call, compiled once for all of them: the slow paths of memory, whatever is @function."""
 
@@ -64,20 +82,54 @@ class Library:
         self.guest, self.unit = guest, Unit()
         self.slots = slots_of(guest)
         self.effects: dict[str, Effects] = {}
-        self._emitted = 0
+        self.texts: dict[str, str] = {}
+        self._objects: dict[str, bytes] = {}
+        self._writes: dict[Any, frozenset[Slot]] = {}
+
+    def writes(self, function: Any) -> frozenset[Slot]:
+        """The slots that a deferred function writes: all of them, in any case."""
+        if function not in self._writes:
+            arguments: list[Any] = [Ref(self.guest.state, "%a0")]
+            arguments += [Scalar(u64, f"%a{n}") for n in range(1, function.__code__.co_argcount)]
+            trial = Trial(Unit(), Emitter())
+            trial.inline(function, arguments, {})
+            self._writes[function] = frozenset(self.slots[place] for place in trial.places)
+        return self._writes[function]
 
     def get(self, function: Any, pattern: dict[str, Any]) -> tuple[Compiled, Effects]:
+        """A function compiled for such arguments, and what it does. Its name comes from its text: it is the same in
+        every process, so that regions which have been kept find it."""
         key = (function, repr([(n, shape(p)) for n, p in pattern.items()]))
         unit = self.unit
         if key not in unit.compiled:
             unit.under_way.add(key)
             unit.compiled[key] = compile_function(unit, function, pattern)
+            made = {callee.name: callee for callee in unit.compiled.values()}
+            names: dict[str, str] = {}
             for text in unit.functions:
-                name = name_of(text)
-                if name not in self.effects:
-                    self.effects[name] = self.read_effects(text)
+                text = NAME.sub(lambda found: names.get(found[0], found[0]), text)
+                old = name_of(text)
+                new = names[old] = f"{old.rpartition('.')[0]}.{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+                self.texts[new[1:]] = text.replace(f"{old}(", f"{new}(", 1)
+                self.effects[new] = self.read_effects(self.texts[new[1:]])
+                made[old].name = new
+            unit.functions.clear()
         callee = unit.compiled[key]
         return callee, self.effects[callee.name]
+
+    def needs(self, text: str) -> list[str]:
+        """The names of the functions that a text calls."""
+        return [name for found in dict.fromkeys(NAME.findall(text)) if (name := found[1:]) in self.texts]
+
+    def object(self, name: str) -> bytes:
+        """One function, as an object file."""
+        if name not in self._objects:
+            text = self.texts[name]
+            own = Unit(declared=dict(self.unit.declared), tables=self.unit.tables)
+            own.functions = [declaration(self.texts[needed]) for needed in self.needs(text) if needed != name]
+            own.functions.append(text.replace("define internal", "define", 1))
+            self._objects[name] = assemble(own.text())
+        return self._objects[name]
 
     def read_effects(self, text: str) -> Effects:
         """What a function does to the state that its first parameter points to, read off its text. Callees stand before
@@ -116,22 +168,12 @@ class Library:
         keep = self.slots.keys() | {INVALIDATIONS}
         return Effects(frozenset(reads & keep), frozenset(writes & keep))
 
-    def new_text(self) -> str:
-        """The module of the functions that have come since the last call; empty if none has."""
-        functions, self_start = self.unit.functions, self._emitted
-        if self_start == len(functions):
-            return ""
-        self._emitted = len(functions)
-        before = [declaration(text) for text in functions[:self_start]]
-        made = Unit(declared=self.unit.declared, tables=self.unit.tables)
-        made.functions = before + [text.replace("define internal", "define", 1) for text in functions[self_start:]]
-        return made.text()
-
 
 GEP = re.compile(r"  (%\w+) = getelementptr inbounds i8, ptr (%\w+), i64 (\d+)")
 INDEXED = re.compile(r"  %\w+ = getelementptr (?!inbounds)\S.*?, ptr (%\w+), i64 %")
 ACCESS = re.compile(r"  (?:%\w+ = )?(load|store) i?(\w+)(?: \S+)?, ptr (%\w+)")
 CALL = re.compile(r"  (?:%\w+ = )?call .*?(@[\w.]+)\((.*)\)")
+NAME = re.compile(r"@[\w.]+")
 POINTERS = re.compile(r"ptr (%\w+)")
 DEFINE = re.compile(r"define internal (.*?) (@[\w.]+)\((.*)\) nounwind")
 

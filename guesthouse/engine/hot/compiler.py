@@ -1,0 +1,183 @@
+"""Makes regions, in a process of its own: neither Python's lock nor LLVM stops the guest.
+
+What a processor wants compiled comes as a job; what has been made goes to it and onto the shelf.
+"""
+
+import ctypes
+import hashlib
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import traceback
+import weakref
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from guesthouse.engine.build import Engine, find_guest
+from guesthouse.engine.op import Guest
+from guesthouse.engine.hot.library import Library
+from guesthouse.engine.hot.region import PASSES, Block, Instruction, Region
+from guesthouse.engine.hot.shelf import Part, Shelf
+from guesthouse.typed.machine import assemble
+
+Told = tuple[int, int, list[bytes], bool]  # a block: pc, count, records with handler numbers, whether it falls
+
+
+@dataclass
+class Job:
+    """What the compiler gets. The name follows from the blocks."""
+
+    name: str
+    blocks: list[Told]
+
+
+def digest(block: Told) -> str:
+    """What tells a block, its instructions and where it lies, from all others."""
+    pc, count, records, falls = block
+    return hashlib.blake2b(b"".join(records) + f"{pc} {count} {falls}".encode(), digest_size=12).hexdigest()
+
+
+class Workshop:
+    """Makes object files from jobs; lives in the compiler's process."""
+
+    def __init__(self, guest: Guest) -> None:
+        self.guest, self.library = guest, Library(guest)
+        sys.setrecursionlimit(20000)
+
+    def make(self, job: Job) -> list[Part]:
+        """The parts of a region: what it needs of the library, then itself."""
+        text = Region(self.guest, self.library, [self.read(b) for b in job.blocks], job.name).text()
+        needs = self.library.needs(text)
+        parts: dict[str, Part] = {}
+        self.collect(needs, parts)
+        blocks = [(block[0], digest(block)) for block in job.blocks]
+        return [*parts.values(), Part(job.name, needs, blocks, assemble(text, passes=PASSES))]
+
+    def collect(self, names: list[str], parts: dict[str, Part]) -> None:
+        """The parts of library functions, and of what they need."""
+        for name in names:
+            if name not in parts:
+                needs = [needed for needed in self.library.needs(self.library.texts[name]) if needed != name]
+                self.collect(needs, parts)
+                parts[name] = Part(name, needs, [], self.library.object(name))
+
+    def read(self, block: tuple[int, int, list[bytes], bool]) -> Block:
+        pc, count, records, falls = block
+        made = []
+        for octets in records:
+            room = ctypes.create_string_buffer(octets, len(octets))
+            record = self.guest.record.at(ctypes.addressof(room))
+            record.owner = room
+            handler = self.guest.handlers[int(record.handler)]
+            made.append(Instruction(handler, record, int(record.after), int(record.left), int(record.length)))
+        return Block(pc, count, made, falls)
+
+
+class Inside:
+    """Compiles at once, in this process: for tests."""
+
+    def __init__(self, guest: Guest, shelf: Shelf | None = None) -> None:
+        self.workshop, self.shelf = Workshop(guest), shelf or Shelf(None)
+
+    def send(self, job: Job, inbox: list[tuple[str, list[Part]]]) -> None:
+        parts = self.workshop.make(job)
+        for part in parts:
+            self.shelf.add(part)
+        inbox.append((job.name, parts))
+
+    def hear(self) -> None:
+        pass
+
+
+class Compiler:
+    """Compiles for all processors of a kind, in a process that begins with the first job and ends with this one."""
+
+    def __init__(self, guest: Guest, path: Path) -> None:
+        self.guest, self.path, self.shelf = guest, path, Shelf(path)
+        self._lock = threading.Lock()
+        self._inboxes: list[tuple[str, list[tuple[str, list[Part]]]]] = []
+        self._heard = bytearray()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def send(self, job: Job, inbox: list[tuple[str, list[Part]]]) -> None:
+        with self._lock:
+            if self._process is None:
+                self._process = self._begin()
+            self._inboxes.append((job.name, inbox))
+            assert self._process.stdin is not None
+            write_message(self._process.stdin, job)
+
+    def _begin(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "guesthouse.engine.hot.compiler", self.guest.origin, str(self.path)]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
+                                   process_group=0)  # Ctrl-C is for us
+        assert process.stdout is not None
+        os.set_blocking(process.stdout.fileno(), False)
+        weakref.finalize(self, process.kill)
+        return process
+
+    def hear(self) -> None:
+        """Put what has been compiled since the last call into the inboxes of those who wanted it."""
+        if self._process is None or not self._lock.acquire(blocking=False):
+            return
+        try:
+            source = self._process.stdout
+            assert source is not None
+            while octets := source.read(1 << 20):
+                self._heard += octets
+            heard = self._heard
+            while len(heard) >= 8 and len(heard) >= (size := 8 + int.from_bytes(heard[:8], "little")):
+                name, parts = pickle.loads(heard[8:size])
+                del heard[:size]
+                for n, (wanted, inbox) in enumerate(self._inboxes):
+                    if wanted == name:
+                        inbox.append((name, parts))
+                        del self._inboxes[n]
+                        break
+        finally:
+            self._lock.release()
+
+
+COMPILERS: dict[Path, Compiler] = {}
+
+
+def compiler_of(engine: Engine) -> Compiler:
+    """The one that all processors with this engine have in common."""
+    if engine.shelf not in COMPILERS:
+        COMPILERS[engine.shelf] = Compiler(engine.guest, engine.shelf)
+    return COMPILERS[engine.shelf]
+
+
+def write_message(file: IO[bytes], what: Any) -> None:
+    octets = pickle.dumps(what)
+    file.write(len(octets).to_bytes(8, "little") + octets)
+    file.flush()
+
+
+def main(origin: str, path: str) -> None:
+    """The compiler's process: jobs come on standard input, parts go to standard output and onto the shelf."""
+    from guesthouse.engine.hot import compiler  # not __main__: the jobs' class is the one that was sent
+
+    workshop, shelf = compiler.Workshop(find_guest(origin)), Shelf(Path(path))
+    source, sink = sys.stdin.buffer, sys.stdout.buffer
+    while size := source.read(8):
+        job = pickle.loads(source.read(int.from_bytes(size, "little")))
+        try:
+            parts = workshop.make(job)
+        except Exception:
+            traceback.print_exc()
+            parts = []
+        try:
+            write_message(sink, (job.name, parts))
+        except BrokenPipeError:
+            return
+        for part in parts:
+            shelf.add(part)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

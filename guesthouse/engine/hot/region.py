@@ -1,0 +1,339 @@
+"""A region: blocks that run often, as one machine-code function made from the same bodies (the hot way).
+
+The operands of each instruction are constants here, and the guest's registers (Guest.registers) live in variables of
+the function from its entry to its exits; LLVM does the rest. A region has a handler's signature and stands in the first
+record of each of its blocks, so that whatever forgets a block forgets that way in.
+
+Its blocks may lie in several pages. At the way in, and wherever it comes to another page, it looks whether any block
+of that page has ended since it was made, and, in the second case, whether the address cache still has the page where
+it was: then all its blocks there are as they were decoded.
+
+A region holds the fast paths alone. Whatever needs more (a page that the address cache does not have, a device, a
+fault) is left to the threaded way, at the record of that instruction, as before it. The other ways out: a budget that
+does not allow the next block, a target that is not in the region, an instruction that only the threaded way runs, or a
+store that has changed decoded code.
+
+A block as a rule asks for nothing that the one before has put off (lowered.py). One that does is told to `ask`: ways
+from other blocks make it before they come. Not done: guesses about addresses.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from guesthouse.bits import u64
+from guesthouse.engine.cpu import PAGE_BITS, TLB_SIZE
+from guesthouse.engine.op import BRANCHES, FALLS, LEAVES, Guest, Handler
+from guesthouse.engine.threaded import ARGUMENTS, HEADER, Threaded
+from guesthouse.errors import DefinitionError
+from guesthouse.engine.hot.library import CPU, INVALIDATIONS, Library
+from guesthouse.engine.hot.lowered import DISPATCH, RECORDS, Asked, Deferred, Lowered
+from guesthouse.typed.emit import OFTEN, RARELY, Emitter, Unit
+from guesthouse.typed.lower import Lower
+from guesthouse.typed.values import Ref, Scalar
+
+PAGE_MASK = (1 << 64) - (1 << PAGE_BITS)
+PASSES = ("sroa", "jump_threading", "instruction_combine", "simplify_cfg", "sinking", "simplify_cfg")
+
+
+@dataclass
+class Instruction:
+    """One decoded record: who handles it, its operands, and where it stands in its block."""
+
+    handler: Handler
+    record: Any
+    after: int
+    left: int
+    length: int
+
+
+@dataclass
+class Block:
+    """`count` guest instructions from `pc` on; the last one branches, or the block falls through to `end`."""
+
+    pc: int
+    count: int
+    instructions: list[Instruction]
+    falls: bool
+
+    @property
+    def end(self) -> int:
+        return self.pc + self.instructions[-1].after
+
+
+class Region(Threaded):
+    """Writes one region into a unit of its own."""
+
+    def __init__(self, guest: Guest, library: Library, blocks: list[Block], name: str) -> None:
+        self.guest, self.blocks, self.name = guest, blocks, name
+        self.unit = Unit()
+        self.lower = Lowered(library, self.unit, f"{name}.table", self.way_out)
+        self.numbers = {block.pc: n for n, block in enumerate(blocks)}
+        self.pages = list(dict.fromkeys(block.pc & PAGE_MASK for block in blocks))
+        self.page_of = [self.pages.index(block.pc & PAGE_MASK) for block in blocks]
+        self.at = 0, 0  # the block and the record that are being lowered
+        self.edges: dict[tuple[int, int], None] = {}
+        self.ends: list[tuple[int, str, list[Deferred]]] = []  # of blocks: the next pc, and what is put off
+        self.asking: set[int] = set()
+        self.exits: dict[tuple[int, int, tuple[Deferred, ...]], str] = {}
+        self.pc = self.lower.slots[guest.state.offset("pc")]
+        self.lower.used.add(self.pc)
+
+    @property
+    def e(self) -> Emitter:
+        return self.lower.e
+
+    def text(self) -> str:
+        """The module: the function, and its table, which whoever installs it fills in: the handler that finds blocks,
+        the addresses of the blocks' first records, the handlers that the region stands in for there, and for each
+        page the address of its count of ended blocks, that count, and host minus virtual address."""
+        for n, block in enumerate(self.blocks):
+            self.start_block(n, block)
+        for n, pc, pending in self.ends:
+            self.switch(n, pc, pending)
+        for come, n in list(self.edges):
+            self.edge(come, n)
+        self.write_exits()
+        self.leave()
+        body, self.lower.e.lines = self.e.lines, []
+        self.lower.e.open = True
+        self.prologue()
+        self.lower.e.lines += body
+        self.unit.define(f"@{self.name}.table = global [{table_size(self.blocks)} x i64] zeroinitializer")
+        header = HEADER.format("@" + self.name).replace("internal ", "")
+        self.unit.functions.append(self.e.text(header))
+        return self.unit.text()
+
+    def prologue(self) -> None:
+        """Fetch the registers, and go to the block whose first record this is, if its page is as it was."""
+        e, count = self.e, len(self.blocks)
+        for slot in sorted(self.lower.used, key=lambda s: s.start):
+            e.slots.append(f"  {slot.name} = alloca {slot.type}")
+            self.lower.load_slot(slot)
+        e.slots += [f"  %{name} = alloca i64" for name in ("budget", "exit.a", "exit.b")] + ["  %retired = alloca i1"]
+        e.do("store i64 %left, ptr %budget")
+        e.slots += [f"  %later{part} = alloca i64" for part in ("", *(f".{n}" for n in range(ARGUMENTS)))]
+        e.do("store i64 0, ptr %exit.b")
+        e.do("store i64 0, ptr %later")
+        e.do("store i1 false, ptr %retired")
+        place = Lower.pointer(self.lower, Ref(None, CPU, INVALIDATIONS))
+        e.lines.append(f"  %invalidations = load i64, ptr {place}")
+        here = e.op("ptrtoint ptr %record to i64")
+        for n in range(count - 1):
+            other = e.new_label("other")
+            e.branch_if(e.op(f"icmp eq i64 {here}, {self.lower.told(RECORDS + n)}"), f"in{n}", other)
+            e.start(other)
+        e.branch(f"in{count - 1}")
+        for n in range(count):
+            e.start(f"in{n}")
+            e.do(f"store i64 {RECORDS + count + n}, ptr %exit.a")
+            e.branch_if(self.same_blocks(self.page_of[n]), f"b{n}", "stale")
+        e.start("stale")
+        original = e.op(f"inttoptr i64 {self.lower.told(self.read('exit.a'))} to ptr")
+        e.end(f"ret i64 {e.op(f'musttail call preserve_nonecc i64 {original}(ptr %cpu, ptr %record, i64 %left)')}")
+
+    def page_words(self, page: int) -> int:
+        """Where the table tells of a page."""
+        return RECORDS + 2 * len(self.blocks) + 3 * page
+
+    def same_blocks(self, page: int) -> str:
+        """Whether no block of a page has ended."""
+        at = self.page_words(page)
+        place = self.e.op(f"inttoptr i64 {self.lower.told(at)} to ptr")
+        return self.e.op(f"icmp eq i64 {self.e.op(f'load i64, ptr {place}, !tbaa !1')}, {self.lower.told(at + 1)}")
+
+    def start_block(self, n: int, block: Block) -> None:
+        """One block: so that it needs nothing of what has been put off before it, else so that it asks for it."""
+        e, lower = self.e, self.lower
+        lines, exits = len(e.lines), list(self.exits)
+        try:
+            self.block(n, block, [lower.before])
+        except Asked:
+            del e.lines[lines:]
+            self.exits = {key: self.exits[key] for key in exits}
+            lower.may_retire = lower.plain = False
+            self.asking.add(n)
+            self.block(n, block, [])
+
+    def block(self, n: int, block: Block, deferred: list[Deferred]) -> None:
+        e, lower = self.e, self.lower
+        e.start(f"b{n}")
+        lower.deferred, lower.materialised = deferred, not deferred
+        for k, instruction in enumerate(block.instructions):
+            self.at = n, k
+            if not self.instruction(block, instruction):
+                return
+        if block.falls:
+            self.set_pc(block.end)
+        if lower.before in lower.deferred and len(lower.deferred) > 1:
+            raise Asked
+        pending = list(lower.pending)
+        lower.put_off(pending)
+        pc = e.op(f"load i64, ptr {self.pc.name}")
+        self.ends.append((n, pc, pending))
+        e.branch(f"end{n}")
+
+    def instruction(self, block: Block, what: Instruction) -> bool:
+        """Lower one; False if the region ends here."""
+        lower, e, op = self.lower, self.e, what.handler.op
+        if op.ends == LEAVES or op.counts or not self.body(block, what):
+            e.branch(self.way_out())
+            return False
+        if lower.may_retire:
+            lower.may_retire = False
+            if e.open:
+                retired, on = e.op("load i1, ptr %retired"), e.new_label("on")
+                if op.ends == FALLS:
+                    e.branch_if(retired, self.way_out(1), on, RARELY)
+                else:
+                    lower.put_off(lower.pending)
+                    e.branch_if(retired, "leave", on, RARELY)
+                e.start(on)
+        return e.open
+
+    def body(self, block: Block, what: Instruction) -> bool:
+        """The instruction's own text; False, and nothing written, if it cannot be lowered here."""
+        lower, e = self.lower, self.e
+        lines, slots, opened, label = len(e.lines), len(e.slots), e.open, e.label
+        deferred, materialised, exits = list(lower.deferred), lower.materialised, list(self.exits)
+        lower.handlers, lower.frames, lower.depth = ["nowhere"], [], 0
+        try:
+            if what.handler.op.ends == BRANCHES:
+                self.set_pc(block.pc + what.after)
+            arguments = [lower.call(bind, [lower.cpu, what.record], {}) for bind in what.handler.binds]
+            lower.call(what.handler.op.run, [lower.cpu, *arguments], {})
+        except DefinitionError:
+            del e.lines[lines:], e.slots[slots:]
+            e.open, e.label = opened, label
+            lower.deferred, lower.materialised, lower.may_retire, lower.plain = deferred, materialised, False, False
+            self.exits = {key: self.exits[key] for key in exits}
+            return False
+        return True
+
+    def set_pc(self, address: int) -> None:
+        self.lower.used.add(self.pc)
+        self.lower.written.add(self.pc)
+        self.e.do(f"store i64 {address}, ptr {self.pc.name}")
+
+    # From block to block.
+
+    def switch(self, n: int, pc: str, pending: list[Deferred]) -> None:
+        """From the end of block n to the block at pc, if the region has it."""
+        e, cases, ways = self.e, [], {}
+        for target, other in self.numbers.items():
+            come = -1 if self.page_of[n] == self.page_of[other] else self.page_of[other]
+            self.edges[come, other] = None
+            label = edge_label(come, other)
+            if other in self.asking and pending:
+                ways[other] = label
+                label = f"from{n}.{other}"
+            cases.append(f"i64 {target}, label %{label}")
+        e.start(f"end{n}")
+        e.end(f"switch i64 {pc}, label %leave [ {' '.join(cases)} ]")
+        for other, label in ways.items():
+            e.start(f"from{n}.{other}")
+            self.lower.deferred, self.lower.materialised = [], True
+            if pending == [self.lower.before]:
+                self.lower.make_up()
+            else:
+                self.lower.perform(pending)
+                e.do("store i64 0, ptr %later")
+            e.branch(label)
+
+    def edge(self, come: int, n: int) -> None:
+        """Into block n, from its own page (-1) or from another: take its instructions off the budget; without enough of
+        it, go back to the run loop."""
+        e = self.e
+        e.start(edge_label(come, n))
+        if come >= 0:
+            addend = Scalar(u64, self.lower.told(self.page_words(come) + 2))
+            there = self.outside(page_is_at, [self.lower.cpu, u64(self.pages[come]), addend]).text
+            same, yes = e.new_label("same"), e.new_label("there")
+            e.branch_if(there, same, "leave", OFTEN)
+            e.start(same)
+            e.branch_if(self.same_blocks(come), yes, "leave", OFTEN)
+            e.start(yes)
+        left = e.op("load i64, ptr %budget")
+        enough, yes = e.op(f"icmp uge i64 {left}, {self.blocks[n].count}"), e.new_label("go")
+        e.branch_if(enough, yes, "leave", OFTEN)
+        e.start(yes)
+        e.do(f"store i64 {e.op(f'sub i64 {left}, {self.blocks[n].count}')}, ptr %budget")
+        e.branch(f"b{n}")
+
+    def outside(self, function: Any, args: list[Any]) -> Any:
+        """The value of a function that knows nothing of slots."""
+        return Lower(self.unit, self.e).call(function, args, {})
+
+    # Ways out: each tells its record, and has the rest in common with others.
+
+    def way_out(self, later: int = 0) -> str:
+        """A label that leads to this record, or one so much later, in the threaded way."""
+        (n, k), pending = self.at, self.lower.pending
+        return self.exits.setdefault((n, k + later, pending), self.e.new_label("exit"))
+
+    def write_exits(self) -> None:
+        lower, e = self.lower, self.e
+        lower.frames, lower.depth = [], 0
+        made: dict[tuple[int, tuple[Deferred, ...]], str] = {}
+        for (n, k, pending), label in self.exits.items():
+            e.start(label)
+            e.do(f"store i64 {k * self.guest.record.size}, ptr %exit.b")
+            e.branch(made.setdefault((n, pending), f"made{len(made)}"))
+        for (n, pending), label in made.items():
+            e.start(label)
+            lower.deferred, lower.materialised = [], True
+            lower.put_off(pending)
+            e.do(f"store i64 {RECORDS + n}, ptr %exit.a")
+            e.do(f"store i64 {self.blocks[n].pc}, ptr {self.pc.name}")
+            e.branch("threaded")
+
+    def read(self, name: str) -> str:
+        return self.e.op(f"load i64, ptr %{name}")
+
+    def put(self, name: str, text: str) -> None:
+        place = Lower.pointer(self.lower, Ref(None, CPU, self.guest.state.offset(name)))
+        self.e.do(f"store i64 {text}, ptr {place}, align 8, !tbaa !1")
+
+    def leave(self) -> None:
+        """The registers go into the state; then on with a record, or with the handler that finds the block at pc, which
+        also sees that a budget does not allow it. `start` is pc: of the record's block, and else of no meaning."""
+        e = self.e
+        e.start("leave")
+        e.do(f"store i64 {self.lower.told(DISPATCH)}, ptr %exit.a")
+        e.branch("out")
+        e.start("threaded")
+        block = self.read("exit.a")
+        at = e.op(f"add i64 {self.lower.told(block)}, {self.read('exit.b')}")
+        target = e.op(f"load i64, ptr {e.op(f'inttoptr i64 {at} to ptr')}, !tbaa !1")
+        own = e.op(f"icmp eq i64 {target}, ptrtoint (ptr @{self.name} to i64)")  # the first record leads to us
+        before = self.lower.told(e.op(f"add i64 {block}, {len(self.blocks)}"))
+        e.do(f"store i64 {at}, ptr %exit.b")
+        e.do(f"store i64 {e.op(f'select i1 {own}, i64 {before}, i64 {target}')}, ptr %exit.a")
+        e.branch("out")
+        e.start("out")
+        for slot in sorted(self.lower.written | {self.pc}, key=lambda s: s.start):
+            self.lower.store_slot(slot)
+        self.put("start", self.read(self.pc.name[1:]))
+        late, on, number = e.new_label("late"), e.new_label("on"), self.read("later")
+        e.branch_if(e.op(f"icmp eq i64 {number}, 0"), on, late)
+        e.start(late)
+        self.lower.call_make_up(number)
+        e.branch(on)
+        e.start(on)
+        record = e.op(f"inttoptr i64 {self.read('exit.b')} to ptr")
+        target = e.op(f"inttoptr i64 {self.read('exit.a')} to ptr")
+        self.tail(self.lower, target, record, self.read("budget"))
+
+
+def edge_label(come: int, n: int) -> str:
+    return f"edge{n}" if come < 0 else f"come{n}"
+
+
+def table_size(blocks: list[Any]) -> int:
+    """In words; see Region.text."""
+    return RECORDS + 2 * len(blocks) + 3 * len({block.pc & PAGE_MASK for block in blocks})
+
+
+def page_is_at(cpu: Any, page: Any, addend: Any) -> Any:
+    """Whether the address cache has the code of a page there."""
+    entry = cpu.tlb[page >> PAGE_BITS & (TLB_SIZE - 1)]
+    return (entry.execute == page) & (entry.addend == addend)

@@ -1,0 +1,282 @@
+"""Which blocks become regions, and how the regions come into a processor.
+
+What runs often is found without counting in the guest's way: whenever the budget of a run is used up, the end of the
+trail of blocks is looked at. A block that is seen often enough is compiled together with those that it was seen to
+lead to, in another process; the guest goes on meanwhile. When the machine code arrives and the blocks are still as they
+were, it is put into their first records. What is on the shelf from an earlier run is used when its first block is seen.
+"""
+
+import ctypes
+import hashlib
+import heapq
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from guesthouse.bits import u64
+from guesthouse.engine import processor
+from guesthouse.engine.build import Engine
+from guesthouse.engine.cpu import PAGE_BITS, TLB_SIZE, CodePage
+from guesthouse.engine.processor import BUCKETS, TRAIL, bucket_index, jump_index
+from guesthouse.engine.hot.compiler import Compiler, Inside, Job, digest
+from guesthouse.engine.hot.region import PAGE_MASK
+from guesthouse.engine.hot.shelf import Part
+from guesthouse.typed.machine import Code
+
+SEEN = 8  # blocks at the end of the trail that one look sees
+ENOUGH = 16  # how often a block is seen before it is compiled
+AT_ONCE = 2  # jobs of one processor under way; their messages fit into the pipes, so that nobody waits for the other
+MOST_BLOCKS, MOST_INSTRUCTIONS = 20, 120
+TRIES = 3  # how often a region from the shelf is tried where it does not fit
+HEADER = processor.Block
+
+
+@dataclass
+class Wanted:
+    """A region on its way: where its blocks are, and how it stood with their pages and all blocks when it was sent."""
+
+    blocks: list[int]
+    ended: list[int]
+    beginnings: int
+
+
+class Regions:
+    """The hot way of one processor."""
+
+    def __init__(self, engine: Engine, state: Any, compiler: "Compiler | Inside") -> None:
+        self.guest, self.engine, self.state, self.compiler = engine.guest, engine, state, compiler
+        self.shelf = compiler.shelf
+        self.code = Code([])
+        self.loaded: set[str] = set()
+        self.inbox: list[tuple[str, list[Part]]] = []
+        self.numbers = {address: n for n, address in enumerate(engine.table)}
+        self.heads: dict[int, tuple[int, int]] = {}  # blocks that lead into regions: to which, and the handler before
+        self.seen: dict[int, int] = {}
+        self.ready: set[int] = set()
+        self.edges: dict[int, dict[int, int]] = {}
+        self.placed: dict[str, list[int]] = {}
+        self.tried: set[tuple[int, int, int]] = set()
+        self.wanted: dict[str, Wanted] = {}
+        self.refused: Counter[tuple[int, str, int]] = Counter()
+        self.installed = self.beginnings = self._room = 0
+        where = state.where
+        self._trail = (ctypes.c_uint64 * TRAIL).from_address(where + self.guest.state.offset("trail"))
+        self._buckets = (ctypes.c_uint64 * BUCKETS).from_address(where + self.guest.state.offset("buckets"))
+
+    def look(self) -> None:
+        """Between two runs: learn from the end of the trail, take what has been compiled."""
+        room = int(self.state.room)
+        if room < self._room:  # all blocks are gone, and their places will be others'
+            self.begin_anew()
+        self._room = room
+        self.compiler.hear()
+        while self.inbox:
+            self.receive(*self.inbox.pop(0))
+        trail = self.learn()
+        if self.shelf.at:
+            for pc in trail:
+                if pc in self.shelf.at and (count := self.seen.get(pc, 0)) & count - 1 == 0:  # more and more seldom
+                    self.take(pc)
+        while self.ready and len(self.wanted) < AT_ONCE:
+            pc = max(self.ready, key=self.seen.__getitem__)
+            self.ready.remove(pc)
+            self.seen[pc] = 0
+            self.want(pc)
+
+    def begin_anew(self) -> None:
+        self.beginnings += 1
+        for of_old in (self.tried, self.heads, self.placed, self.ready):
+            of_old.clear()
+
+    def learn(self) -> list[int]:
+        """Count the last blocks of the trail, and what follows what. Then the trail is cleared: what a region runs is
+        not seen there, and what was seen must not be counted twice."""
+        end = int(self.state.trail_end) + 1
+        trail = [pc for pc in (self._trail[end - SEEN:end] if end >= SEEN else
+                               self._trail[end - SEEN:] + self._trail[:end]) if pc]
+        ctypes.memset(self._trail, 0, ctypes.sizeof(self._trail))
+        seen, before = self.seen, 0
+        for pc in trail:
+            seen[pc] = count = seen.get(pc, 0) + 1
+            if count == ENOUGH:
+                self.ready.add(pc)
+            if before:
+                following = self.edges.setdefault(before, {})
+                following[pc] = following.get(pc, 0) + 1
+            before = pc
+        return trail
+
+    def want(self, pc: int) -> bool:
+        """Have the region that begins at this block compiled."""
+        first = self.find(pc, int(self.state.context) & 0xFFFF)
+        if first == 0 or self.leads(first):
+            return False
+        key = first, pc, self.ended(first).value
+        if key in self.tried:
+            return False
+        self.tried.add(key)
+        blocks, job = self.gather(pc, first)
+        if not job.blocks:
+            return False
+        if job.name in self.wanted:
+            return False
+        self.wanted[job.name] = Wanted(blocks, [self.ended(block).value for block in blocks], self.beginnings)
+        self.compiler.send(job, self.inbox)
+        return True
+
+    def leads(self, block: int) -> bool:
+        """Whether a block leads into a region."""
+        return block in self.heads and self.heads[block][0] == self.entry(block).value
+
+    def take(self, pc: int) -> bool:
+        """Use a region from the shelf that begins at pc, if there is one for what the guest has there."""
+        found = False
+        for name in self.shelf.at.get(pc, ()):
+            key = pc, name, self.beginnings
+            if self.refused[key] >= TRIES:
+                continue
+            mode = int(self.state.context) & 0xFFFF
+            blocks = []
+            first = self.find(pc, mode)
+            if not first or self.leads(first):
+                continue
+            for at, expected in self.shelf.parts[name].blocks:
+                block = self.find(at, mode) or self.prepare(at, mode)
+                told = self.block(block) if block else None
+                if told is None or digest(told) != expected:
+                    break
+                blocks.append(block)
+            else:
+                found = self.load(name) and self.install(name, blocks) or found
+            self.refused[key] += 1
+        return found
+
+    def prepare(self, pc: int, mode: int) -> int:
+        """Have a block decoded of which only the page has been met; 0 if even that has not."""
+        if int(self.state.tlb[pc >> PAGE_BITS & (TLB_SIZE - 1)].execute) != pc & PAGE_MASK:
+            return 0
+        self.engine.prepare(self.state.where, pc)
+        return self.find(pc, mode)
+
+    def load(self, name: str) -> bool:
+        """Bring a part from the shelf into this process, with all that it needs."""
+        if name in self.loaded:
+            return True
+        part, data = self.shelf.parts.get(name), self.shelf.object(name)
+        if part is None or data is None or not all(self.load(needed) for needed in part.needs):
+            return False
+        self.code.add([data])
+        self.loaded.add(name)
+        return True
+
+    def find(self, pc: int, mode: int) -> int:
+        """The block at pc, in this mode and where the code is now; 0 if there is none, or it lies in two pages."""
+        jump = self.state.jumps[int(jump_index(u64(pc)))]
+        if int(jump.pc) == pc and int(jump.context) == int(self.state.context):
+            block = int(jump.record) - HEADER.size
+            return 0 if int(HEADER.at(block).second) else block
+        entry = self.state.tlb[pc >> PAGE_BITS & (TLB_SIZE - 1)]
+        if int(entry.execute) != pc & PAGE_MASK:
+            return 0
+        host = pc + int(entry.addend) & (1 << 64) - 1
+        block = self._buckets[int(bucket_index(u64(pc), u64(host)))]
+        while block:
+            header = HEADER.at(block)
+            if (int(header.pc), int(header.host), int(header.mode)) == (pc, host, mode):
+                return 0 if int(header.second) else int(block)
+            block = int(header.in_bucket)
+        return 0
+
+    def gather(self, pc: int, first: int) -> tuple[list[int], Job]:
+        """The blocks that were seen to follow one another from here on, those that follow most often first."""
+        mode = int(HEADER.at(first).mode)
+        jobs: list[tuple[int, int, list[bytes], bool]] = []
+        taken: list[int] = []
+        known = {pc}
+        queue = [(0, pc, first)]
+        budget = MOST_INSTRUCTIONS
+        while queue and len(taken) < MOST_BLOCKS:
+            _, at, block = heapq.heappop(queue)
+            made = self.block(block)
+            if made is None or budget < made[1]:
+                continue
+            budget -= made[1]
+            jobs.append(made)
+            taken.append(block)
+            for following, times in self.edges.get(at, {}).items():
+                if following not in known:
+                    known.add(following)
+                    found = self.find(following, mode)
+                    if found:
+                        heapq.heappush(queue, (-times, following, found))
+        name = hashlib.blake2b("".join(map(digest, jobs)).encode(), digest_size=12).hexdigest()
+        return taken, Job(f"region.{name}", jobs)
+
+    def octets(self, block: int) -> bytes:
+        """A block's records."""
+        return ctypes.string_at(block + HEADER.size, int(HEADER.at(block).records) * self.guest.record.size)
+
+    def entry(self, block: int) -> ctypes.c_uint64:
+        """The handler in a block's first record."""
+        return ctypes.c_uint64.from_address(block + HEADER.size)
+
+    def ended(self, block: int) -> ctypes.c_uint64:
+        """The count of blocks that have ended in this block's page."""
+        page = int(self.state.page_of(HEADER.at(block).host))
+        place = int(self.state.code.address) + page * CodePage.size + CodePage.offset("ended")
+        return ctypes.c_uint64.from_address(place)
+
+    def original(self, block: int) -> int:
+        """The threaded handler of a block's first record."""
+        now = self.entry(block).value
+        region, before = self.heads.get(block, (0, 0))
+        return before if now == region else now
+
+    def block(self, block: int) -> tuple[int, int, list[bytes], bool] | None:
+        """A block as the compiler gets it; None if it is not one of plain handlers."""
+        header, size = HEADER.at(block), self.guest.record.size
+        octets = self.octets(block)
+        records: list[bytes] = []
+        octets = self.original(block).to_bytes(8, "little") + octets[8:]
+        for at in range(0, len(octets), size):
+            address = int.from_bytes(octets[at:at + 8], "little")
+            if address == self.engine.advance:
+                return int(header.pc), int(header.count), records, True
+            number = self.numbers.get(address)
+            if number is None:
+                return None
+            records.append(number.to_bytes(8, "little") + octets[at + 8:at + size])
+        return int(header.pc), int(header.count), records, False
+
+    def receive(self, name: str, parts: list[Part]) -> None:
+        """Use what has been compiled, unless the guest has other blocks there by now."""
+        wanted = self.wanted.pop(name)
+        for part in parts:
+            self.shelf.note(part)
+        same = wanted.beginnings == self.beginnings
+        if same and parts and wanted.ended == [self.ended(block).value for block in wanted.blocks] and self.load(name):
+            self.install(name, wanted.blocks)
+
+    def install(self, name: str, blocks: list[int]) -> bool:
+        """Put a region into the first records of its blocks, where no other stands."""
+        originals = [self.original(block) for block in blocks]
+        if not self.numbers.keys() >= set(originals):
+            return False
+        for block in set(self.placed.get(name, ())) - set(blocks):  # the same code elsewhere: there is one table
+            if self.leads(block):
+                self.entry(block).value = self.heads.pop(block)[1]
+        self.placed[name] = blocks
+        address, table = self.code.address(name), self.code.address(f"{name}.table")
+        pages = {int(HEADER.at(block).pc) & PAGE_MASK: block for block in reversed(blocks)}
+        words: list[Any] = [self.engine.dispatch, self.engine.make_up]
+        words += [*(block + HEADER.size for block in blocks), *originals]
+        for page in dict.fromkeys(int(HEADER.at(block).pc) & PAGE_MASK for block in blocks):
+            header, ended = HEADER.at(pages[page]), self.ended(pages[page])
+            words += [ctypes.addressof(ended), ended.value, int(header.host) - int(header.pc) & (1 << 64) - 1]
+        (ctypes.c_uint64 * len(words)).from_address(table)[:] = words
+        for block, original in zip(blocks, originals, strict=True):
+            if self.entry(block).value == original:
+                self.heads[block] = address, original
+                self.entry(block).value = address
+        self.installed += 1
+        return True

@@ -1,0 +1,131 @@
+"""Regions that were compiled before, in a file beside the engine: the second boot of a kernel starts hot.
+
+The file belongs to one engine (its key is in the name) and only grows: each entry has a head, which tells in JSON what
+it is, and an object file. What a reader finds is not trusted: a digest tells whether an entry is whole, and a region is
+used only where the guest has the very blocks that it was made from. Who writes holds a lock, cuts off what is not
+whole, and begins anew with the younger half when the file has become too large. A file that cannot be written is none.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+MAGIC = b"guesthouse regions 1\n"
+LIMIT = 96 << 20  # bytes
+FRONT = 4 + 4 + 16  # lengths of head and object, digest of both
+
+
+@dataclass
+class Part:
+    """An object file with what it needs: a region, which has blocks (pc and digest of each), or a library function."""
+
+    name: str
+    needs: list[str]
+    blocks: list[tuple[int, str]] = field(default_factory=list)
+    object: bytes = b""
+
+
+class Shelf:
+    """The parts in one file. A path of None: nothing is kept."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self.places: dict[str, tuple[int, int, int]] = {}
+        self.parts: dict[str, Part] = {}
+        self.at: dict[int, list[str]] = {}  # regions by the pc of their blocks
+        self._data = b""
+        try:
+            self._data = path.read_bytes() if path else b""
+        except OSError:
+            return
+        for start, head, body in entries(self._data):
+            try:
+                told = json.loads(self._data[start + FRONT:start + FRONT + head])
+                part = Part(told["name"], told["needs"], [(int(pc), str(digest)) for pc, digest in told["blocks"]])
+            except (ValueError, KeyError, TypeError):
+                continue
+            self.places[part.name] = start, head, body
+            self.note(part)
+
+    def note(self, part: Part) -> None:
+        """Make a part known, for this process."""
+        if part.name not in self.parts:
+            self.parts[part.name] = part
+            for pc, _ in part.blocks[:1]:
+                self.at.setdefault(pc, []).append(part.name)
+
+    def object(self, name: str) -> bytes | None:
+        """The object of a part; None if it is not here, or not whole."""
+        part = self.parts.get(name)
+        if part is None or part.object or name not in self.places:
+            return part.object if part else None
+        start, head, body = self.places[name]
+        whole = self._data[start + FRONT:start + FRONT + head + body]
+        if digest(whole) != self._data[start + 8:start + FRONT]:
+            return None
+        return whole[head:]
+
+    def add(self, part: Part) -> None:
+        """Keep a part, if it is new."""
+        if part.name in self.parts:
+            return
+        self.note(part)
+        if self.path is None:
+            return
+        told = asdict(part)
+        del told["object"]
+        head = json.dumps(told).encode()
+        whole = head + part.object
+        entry = len(head).to_bytes(4, "little") + len(part.object).to_bytes(4, "little") + digest(whole) + whole
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with open(self.path.with_suffix(".lock"), "w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                append(self.path, entry)
+        except OSError:
+            self.path = None  # no room, no permission: then without
+
+
+def digest(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=16).digest()
+
+
+def entries(data: bytes) -> list[tuple[int, int, int]]:
+    """Where each entry that is there in full begins, and the lengths of its head and object."""
+    found, at = [], len(MAGIC)
+    while data.startswith(MAGIC) and at + FRONT <= len(data):
+        head, body = int.from_bytes(data[at:at + 4], "little"), int.from_bytes(data[at + 4:at + 8], "little")
+        if at + FRONT + head + body > len(data):
+            break
+        found.append((at, head, body))
+        at += FRONT + head + body
+    return found
+
+
+def append(path: Path, entry: bytes) -> None:
+    """Under the lock. Most of the time the file is whole, which its length at its end tells."""
+    if not path.exists():
+        path.write_bytes(MAGIC)
+    size = path.stat().st_size
+    mark = path.with_suffix(".whole")  # how long the file was after the last entry
+    if not mark.exists() or mark.read_bytes() != str(size).encode() or size > LIMIT:
+        tidy(path)
+    with open(path, "ab") as file:
+        file.write(entry)
+    mark.write_bytes(str(path.stat().st_size).encode())
+
+
+def tidy(path: Path) -> None:
+    """Leave away what is not whole, and the older half if there is too much."""
+    data = path.read_bytes()
+    kept = [data[at:at + FRONT + head + body] for at, head, body in entries(data)]
+    kept = [entry for entry in kept if digest(entry[FRONT:]) == entry[8:FRONT]]
+    if len(data) > LIMIT:
+        kept = kept[len(kept) // 2:]
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.stem, suffix=".tmp", delete=False) as file:
+        file.write(MAGIC + b"".join(kept))
+    os.replace(file.name, path)
