@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 import threading
+import tty
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from guesthouse.manager.machine import Machine
 
 PLACES = "stdio, file:PATH, tcp:HOST:PORT, pty or none"
-PATIENCE = 10.0  # seconds for a connection to be made
+PATIENCE, MOMENT = 10.0, 1.0  # seconds: for a connection to be made; at the end
+HELD = 1 << 20  # bytes that wait for a peer
 
 
 def connect(machine: Machine, places: tuple[str, ...]) -> None:
@@ -52,14 +54,14 @@ def to_tcp(console: Console, address: str) -> None:
         raise UserError(f"--serial tcp:{address} cannot be reached: {wrong}.",
                         "Something must listen there.") from wrong
     peer.settimeout(None)
-    join(console, lambda: peer.recv(4096), lambda data: peer.sendall(data))
+    join(console, lambda: peer.recv(4096), AtLeisure(peer.sendall))
 
 
 def to_pty(console: Console, rest: str) -> None:
     ours, theirs = os.openpty()
-    os.set_blocking(ours, True)
+    tty.setraw(theirs)  # else the terminal itself would echo to the guest what the guest says
     print(f"guesthouse: a serial port is at {os.ttyname(theirs)}", file=sys.stderr, flush=True)
-    join(console, lambda: os.read(ours, 4096), lambda data: os.write(ours, data))
+    join(console, lambda: os.read(ours, 4096), AtLeisure(lambda data: write_all(ours, data)))
 
 
 def to_nothing(console: Console, rest: str) -> None:
@@ -71,12 +73,12 @@ KINDS: dict[str, Callable[[Console, str], None]] = {
 
 
 def join(console: Console, read: Callable[[], bytes], write: Callable[[bytes], object]) -> None:
-    """Both ways, until either side ends. A peer that is gone is no matter to the guest."""
+    """Both ways, until either side ends; `write` hears b"" at the end. A peer that is gone is no matter to the guest.
+    """
 
     def out(data: bytes) -> None:
         with suppress(OSError):
-            if data:
-                write(data)
+            write(data)
 
     def feed() -> None:
         with suppress(OSError, GuesthouseError):
@@ -85,3 +87,38 @@ def join(console: Console, read: Callable[[], bytes], write: Callable[[bytes], o
 
     console.listen(out, past=True)
     threading.Thread(target=feed, name="guesthouse serial", daemon=True).start()
+
+
+class AtLeisure:
+    """Writes in a thread of its own: a peer that does not read must not hold the machine up. What is too much is lost,
+    as on a line without flow control; at the end the peer gets a moment for what still waits."""
+
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        self._write, self._waiting, self._ended = write, bytearray(), False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="guesthouse serial", daemon=True)
+        self._thread.start()
+
+    def __call__(self, data: bytes) -> None:
+        with self._changed:
+            self._ended = self._ended or not data
+            self._waiting += data[:HELD - len(self._waiting)]
+            self._changed.notify()
+        if not data:
+            self._thread.join(MOMENT)
+
+    def _run(self) -> None:
+        with suppress(OSError):
+            while data := self._take():
+                self._write(data)
+
+    def _take(self) -> bytes:
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._ended)
+            data, self._waiting = bytes(self._waiting), bytearray()
+            return data
+
+
+def write_all(file: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(file, data):]

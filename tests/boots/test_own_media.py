@@ -17,13 +17,14 @@ import pytest
 
 import guesthouse as gh
 from guesthouse.cli import watching
+from guesthouse.display.screen import Text
 from tests.cli.conftest import OnTerminal
 
 pytestmark = [pytest.mark.boot, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
 GUESTS = Path(os.environ.get("GUESTHOUSE_GUESTS") or ROOT.parent / "shared" / "guests")
-PROMPT, PATIENCE = "A:\\>", 300.0
+PROMPT, PATIENCE = "A:\\>", 60.0
 
 
 @pytest.fixture
@@ -92,6 +93,44 @@ def test_a_floppy_is_changed_while_the_machine_runs(floppy: Callable[[str], Path
         machine.eject("floppy", 1)
         machine.insert("floppy", third, 1)
         ask(machine, "dir b:one.txt", "File not found")
+
+
+def test_the_mouse_moves_a_pointer_in_dos_and_opens_a_menu() -> None:
+    image = GUESTS / "freedos-8086tiny.img"
+    if not image.exists():
+        pytest.skip(f"no guest: {image.name} is not among the images that GUESTHOUSE_GUESTS names")
+    with gh.Machine.run(str(image), memory="32M", time="virtual") as machine:
+        ask(machine, "ctmouse", "Installed at PS/2 port")
+        ask(machine, "edit", "FreeDOS Edit")
+        for dx, dy in ((-1000, -1000), (1000, 0), (-1000, 0), (10, 0)):  # to corners; the last one to a menu
+            before = colours(machine)
+            machine.mouse.move(dx, dy)
+            wait_until(lambda: colours(machine) != before)
+        machine.mouse.click("left")
+        machine.screen.wait_for("Close    Alt+F4", PATIENCE)
+
+
+def colours(machine: gh.Machine) -> bytes:
+    """A pointer in a text mode shows by its cell's colours."""
+    screen = machine.screen.now()
+    assert isinstance(screen, Text)
+    return screen.cells[1::2]
+
+
+def wait_until(done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_com1_of_a_machine_with_a_screen_is_used_both_ways(floppy: Callable[[str], Path]) -> None:
+    with gh.Machine.run(str(floppy("dos.img")), memory="32M", time="virtual") as machine:
+        ask(machine, "echo by wire > com1", "com1")
+        machine.serial[0].expect("by wire", PATIENCE)
+        ask(machine, "ctty com2", "com2")
+        machine.serial[1].write("ver\r")
+        machine.serial[1].expect("FreeCom version", PATIENCE)
 
 
 def test_ctrl_alt_delete_starts_dos_again(floppy: Callable[[str], Path]) -> None:

@@ -26,6 +26,9 @@ class FakeBus:
         if address < SIZE:
             self.memory[address:address + len(data)] = data
 
+    def wait(self, nanoseconds):
+        pass
+
     def port_read(self, port, size):
         if port == 0x64:
             return 0

@@ -4,6 +4,11 @@ import struct
 
 import pytest
 
+from guesthouse.clock import Clock
+from guesthouse.system.chips.i8042 import I8042
+from guesthouse.system.chips.kit import Line
+from guesthouse.system.chips.ps2_keyboard import Ps2Keyboard
+from guesthouse.system.chips.ps2_mouse import Ps2Mouse
 from guesthouse.system.firmware.bios.drives import MemoryDrive
 from guesthouse.system.firmware.bios.vbe_protected import edid, interface
 from tests.system.bios_fake import STACK, Machine
@@ -114,3 +119,32 @@ def test_the_monitor_tells_about_itself(pc):
 def test_a_second_cold_start_of_the_processor_alone_resets_the_machine(pc):
     pc.service("post")
     assert pc.resets == [1]
+
+
+def test_the_mouses_answers_are_not_taken_for_packets_and_a_waiting_key_is_kept(pc):
+    clock, keyboard, mouse, heard = Clock(), Ps2Keyboard(), Ps2Mouse(), []
+    irq12 = Line(lambda high: heard.append(high))
+    chip = I8042(lambda: None, keyboard=keyboard, mouse=mouse, irq12=irq12, clock=clock)
+    chip.write(4, 1, 0x60)
+    chip.write(0, 1, 0x47)  # both interrupts, translated scan codes
+    pc.bus.port_read = lambda port, size: chip.read(port - 0x60, size)
+    pc.bus.port_write = lambda port, size, value: chip.write(port - 0x60, size, value)
+
+    def wait(nanoseconds):
+        clock.advance_to(clock.now() + nanoseconds)
+        clock.fire_due()
+
+    pc.bus.wait = wait
+    keyboard.press("a")
+    pc.guest.load_es(0x1234)
+    for registers in (dict(ax=0xC205, bx=0x300), dict(ax=0xC207, bx=0x10), dict(ax=0xC200, bx=0x100)):
+        pc.interrupt(0x15, **registers)
+        assert pc.guest.ah == 0 and chip.read(4) & 0x21 == 0x01
+    assert True not in heard and chip.read(0) == 0x1E
+    mouse.move(1, 1, 0)
+    packet = []
+    for _ in range(3):
+        wait(1_000_000)
+        assert chip.read(4) & 0x21 == 0x21
+        packet.append(chip.read(0))
+    assert packet == [0x28, 1, 0xFF] and True in heard

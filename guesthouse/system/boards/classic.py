@@ -231,7 +231,7 @@ class ClassicPc(PcBoard):
             serials=tuple(serial.port for serial in SERIALS), parallels=(), framebuffer=self.frame,
             framebuffer_size=len(self.vga.frame), menu_ticks=MENU_TICKS if self.boot_menu else 1,
             kernel=self._start_given)
-        guest = Guest(self.state, BoardBus(self.memory, self.addresses, self.ports))
+        guest = Guest(self.state, BoardBus(self.memory, self.addresses, self.ports, self.clock))
         self.bios = Bios(guest, self.drives, settings, reset=self.reset, power_off=self.power_off,
                          tables=self._more_tables())
         if self.ports.find(PORT) is None:

@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from guesthouse.errors import UserError
-from guesthouse.system.firmware.blob import Blob
+from guesthouse.system.firmware.blob import Blob, gunzip
 from guesthouse.system.firmware.elf import LOAD, Elf
 from guesthouse.system.firmware.linux_x86 import RAM, E820, X86Entry
 from guesthouse.system.memory import PAGE, Memory
 
 MAGIC, SEARCH, BOOTED = 0x1BADB002, 8192, 0x2BADB002
 MAGIC2, SEARCH2, BOOTED2 = 0xE85250D6, 32768, 0x36D76289
-LOADER = b"guesthouse\0"
+LOADER, GZIP, LARGEST = b"guesthouse\0", b"\x1f\x8b", 256 << 20
 INFO, INFO_END = 0x9000, 0x8_0000  # where the kernel finds what it is told, unless it lies there itself
 MIB, KIB = 1 << 20, 1 << 10
 
@@ -152,6 +152,8 @@ class Machine:
 def load(machine: Machine, blob: Blob, cmdline: str = "", modules: Sequence[Module] = ()) -> X86Entry:
     """Put kernel, modules and information into RAM. The kernel's command line begins with its name, as is usual."""
     blob = blob.called("multiboot kernel")
+    if blob.data[:2] == GZIP:  # as boot loaders do
+        blob = gunzip(blob, LARGEST)
     header = read_header(blob)
     if header is None:
         raise blob.error(0, "a multiboot header in the first 32 KiB")

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from guesthouse.bits import u64
+from guesthouse.clock import Clock
 from guesthouse.system.memory import AddressMap, Memory
 
 PORT = 0xB0  # a write by one of the ROM's stubs calls its service
@@ -30,12 +31,21 @@ class Bus(Protocol):
     def port_read(self, port: int, size: int) -> int: ...
     def port_write(self, port: int, size: int, value: int) -> None: ...
 
+    def wait(self, nanoseconds: int) -> None:
+        """Time passes for the chips; the guest waits."""
+
 
 class BoardBus:
     """A board's memory, address map and ports as a bus."""
 
-    def __init__(self, memory: Memory, addresses: AddressMap, ports: AddressMap) -> None:
-        self.memory, self.addresses, self.ports = memory, addresses, ports
+    def __init__(self, memory: Memory, addresses: AddressMap, ports: AddressMap, clock: Clock) -> None:
+        self.memory, self.addresses, self.ports, self.clock = memory, addresses, ports, clock
+
+    def wait(self, nanoseconds: int) -> None:
+        at = self.clock.now() + nanoseconds
+        self.clock.spend(nanoseconds)
+        self.clock.advance_to(at)  # real time catches up
+        self.clock.fire_due()
 
     def read(self, address: int, count: int) -> bytes:
         if self.memory.contains(address, count):

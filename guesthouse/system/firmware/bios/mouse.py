@@ -7,12 +7,19 @@ here.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from guesthouse.system.firmware.bios.guest import CF, ES, Guest
 from guesthouse.system.firmware.bios.settings import EBDA
 
 HANDLER, INDEX, STATE, PACKET = EBDA + 0x22, EBDA + 0x26, EBDA + 0x27, EBDA + 0x28
 INSTALLED = 0x80  # in STATE: a handler is set
-CONTROLLER, DATA, TO_MOUSE = 0x64, 0x60, 0xD4
+CONTROLLER, DATA = 0x64, 0x60
+READ_COMMAND, WRITE_COMMAND, CLOSE_KEYBOARD, PUT_BACK, TO_MOUSE = 0x20, 0x60, 0xAD, 0xD2, 0xD4
+INTERRUPT, INTERRUPTS, CLOSED = 0x02, 0x03, 0x30  # command byte: of the mouse, of both; their lines
+FULL, FROM_MOUSE = 0x01, 0x20  # the controller's status
+RESET_ANSWER, MOMENT, PATIENCE = 3, 100_000, 20  # bytes; ns between two looks; looks
 RATES = (10, 20, 40, 60, 80, 100, 200)
 OK, BAD_FUNCTION, BAD_INPUT, NO_HANDLER = 0, 1, 2, 5
 PACKET_BYTES, FIRST_BYTE = 3, 0x08
@@ -86,21 +93,47 @@ class Mouse:
 
     def _enable(self, on: bool) -> None:
         """The mouse reports, and the controller lets its interrupt through."""
-        guest = self.guest
-        guest.set_byte(INDEX, 0)
-        guest.port_out(CONTROLLER, 0x20)
-        command = guest.port_in(DATA)
-        self._send(0xF4 if on else 0xF5)
-        guest.port_out(CONTROLLER, 0x60)
-        guest.port_out(DATA, (command | 0x02 if on else command) & ~0x20)
+        self.guest.set_byte(INDEX, 0)
+        with self._alone(INTERRUPT if on else 0):
+            self._tell(0xF4 if on else 0xF5)
 
-    def _send(self, *bytes_: int) -> None:
-        """To the mouse; what it answers is thrown away."""
-        guest = self.guest
-        for byte in bytes_:
-            guest.port_out(CONTROLLER, TO_MOUSE)
+    def _send(self, *commands: int) -> None:
+        with self._alone():
+            for command in commands:
+                self._tell(command)
+
+    @contextmanager
+    def _alone(self, more: int = 0) -> Iterator[None]:
+        """The keyboard's line is closed, the mouse's open, and neither interrupts; `more` is for the controller's
+        command byte afterwards. A byte of the keyboard's that has come already is put back at the end."""
+        guest, held = self.guest, []
+        guest.port_out(CONTROLLER, CLOSE_KEYBOARD)
+        if (status := guest.port_in(CONTROLLER)) & FULL:
+            held = [byte for byte in (guest.port_in(DATA),) if not status & FROM_MOUSE]
+        guest.port_out(CONTROLLER, READ_COMMAND)
+        command = guest.port_in(DATA) & ~CLOSED
+        self._set_command(command & ~INTERRUPTS)
+        guest.port_out(CONTROLLER, CLOSE_KEYBOARD)
+        yield
+        for byte in held:
+            guest.port_out(CONTROLLER, PUT_BACK)
             guest.port_out(DATA, byte)
-            for _ in range(8):
-                if guest.port_in(CONTROLLER) & 0x21 != 0x21:
-                    break
+        self._set_command(command | more)
+
+    def _set_command(self, value: int) -> None:
+        self.guest.port_out(CONTROLLER, WRITE_COMMAND)
+        self.guest.port_out(DATA, value)
+
+    def _tell(self, command: int) -> None:
+        """Its answer is waited for and thrown away: left there, it would be taken for the beginning of a packet."""
+        guest = self.guest
+        guest.port_out(CONTROLLER, TO_MOUSE)
+        guest.port_out(DATA, command)
+        left = RESET_ANSWER if command == 0xFF else 1
+        for _ in range(PATIENCE):
+            if guest.port_in(CONTROLLER) & FULL:
                 guest.port_in(DATA)
+                left -= 1
+            if not left:
+                return
+            guest.bus.wait(MOMENT)
