@@ -26,6 +26,8 @@ ALL_ONES = (1 << 64) - 1
 EXIT, LEFT, BUDGET, TICKS, PACE, KNOWN, REPLY, ADDRESS, DOOR, CALLED, RECALLED = (
     Cpu.offset(name) // 8 for name in ("exit", "left", "budget", "ticks", "pace", "replies_known", "replies",
                                        "exit_address", "door", "called", "recalled"))
+TELLS = {reasons.MEMORY_WRITE: MemoryWrite, reasons.PORT_WRITE: PortWrite}
+ASKS = {reasons.MEMORY_READ: MemoryRead, reasons.PORT_READ: PortRead}
 COUNTERS = ("faults", "fills", "flushes", "invalidations", "builds", "lookups")
 
 
@@ -150,27 +152,22 @@ class SoftVcpu:
 
     def _exit(self, reason: int) -> Exit:
         """The exit as the board sees it. What asks is answered with ones first, in case the board says nothing."""
-        state = self.state
-        address, size, value = self._words[ADDRESS:ADDRESS + 3]
+        state, words = self.state, self._words
+        address, size = words[ADDRESS], words[ADDRESS + 1]
         if reasons.MEMORY_READ <= reason <= reasons.REGISTER_WRITE:
             self._pending = 0
             self._answer(ALL_ONES)
-        value &= (1 << size * 8) - 1 if size < 8 else ALL_ONES
+            if tells := TELLS.get(reason):
+                return tells(address, size, words[ADDRESS + 2] & ((1 << size * 8) - 1 if size < 8 else ALL_ONES))
+            if asks := ASKS.get(reason):
+                return asks(self._answer, address, size)
         match reason:
             case reasons.BUDGET:
                 return Budget()
-            case reasons.MEMORY_READ:
-                return MemoryRead(self._answer, address, size)
-            case reasons.MEMORY_WRITE:
-                return MemoryWrite(address, size, value)
-            case reasons.PORT_READ:
-                return PortRead(self._answer, address, size)
-            case reasons.PORT_WRITE:
-                return PortWrite(address, size, value)
             case reasons.REGISTER_READ:
                 return RegisterRead(self._answer, address, self._refuse)
             case reasons.REGISTER_WRITE:
-                return RegisterWrite(address, value, self._refuse)
+                return RegisterWrite(address, words[ADDRESS + 2], self._refuse)
             case reasons.HALTED:
                 return Halted()
             case reasons.WINDOW:

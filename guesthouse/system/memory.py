@@ -12,6 +12,7 @@ import mmap
 import sys
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -46,6 +47,9 @@ class Mapping:
             self._map = mmap.mmap(-1, self.size + 2 * GUARD, **_private())
         except (OSError, ValueError, OverflowError) as why:
             raise UserError(f"The host cannot give {size >> 20} MiB of memory.", "Ask for less memory.") from why
+        if hasattr(mmap, "MADV_HUGEPAGE"):
+            with suppress(OSError):  # a kernel without them
+                self._map.madvise(mmap.MADV_HUGEPAGE)
         base = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
         self.host = base + GUARD
         _forbid(base, GUARD)
@@ -214,12 +218,24 @@ class Memory:
         except OutsideRam:
             return False
 
+    def _whole(self, address: int, count: int) -> int:
+        """Where [address, address + count) lies in the mapping if one range has it all, as almost always; else -1."""
+        i = bisect_right(self._starts, address) - 1
+        if i >= 0 and 0 < count <= self.ranges[i].length + self.ranges[i].start - address:
+            return address - self.ranges[i].start + self.ranges[i].offset
+        return -1
+
     def read(self, address: int, count: int) -> bytes:
+        if (at := self._whole(address, count)) >= 0:
+            return bytes(self._view[at:at + count])
         pieces = list(self._pieces(address, count))
         return b"".join(self._view[offset:offset + n] for offset, n in pieces)
 
     def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
         source = memoryview(data).cast("B")
+        if (at := self._whole(address, len(source))) >= 0:
+            self.write_behind(at, source)
+            return
         pieces = list(self._pieces(address, len(source)))
         done = 0
         for offset, n in pieces:

@@ -111,6 +111,19 @@ def test_an_overlay_is_bounded(image):
     disk.close()
 
 
+def test_an_overlay_of_a_large_disk_takes_room_for_what_was_written_only(image, tmp_path):
+    path = tmp_path / "large"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+    disk = open_disk(path)
+    for lba in (0, 1 << 30, (1 << 31) - 1):
+        disk.write(lba, b"q" * 512)
+        assert disk.read(lba) == b"q" * 512
+    assert disk.read((1 << 31) - 3, 3) == bytes(1024) + b"q" * 512 and disk.dirty == 3
+    assert os.fstat(disk._file.fileno()).st_blocks * 512 < 1 << 20
+    disk.close()
+
+
 def test_an_overlays_state_puts_it_back_and_discard_forgets(image):
     disk = Overlay(Memory(DATA))
     disk.write(9, b"q" * 512)
@@ -121,10 +134,11 @@ def test_an_overlays_state_puts_it_back_and_discard_forgets(image):
     assert disk.read(9) == b"q" * 512 and disk.dirty == 1
 
 
-@pytest.mark.parametrize("in_memory", [0, 5 * 512, 1 << 22])
-def test_random_traffic_reads_as_from_memory(monkeypatch, in_memory):
-    """Fuzz: an overlay against a plain disk, in memory, in its file, and moving between them."""
+@pytest.mark.parametrize("in_memory, chart", [(0, 1 << 15), (0, 5), (1 << 22, 1 << 15), (1 << 22, 7)])
+def test_random_traffic_reads_as_from_memory(monkeypatch, in_memory, chart):
+    """Fuzz: an overlay against a plain disk, in memory and in its file, with marks in one piece and in several."""
     monkeypatch.setattr(overlay, "IN_MEMORY", in_memory)
+    monkeypatch.setattr(overlay, "CHART", chart)
     chance, plain, over = random.Random(in_memory), Memory(DATA), Overlay(Memory(DATA))
     for _ in range(3000):
         lba = chance.randrange(64)

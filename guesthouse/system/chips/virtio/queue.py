@@ -6,6 +6,7 @@ QueueError, and the device asks for a reset. Not offered: event indices, packed 
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -13,6 +14,7 @@ from guesthouse.system.chips.kit import Field, Stateful
 
 NEXT, WRITE, INDIRECT = 1, 2, 4  # descriptor flags
 NO_INTERRUPT = 1  # avail flags
+DESCRIPTOR = struct.Struct("<QIHH")
 MAX_CHAIN = 1 << 32  # bytes (2.7.5.2)
 Piece = tuple[int, int]  # address, length
 
@@ -134,9 +136,8 @@ class Queue(Stateful):
             chain.readable.append((address, length))
 
     def _descriptor(self, at: int) -> tuple[int, int, int, int]:
-        raw = self.read(at, 16)
-        return (int.from_bytes(raw[:8], "little"), int.from_bytes(raw[8:12], "little"),
-                int.from_bytes(raw[12:14], "little"), int.from_bytes(raw[14:], "little"))
+        address, length, flags, following = DESCRIPTOR.unpack(self.read(at, DESCRIPTOR.size))
+        return address, length, flags, following
 
     def _word(self, at: int) -> int:
         return int.from_bytes(self.read(at, 2), "little")
