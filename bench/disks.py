@@ -1,5 +1,6 @@
 """Disks as a guest sees them: Debian's kernel reads one through IDE and one through virtio-blk, in order and
-here and there. Programs and timing are those of the suite (guest/, sides.py); a disk is their standard input.
+here and there, and writes them, into overlays. Programs and timing are those of the suite (guest/, sides.py); a disk is
+their standard input.
 
 Run as a process of its own it is our side: a PC whose serial line goes to standard output, with counts.
 """
@@ -24,7 +25,8 @@ from bench.sides import COUNT, QEMU, Setup
 from bench.suite import FOLDER
 
 ITEMS = tuple(item for bus in ("ide", "virtio") for item in (
-    Item(f"{bus}_seq", system.sequential, DISK_MIB << 4), Item(f"{bus}_4k", system.scattered, 4000)))
+    Item(f"{bus}_seq", system.sequential, DISK_MIB << 4), Item(f"{bus}_4k", system.scattered, 4000),
+    Item(f"{bus}_write", system.written, DISK_MIB << 4)))
 
 MODULES = (
     "virtio/virtio_ring",
@@ -86,7 +88,7 @@ def userland(names: Sequence[str], busybox: bytes, modules: dict[str, bytes]) ->
         *(f"$b insmod /lib/{name}.ko" for name in sorted(modules)),
         *(f"until [ -b {device} ]; do $b usleep 10000; done" for device in sorted(set(devices.values()))),
         *(
-            f"echo 3 > /proc/sys/vm/drop_caches; /{FOLDER}/{name} < {device}"
+            f"echo 3 > /proc/sys/vm/drop_caches; /{FOLDER}/{name} <> {device}"
             for name, device in devices.items()
         ),
         f"echo {MARK} all ends 0 0",
@@ -120,13 +122,13 @@ def main(folder: str, memory: str, append: str) -> None:
     from guesthouse.engine.build import engine
     from guesthouse.engine.soft import SoftVcpu
     from guesthouse.manager.building import code_folder, instruction_set
-    from guesthouse.storage.disk import Memory
+    from guesthouse.storage.disk import open_disk
     from guesthouse.system.boards.attached import Attached
     from guesthouse.system.boards.classic import ClassicPc
 
-    kind, data = instruction_set("amd64"), Path(folder, "disk").read_bytes()
+    kind = instruction_set("amd64")
     code = engine(kind, code_folder())
-    drives = [Attached("disk", Memory(data), bus=bus) for bus in DEVICES]
+    drives = [Attached("disk", open_disk(Path(folder, "disk")), bus=bus) for bus in DEVICES]
     board = ClassicPc(int(memory), RealClock(), lambda memory: SoftVcpu(kind, code), drives=drives)
     begun = bytearray()
 

@@ -191,4 +191,14 @@ def scattered(room: u64, rounds: u32) -> u64:
     return total
 
 
+def written(room: u64, rounds: u32) -> u64:
+    """Standard input is a disk: BLOCK bytes at a time to it, and then to its medium."""
+    total = u64(0)
+    while rounds != 0:
+        store(u64, room, u64(rounds))
+        total = total + call("write", 0, room, BLOCK)
+        rounds -= 1
+    return total + call("fsync", 0)
+
+
 DISK_MIB = 64

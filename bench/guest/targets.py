@@ -38,8 +38,8 @@ def _words(*words: int) -> bytes:
 
 AMD64 = Target(
     "amd64", "x86_64-unknown-linux-gnu", "+sse2", u64, i64,
-    {"read": 0, "write": 1, "mmap": 9, "munmap": 11, "pread64": 17, "getpid": 39, "clone": 56, "execve": 59,
-     "exit": 231, "wait4": 61, "clock_gettime": 228, "pipe2": 293, "dup3": 292, "openat": 257},
+    {"read": 0, "write": 1, "mmap": 9, "munmap": 11, "pread64": 17, "fsync": 74, "getpid": 39, "clone": 56,
+     "execve": 59, "exit": 231, "wait4": 61, "clock_gettime": 228, "pipe2": 293, "dup3": 292, "openat": 257},
     (Stub("_start", _code("31ed 4889e7 4883e4f0 e800000000"), ((10, 2, "main", -4),)),
      # mov rax, rdi and so on: each argument one place down; the seventh is on the stack
      Stub("system_call", _code("4889f8 4889f7 4889d6 4889ca 4d89c2 4d89c8 4c8b4c2408 0f05 c3")),
@@ -48,7 +48,7 @@ AMD64 = Target(
 
 I386 = Target(
     "i386", "i686-unknown-linux-gnu", "+sse2", u32, i32,
-    {"read": 3, "write": 4, "mmap": 192, "munmap": 91, "pread64": 180, "getpid": 20, "clone": 120,
+    {"read": 3, "write": 4, "mmap": 192, "munmap": 91, "pread64": 180, "fsync": 118, "getpid": 20, "clone": 120,
      "execve": 11, "exit": 252, "wait4": 114, "clock_gettime": 265, "pipe2": 331, "dup3": 330, "openat": 295},
     (Stub("_start", _code("31ed 89e0 83e4f0 83ec08 6a00 50 e800000000"), ((14, 2, "main", -4),)),
      # ebp, edi, esi and ebx are the caller's; the arguments lie from [esp+20] on
@@ -59,8 +59,8 @@ I386 = Target(
 
 RISCV64 = Target(
     "riscv64", "riscv64-unknown-linux-gnu", "+m,+a,+f,+d,+c", u64, i64,
-    {"read": 63, "write": 64, "mmap": 222, "munmap": 215, "pread64": 67, "getpid": 172, "clone": 220, "execve": 221,
-     "exit": 94, "wait4": 260, "clock_gettime": 113, "pipe2": 59, "dup3": 24, "openat": 56},
+    {"read": 63, "write": 64, "mmap": 222, "munmap": 215, "pread64": 67, "fsync": 82, "getpid": 172, "clone": 220,
+     "execve": 221, "exit": 94, "wait4": 260, "clock_gettime": 113, "pipe2": 59, "dup3": 24, "openat": 56},
     (Stub("_start", _words(0x0001_0513, 0x0000_0097, 0x0000_80E7), ((4, 19, "main", 0),)),  # mv a0, sp; call main
      Stub("system_call", _words(0x0005_0893, 0x0005_8513, 0x0006_0593, 0x0006_8613, 0x0007_0693, 0x0007_8713,
                                 0x0008_0793, 0x0000_0073, 0x0000_8067)),  # mv a7, a0; mv a0, a1; ...; ecall; ret

@@ -1,7 +1,7 @@
 """What a guest writes, over a disk that stays as it is: kept in a temporary file without a name, and then gone.
 
-The file has each sector where the disk has it, and holes elsewhere, so that any run of sectors is one copy. Sectors that
-were written, never more than `limit` bytes of them, take room, in the blocks of the host's file system.
+The file has each sector where the disk has it, and holes elsewhere, so that any run of sectors is one copy. Only
+sectors that were written take room, never more than `limit` bytes of them, in blocks of the host's file system.
 """
 
 from __future__ import annotations

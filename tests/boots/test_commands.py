@@ -107,7 +107,8 @@ def asked(*arguments: str) -> str:
 
 @pytest.mark.parametrize("options, found", [
     ([], {"0x1237", "0x7010"}), (["--chipset", "q35"], {"0x29c0", "0x2922"}),
-    (["--disk-bus", "virtio"], {"0x1237", "0x1001"}), (["--chipset", "q35", "--disk-bus", "virtio"], {"0x29c0", "0x1001"}),
+    (["--disk-bus", "virtio"], {"0x1237", "0x1001"}),
+    (["--chipset", "q35", "--disk-bus", "virtio"], {"0x29c0", "0x1001"}),
     (["--disk-bus", "ahci"], {"0x1237", "0x2922"}),
 ])
 def test_the_chipset_and_the_bus_of_disks_are_those_that_are_asked_for(options: list[str], found: set[str],

@@ -56,5 +56,6 @@ def test_the_viewers_pointer_moves_the_guests_and_opens_a_menu(seen: Seen) -> No
     machine, do = seen
     machine.keyboard.type("ctmouse\nedit\n")
     machine.screen.wait_for("FreeDOS Edit", PATIENCE)
-    do("move", "719", "399", "pause", "1", "move", "0", "0", "pause", "1", "move", "10", "0", "pause", "1", "click", "1")
+    do("move", "719", "399", "pause", "1", "move", "0", "0", "pause", "1", "move", "10", "0", "pause", "1", "click",
+       "1")
     machine.screen.wait_for("Close    Alt+F4", PATIENCE)
