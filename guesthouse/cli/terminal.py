@@ -39,22 +39,24 @@ class Console(Protocol):
 class Escape:
     """Finds the user's orders to us among the keys for the guest."""
 
-    def __init__(self) -> None:
-        self._escaped = False
+    def __init__(self, orders: str = "xh") -> None:
+        self._escaped, self._orders = False, (orders + orders.upper()).encode()
 
-    def sort(self, keys: bytes) -> tuple[bytes, str]:
-        """What goes to the guest, and the order to us if there is one: "x" or "h"."""
-        kept = bytearray()
+    def sort(self, keys: bytes) -> list[tuple[bytes, str]]:
+        """What goes to the guest, and the order to us that comes after it ("x", "h" or what else there is), if any."""
+        found, kept = [], bytearray()
         for key in (keys[n : n + 1] for n in range(len(keys))):
             if not self._escaped:
                 self._escaped = key == ESCAPE
                 kept += b"" if self._escaped else key
                 continue
             self._escaped = False
-            if key in b"xXhH":
-                return bytes(kept), key.decode().lower()
-            kept += key if key == ESCAPE else ESCAPE + key
-        return bytes(kept), ""
+            if key in self._orders:
+                found.append((bytes(kept), key.decode().lower()))
+                kept.clear()
+            else:
+                kept += key if key == ESCAPE else ESCAPE + key
+        return [*found, (bytes(kept), "")] if kept or not found else found
 
 
 class Raw:
@@ -187,12 +189,12 @@ class Attachment:
             self._left = True
 
     def _press(self, data: bytes) -> None:
-        keys, order = self._escape.sort(data)
-        if keys and not self._finished:
-            self._console.write(keys)
-        if order == "h":
-            os.write(sys.stderr.fileno(), f"\r\nguesthouse: {HELP}\r\n".encode())
-        self._left = order == "x"
+        for keys, order in self._escape.sort(data):
+            if keys and not self._finished and not self._left:
+                self._console.write(keys)
+            if order == "h":
+                os.write(sys.stderr.fileno(), f"\r\nguesthouse: {HELP}\r\n".encode())
+            self._left = self._left or order == "x"
 
     def _tell_size(self) -> None:
         with suppress(OSError):

@@ -1,7 +1,8 @@
 """A machine with a screen on this terminal: text modes are drawn as text, the terminal's keys become the PC's.
 
-Ctrl-A x leaves, Ctrl-A Ctrl-A types a Ctrl-A; Ctrl-C and everything else goes to the guest. Without a terminal, or when
-the screen is shown elsewhere, we wait for the guest's end; where text was to be shown, its last screen is printed.
+Ctrl-A x leaves, Ctrl-A s writes a screenshot, Ctrl-A Ctrl-A types a Ctrl-A; Ctrl-C and everything else goes to the
+guest. Without a terminal, or when the screen is shown elsewhere, we wait for the guest's end; where text was shown,
+its last screen is printed.
 """
 
 from __future__ import annotations
@@ -96,19 +97,22 @@ class Watcher:
 
     def __init__(self, machine: Machine, input: int = 0, output: int = 1) -> None:
         self._machine, self._input, self._output = machine, input, output
-        self._raw, self._escape, self._typing = Raw(input), Escape(), Typing()
+        self._raw, self._escape, self._typing = Raw(input), Escape("xs"), Typing()
         self._painter = Painter()
         self._left = self._resized = False
         self._heard = 0.0
+        self._said: list[str] = []  # about screenshots; told when the terminal is a terminal again
 
     def watch(self) -> int:
         """Until the guest is off or the user leaves; the exit status."""
-        print("guesthouse: Ctrl-A x leaves and switches the machine off.", file=sys.stderr)
+        print("guesthouse: Ctrl-A x leaves and switches the machine off, Ctrl-A s takes a screenshot.", file=sys.stderr)
         with self._terminal(), self._signals():
             while not self._left and self._machine.gone() is None:
                 self._draw()
                 self._hear()
             last = text_of(self._machine.screen.now())
+        for sentence in self._said:
+            print(f"guesthouse: {sentence}", file=sys.stderr)
         if self._left:
             return 0
         print(last.rstrip("\n"))
@@ -144,12 +148,25 @@ class Watcher:
             self._left = True
             return
         self._heard = time.monotonic()
-        keys, order = self._escape.sort(data)
-        events = self._typing.feed(keys)
-        if events and self._machine.gone() is None:
-            with suppress(GuesthouseError):
-                self._machine.keyboard.send(events)
-        self._left = order == "x"
+        for keys, order in self._escape.sort(data):
+            events = self._typing.feed(keys)
+            if events and not self._left and self._machine.gone() is None:
+                with suppress(GuesthouseError):
+                    self._machine.keyboard.send(events)
+            self._left = self._left or order == "x"
+            if order == "s":
+                self._take_screenshot()
+
+    def _take_screenshot(self) -> None:
+        """Into the folder that we were started in, under a name that is free."""
+        stem = f"{self._machine.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+        names = (f"{stem}.png", *(f"{stem}-{n}.png" for n in range(2, 100)))
+        name = next((name for name in names if not os.path.exists(name)), names[-1])
+        try:
+            self._machine.screenshot(name)
+            self._said.append(f"a screenshot is in {name}.")
+        except GuesthouseError as wrong:
+            self._said.append(str(wrong))
 
     def _measure(self) -> None:
         with suppress(OSError):

@@ -9,7 +9,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -83,8 +83,8 @@ def guest(described: Config, announce: Announce) -> Guest:
     """The guest from the cache, else from its mirror."""
     if described.guest not in NAMES:
         raise NoSuchThing(f"There is no guest called {described.guest}.",
-                          f"There are: {', '.join(NAMES)}. For a kernel of your own: guesthouse run debian"
-                          " --kernel FILE --initrd FILE.")
+                          f"There are: {', '.join(NAMES)}. To boot a floppy, disk or CD image or a kernel, give its"
+                          " path: guesthouse run FILE.")
     return catalogue(announce).get(described.guest, described.arch)
 
 
@@ -101,51 +101,50 @@ def need_kernel(file: Path) -> None:
 
 
 def board(parts: Parts, announce: Announce) -> Any:
-    """A new board with the guest loaded, ready to run."""
+    """A new board with the guest loaded, ready to run. Files are opened last, and given back if anything fails."""
     described = parts.config
     virtual = described.time == "virtual"
+    kind, processors = board_class(described), vcpu_factory(described, announce)
     options: dict[str, Any] = {"trace": Trace.parse(described.trace)}
     if described.cpus > 1:
         options |= {"cpus": described.cpus, "parallel": described.parallel}
-    if described.drives or described.own_medium:
-        options |= classic_options(parts)
-    made = board_class(described)(
-        described.memory, VirtualClock() if virtual else RealClock(), vcpu_factory(described, announce),
-        epoch=VIRTUAL_EPOCH if virtual else int(time.time()),
-        random_bytes=random.Random(0).randbytes if virtual else os.urandom, **options,
-    )
-    try:
+    with ExitStack() as opened:
+        if described.drives or described.own_medium:
+            options |= classic_options(parts, opened)
+        made = kind(
+            described.memory, VirtualClock() if virtual else RealClock(), processors,
+            epoch=VIRTUAL_EPOCH if virtual else int(time.time()),
+            random_bytes=random.Random(0).randbytes if virtual else os.urandom, **options,
+        )
+        opened.callback(made.close)
         start_kernel(made, parts)
-    except BaseException:
-        made.close()
-        raise
+        opened.pop_all()
     return made
 
 
-def classic_options(parts: Parts) -> dict[str, Any]:
+def classic_options(parts: Parts, opened: ExitStack) -> dict[str, Any]:
     """What a PC with drives is made of; the files are open from here on."""
     described = parts.config
+    found = {"boot_order": described.boot, "chipset": described.chipset} | firmware_options(described)
     drives: list[Attached] = []
-    try:
-        drives.extend(slot.open(described.persist, described.disk_bus) for slot in parts.slots)
-        checked_drives(drives, described.chipset)
-        found = {"drives": drives, "boot_order": described.boot, "chipset": described.chipset}
-        return found | firmware_options(described)
-    except BaseException:
-        for drive in drives:
-            drive.close()
-        raise
+    for slot in parts.slots:
+        drives.append(slot.open(described.persist, described.disk_bus))
+        opened.callback(drives[-1].close)
+    checked_drives(drives, described.chipset)
+    if described.firmware is not None and described.variables is not None:
+        found["variables"] = open_disk(described.variables, persist=described.persist)
+        opened.callback(found["variables"].close)
+    return found | {"drives": drives}
 
 
 def firmware_options(described: Config) -> dict[str, Any]:
-    """Firmware that is not ours, the flash for its variables, and a video BIOS if it needs one."""
+    """Firmware that is not ours, and a video BIOS if it needs one."""
     image, rom = described.firmware, described.vga_rom
     if image is None:
         return {}
     if rom is None and (beside := image.with_name(VGA_BIOS)).is_file():  # as SeaBIOS is packaged
         rom = beside
-    variables = None if described.variables is None else open_disk(described.variables, persist=described.persist)
-    return {"firmware": image.read_bytes(), "variables": variables, "vga_rom": rom.read_bytes() if rom else b""}
+    return {"firmware": image.read_bytes(), "vga_rom": rom.read_bytes() if rom else b""}
 
 
 def start_kernel(board: Any, parts: Parts) -> None:

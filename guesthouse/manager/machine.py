@@ -259,9 +259,9 @@ class Machine:
 
     def insert(self, kind: str, file: Path | str, number: int = 0) -> None:
         """Put another medium into a drive: the `number`th `floppy`, `cdrom` or `disk`."""
-        new = media.Slot.of(kind, Path(file)).open(self.config.persist)
         drive = self._drive(kind, number)
-        self.call(lambda board: drive.change(new))
+        slot = media.Slot.of(kind, Path(file))
+        self.call(lambda board: media.put(slot, drive, self.drives, self.config.persist))
 
     def eject(self, kind: str, number: int = 0) -> None:
         """Take the medium out of a drive."""

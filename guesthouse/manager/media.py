@@ -6,7 +6,7 @@ guest writes into an overlay that is thrown away.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ class Slot:
         wanted = persist and self.kind != "cdrom"
         disk = open_disk(self.file, self.medium.sector_size, wanted)
         return Attached(self.kind, disk, name=self.file.name, geometry=self.medium.geometry,
-                        bus=bus if self.kind == "disk" else "")
+                        bus=bus if self.kind == "disk" else "", source=self.file)
 
 
 def recognised(described: Config, warn: Warn) -> Config:
@@ -64,3 +64,24 @@ def slots(described: Config) -> list[Slot]:
     """All drives of the description, in order."""
     return [Slot.of(kind, file) for kind, place in KINDS.items()
             for file in getattr(described, place)]
+
+
+def put(slot: Slot, drive: Attached, drives: Sequence[Attached], persist: bool) -> None:
+    """Put a medium into one of a machine's drives. What lies there already is given back before: a file that a drive
+    writes is its own. The drive keeps what it has if the medium cannot be had."""
+    for other in drives:
+        if persist and other is not drive and lies_in(slot.file, other):
+            raise UserError(f"{slot.file} is in another drive of this machine, which writes it.",
+                            "Eject it there first.", exit_status=4)
+    if persist and lies_in(slot.file, drive):
+        drive.change(None)
+    new = slot.open(persist)
+    try:
+        drive.change(new)
+    except BaseException:
+        new.close()
+        raise
+
+
+def lies_in(file: Path, drive: Attached) -> bool:
+    return isinstance(drive.source, Path) and drive.present and file.samefile(drive.source)

@@ -112,4 +112,4 @@ def test_a_disk_is_read_through_the_bus_that_its_program_is_named_after() -> Non
     from bench import disks
 
     made = disks.userland(["virtio_4k"], b"busybox", {"00": b"module"})
-    assert b"/bench/virtio_4k < /dev/vda" in made and b"ide_seq" not in made and b"insmod /lib/00.ko" in made
+    assert b"/bench/virtio_4k <> /dev/vda" in made and b"ide_seq" not in made and b"insmod /lib/00.ko" in made

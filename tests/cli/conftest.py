@@ -39,12 +39,12 @@ def environment(folder: Path) -> dict[str, str]:
 class OnTerminal:
     """guesthouse as the leader of a session with a terminal of its own, of which we hold the other end."""
 
-    def __init__(self, *arguments: str, folder: Path) -> None:
+    def __init__(self, *arguments: str, folder: Path, cwd: Path = ROOT) -> None:
         self.user, self.terminal = pty.openpty()
         termios.tcsetwinsize(self.terminal, (33, 99))
         self.before = termios.tcgetattr(self.terminal)
         self.seen = b""
-        self.process = subprocess.Popen([*COMMAND, *arguments], cwd=ROOT, stdin=self.terminal, stdout=self.terminal,
+        self.process = subprocess.Popen([*COMMAND, *arguments], cwd=cwd, stdin=self.terminal, stdout=self.terminal,
                                         stderr=self.terminal, start_new_session=True, env=environment(folder))
 
     def expect(self, text: str, seconds: float = 30.0) -> None:

@@ -17,12 +17,14 @@ class Attached:
     one."""
 
     def __init__(self, kind: str, disk: Disk | None = None, *, name: str = "",
-                 geometry: tuple[int, int, int] | None = None, bus: str = "", serial: str = "") -> None:
+                 geometry: tuple[int, int, int] | None = None, bus: str = "", serial: str = "",
+                 source: object = None) -> None:
         if kind not in SECTOR_SIZES:
             raise UserError(f"There is no drive of the kind {kind!r}.", f"There are: {', '.join(SECTOR_SIZES)}.")
         if bus not in BUSES:
             raise UserError(f"There is no bus {bus!r} for drives.", f"There are: {', '.join(BUSES[1:])}.")
         self.bus, self.serial = bus, serial
+        self.source = source  # where the medium came from, for whoever has put it in
         self.kind, self.name, self.sector_size = kind, name or kind, SECTOR_SIZES[kind]
         self.watchers: list[Callable[[], object]] = []  # controllers that have to know of another medium
         self._take(disk, geometry)
@@ -42,6 +44,7 @@ class Attached:
             self.eject()
         else:
             self._take(other._disk, other.geometry)
+        self.source = None if other is None else other.source
 
     def _take(self, disk: Disk | None, geometry: tuple[int, int, int] | None) -> None:
         self._disk, self.present, self.changed = disk, disk is not None, True

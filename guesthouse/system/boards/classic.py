@@ -336,6 +336,9 @@ class ClassicPc(PcBoard):
         """No view into the memory stays."""
         if not self.closed:
             self.vga.keep_picture()
+            if self.variables is not None:
+                self.variables.flush()
+                self.variables.close()
         super().close()
 
     def screen(self) -> Screen:
