@@ -92,6 +92,8 @@ class Wishes:
 @click.option("--screenshot", type=click.Path(), metavar="FILE", help="At the end, write the screen as a PNG file.")
 @click.option("--serial", multiple=True, metavar="WHERE",
               help="COM1 and on, of a PC with a screen: stdio, file:PATH, tcp:HOST:PORT, pty or none.")
+@click.option("--parallel-port", type=click.Path(), metavar="FILE", help="LPT1: what is printed is appended to it.")
+@click.option("--sound", type=click.Path(), metavar="FILE", help="Record the speaker as a WAV file.")
 @click.option("--tty/--no-tty", "-t/-T", default=None, help="Run COMMAND on the guest's console, or do not.")
 @click.option("--way", type=click.Choice(["plain", "threaded", "hot"]), help="How instructions run; plain is slow.")
 @click.option("--time", type=click.Choice(["real", "virtual"]), default="real", show_default=True,

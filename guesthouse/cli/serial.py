@@ -9,6 +9,7 @@ import threading
 import tty
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guesthouse.errors import GuesthouseError, UserError
@@ -39,10 +40,9 @@ def to_stdio(console: Console, rest: str) -> None:
 
 
 def to_file(console: Console, path: str) -> None:
-    try:
-        file = open(path, "ab", buffering=0)
-    except OSError as wrong:
-        raise UserError(f"{path} cannot be written: {wrong.strerror}.", "Name another file.") from wrong
+    from guesthouse.manager.recording import Recording
+
+    file = Recording(Path(path))
     console.listen(lambda data: file.write(data) if data else file.close(), past=True)
 
 

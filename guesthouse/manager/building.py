@@ -19,6 +19,7 @@ from guesthouse.errors import ImageError, NoSuchThing, UserError
 from guesthouse.images.catalogue import NAMES, Catalogue, Guest, cache_folder, kernel_form
 from guesthouse.manager.config import Config
 from guesthouse.manager.media import Slot, recognised, slots
+from guesthouse.manager.recording import Recording, Sound
 from guesthouse.storage.disk import open_disk
 from guesthouse.system.boards.attached import Attached
 from guesthouse.system.boards.classic import ClassicPc, checked_drives
@@ -109,7 +110,7 @@ def board(parts: Parts, announce: Announce) -> Any:
     if described.cpus > 1:
         options |= {"cpus": described.cpus, "parallel": described.parallel}
     with ExitStack() as opened:
-        if described.drives or described.own_medium:
+        if described.classic:
             options |= classic_options(parts, opened)
         made = kind(
             described.memory, VirtualClock() if virtual else RealClock(), processors,
@@ -125,7 +126,7 @@ def board(parts: Parts, announce: Announce) -> Any:
 def classic_options(parts: Parts, opened: ExitStack) -> dict[str, Any]:
     """What a PC with drives is made of; the files are open from here on."""
     described = parts.config
-    found = {"boot_order": described.boot, "chipset": described.chipset} | firmware_options(described)
+    found: dict[str, Any] = {"boot_order": described.boot, "chipset": described.chipset} | firmware_options(described)
     drives: list[Attached] = []
     for slot in parts.slots:
         drives.append(slot.open(described.persist, described.disk_bus))
@@ -134,6 +135,10 @@ def classic_options(parts: Parts, opened: ExitStack) -> dict[str, Any]:
     if described.firmware is not None and described.variables is not None:
         found["variables"] = open_disk(described.variables, persist=described.persist)
         opened.callback(found["variables"].close)
+    for name, kind, file in (("printer", Recording, described.parallel_port), ("sound", Sound, described.sound)):
+        if file is not None:
+            found[name] = kind(file)
+            opened.callback(found[name].close)
     return found | {"drives": drives}
 
 
@@ -166,13 +171,13 @@ def start_kernel(board: Any, parts: Parts) -> None:
 
 def board_class(described: Config) -> Any:
     if described.arch == "riscv64":
-        if described.drives or described.own_medium:
-            raise UserError("riscv64 machines have no drives and no firmware of their own yet.",
+        if described.classic:
+            raise UserError("riscv64 machines have no drives, ports, sound or firmware of their own yet.",
                             "Give them a kernel, and an initrd.", exit_status=6)
         from guesthouse.system.boards.virt import VirtBoard
 
         return VirtBoard
-    if described.drives or described.own_medium:
+    if described.classic:
         return ClassicPc
     from guesthouse.system.boards.pc import PcBoard
 

@@ -47,6 +47,13 @@ class Config:
     persist: bool = False
     chipset: str = "i440fx"
     disk_bus: str = "ide"
+    parallel_port: Path | None = None
+    sound: Path | None = None
+
+    @property
+    def classic(self) -> bool:
+        """Whether it needs the PC with everything, also if it starts a kernel that we load."""
+        return self.drives or self.own_medium or self.parallel_port is not None or self.sound is not None
 
     @property
     def drives(self) -> bool:
@@ -64,7 +71,8 @@ def config(where: str, guest: str = "debian", *, memory: int | str = "512M", arc
            cpus: int = 1, parallel: bool = False, floppies: Files = (), disks: Files = (), cdroms: Files = (),
            boot: str = "acd", firmware: Path | str | None = None, variables: Path | str | None = None,
            vga_rom: Path | str | None = None, persist: bool = False, chipset: str = "i440fx",
-           disk_bus: str | None = None) -> Config:
+           disk_bus: str | None = None, parallel_port: Path | str | None = None,
+           sound: Path | str | None = None) -> Config:
     """The checked description; `where` says in errors where it came from."""
     found = units.size(memory) if isinstance(memory, str) else memory
     if found is None:
@@ -87,7 +95,7 @@ def config(where: str, guest: str = "debian", *, memory: int | str = "512M", arc
         cdroms=_files(where, "cdrom", cdroms), boot=boot,
         firmware=None if firmware == "builtin" else _file(where, "firmware", firmware),
         variables=_file(where, "variables", variables), vga_rom=_file(where, "vga_rom", vga_rom),
-        persist=persist,
+        persist=persist, parallel_port=_output(parallel_port), sound=_output(sound),
         chipset=_one_of(where, "chipset", chipset, CHIPSETS),
         disk_bus=_one_of(where, "disk_bus", disk_bus or ("ahci" if chipset == "q35" else "ide"), BUSES),
         guest="" if image else guest, arch=_one_of(where, "arch", arch or "amd64", ARCHITECTURES), memory=found,
@@ -132,3 +140,8 @@ def _file(where: str, key: str, given: Path | str | None) -> Path | None:
     except OSError as wrong:
         raise UserError(f"{where}: {path} cannot be read: {wrong.strerror}.", "Check its permissions.") from wrong
     return path
+
+
+def _output(given: Path | str | None) -> Path | None:
+    """A file that the machine will make."""
+    return None if given is None else Path(given).expanduser()

@@ -4,13 +4,16 @@ floppies' programs asks much of a PC: an assembler, a game's graphics."""
 from __future__ import annotations
 
 import os
+import re
 import struct
 import sys
+import wave
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import guesthouse as gh
 from guesthouse.system.chips.vga import Text
 from tests.boots.computer import Computer, drive
 from tests.boots.conftest import GUESTS
@@ -110,3 +113,18 @@ def use(image: Path, command: str, answer: str, monkeypatch: pytest.MonkeyPatch,
     seat.press(b"\x01x")
     assert seat.end() == 0
     seat.close()
+
+
+def test_dos_prints_to_the_parallel_port_and_beeps_into_a_sound_file(image: Image, tmp_path: Path) -> None:
+    floppy = tmp_path / "dos.img"
+    floppy.write_bytes(image("freedos722.img"))
+    with gh.Machine.run(str(floppy), memory="16M", time="virtual", parallel_port=str(tmp_path / "printed"),
+                        sound=str(tmp_path / "sound.wav")) as machine:
+        machine.screen.wait_for(re.compile(r"A:\\>\s*$"), PATIENCE)
+        machine.keyboard.type("echo Guests are fed here > lpt1\necho ")
+        machine.keyboard.press("ctrl+g", "enter")
+        machine.keyboard.type("echo the end\n")
+        machine.screen.wait_for("\nthe end", PATIENCE)
+    assert (tmp_path / "printed").read_bytes() == b"Guests are fed here \r\n"
+    with wave.open(str(tmp_path / "sound.wav")) as found:
+        assert len(set(found.readframes(found.getnframes()))) == 3  # silence, and both halves of a wave

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from guesthouse.bits import u64
 from guesthouse.clock import Clock
@@ -36,6 +36,8 @@ from guesthouse.system.chips.i8042 import I8042
 from guesthouse.system.chips.i8237 import DmaPair
 from guesthouse.system.chips.i82077 import Floppy
 from guesthouse.system.chips.lapic import INIT
+from guesthouse.system.chips.parallel import Parallel
+from guesthouse.system.chips.pc_speaker import Speaker
 from guesthouse.system.chips.pci.function import Function
 from guesthouse.system.chips.pci.i440fx import PM
 from guesthouse.system.chips.pci.vga import VgaFunction
@@ -58,8 +60,17 @@ VGA_PORTS, DISPI_PORTS, VGA_WINDOW, TEXT_SCREEN = 0x3B0, 0x1CE, VGA, 0xB_8000
 DISPI_OFF, DISPI_ON = (4, 0), (4, 0x41)  # enable: with the linear framebuffer
 OPENED, SHADOWED = (0x33,) * 7, (0x10, 0x33, 0x33, 0x33, 0x33, 0x11, 0x11)
 APM_PORTS = 0xB2
+PRINTER_PORT, PRINTER_IRQ = 0x378, 7
 MENU_TICKS = 55  # three seconds
 DEBUG_PORTS, MOST_DEBUG, CONFIGURATION_PORT = (0x402, 0xE9), 1 << 18, 0x510
+
+
+class Output(Protocol):
+    """Where what a device says goes; given back with the board."""
+
+    def write(self, data: bytes, /) -> object: ...
+
+    def close(self) -> object: ...
 
 
 class ClassicPc(PcBoard):
@@ -68,15 +79,18 @@ class ClassicPc(PcBoard):
 
     def __init__(self, memory_bytes: int, clock: Clock, vcpu_factory: VcpuFactory, *, drives: Sequence[Attached] = (),
                  boot_order: str = "acd", firmware: bytes | None = None, variables: Disk | None = None,
-                 vga_rom: bytes = b"", boot_menu: bool = False, **options: Any) -> None:
+                 vga_rom: bytes = b"", boot_menu: bool = False, printer: Output | None = None,
+                 sound: Output | None = None, **options: Any) -> None:
         """`firmware` is an image whose end is the reset vector; ours by default. `variables` is flash below it that
         the guest writes; `vga_rom` is for firmware that does not know the screen. `boot_menu` has ours wait some
-        seconds for the key of its menu, which otherwise must have been pressed before."""
+        seconds for the key of its menu, which otherwise must have been pressed before. `printer` is at the parallel
+        port, without it there is none; `sound` takes the speaker's samples."""
         self.drives = checked_drives(drives, options.get("chipset", "i440fx"))
         self.boot_order, self.firmware = boot_order, firmware
         self.variables, self.vga_rom, self.boot_menu = variables, vga_rom, boot_menu
         self.variables_size = 0 if variables is None else variables.sectors * SECTOR
         self.rom_size = ROM_SIZE if firmware is None else checked_size(len(firmware) + self.variables_size)
+        self.printer, self.sound = printer, sound
         self._load: Callable[[], X86Entry] | None = None
         self.debug = bytearray()  # what firmware says of itself
         self.after_reset: Callable[[], object] = lambda: None  # a kernel is loaded anew
@@ -98,6 +112,18 @@ class ClassicPc(PcBoard):
 
     def _describe(self, chipset: str) -> acpi.Pc:
         return replace(super()._describe(chipset), keyboard=True, screen=True, floppy=True)
+
+    def _wire_timers(self, epoch: int) -> None:
+        super()._wire_timers(epoch)
+        if self.sound is not None:
+            self.speaker = Speaker(self.clock, lambda: int(self.port61.control), self.pit.counters[2].divisor,
+                                   self.sound.write)
+            self.pit.on_settle = self.speaker.changed
+
+    def _wire_serials(self) -> None:
+        super()._wire_serials()
+        if self.printer is not None:
+            self.plug(self.ports, PRINTER_PORT, Parallel(self.irq(PRINTER_IRQ), self.printer.write), "parallel")
 
     def _wire_keyboard(self) -> None:
         keys, self.mouse = Ps2Keyboard(), Ps2Mouse()
@@ -228,7 +254,8 @@ class ClassicPc(PcBoard):
 
         settings = Settings(
             memory_map=self.memory_map, extended_kib=(self.low_end - MIB) // KIB, boot_order=self.boot_order,
-            serials=tuple(serial.port for serial in SERIALS), parallels=(), framebuffer=self.frame,
+            serials=tuple(serial.port for serial in SERIALS), 
+            parallels=() if self.printer is None else (PRINTER_PORT,), framebuffer=self.frame,
             framebuffer_size=len(self.vga.frame), menu_ticks=MENU_TICKS if self.boot_menu else 1,
             kernel=self._start_given)
         guest = Guest(self.state, BoardBus(self.memory, self.addresses, self.ports, self.clock))
@@ -339,6 +366,11 @@ class ClassicPc(PcBoard):
             if self.variables is not None:
                 self.variables.flush()
                 self.variables.close()
+            if self.sound is not None:
+                self.speaker.flush()
+            for output in (self.sound, self.printer):
+                if output is not None:
+                    output.close()
         super().close()
 
     def screen(self) -> Screen:

@@ -173,9 +173,9 @@ class PcBoard(Board):
         self.pit = Pit(self.clock, self._replaceable[0].line)
         self.rtc = Rtc(self.clock, self._replaceable[1].line, epoch=epoch)
         self.plug(self.addresses, self.tables.hpet, self.hpet, "hpet")
-        speaker = Port61(self.clock, lambda gate: self.pit.set_gate(2, gate), lambda: self.pit.output(2))
+        self.port61 = Port61(self.clock, lambda gate: self.pit.set_gate(2, gate), lambda: self.pit.output(2))
         self.plug(self.ports, 0x40, self.pit, "pit")
-        self.plug(self.ports, 0x61, speaker, "port61")
+        self.plug(self.ports, 0x61, self.port61, "port61")
         self.plug(self.ports, 0x70, self.rtc, "rtc")
 
     def _replace_timers(self, legacy: bool) -> None:

@@ -7,6 +7,8 @@ host was too late for are one.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from guesthouse.clock import SECOND, Clock
 from guesthouse.system.chips.kit import Chip, Field, Line, Stateful, on_read, on_write
 
@@ -69,6 +71,10 @@ class Counter(Stateful):
             triggered = self.mode == 0 or self.start is not None
             return not triggered or ticks >= self.count
         return ticks != self.count or self.start is None
+
+    def divisor(self) -> int:
+        """What a steady output divides the clock by; 0: it makes no waves."""
+        return int(self.reload) if self.loaded and self.mode in PERIODIC else 0
 
     def value(self) -> int:
         """The counting element as a read finds it, in binary or BCD."""
@@ -184,6 +190,7 @@ class Pit(Chip):
         self.counters = [Counter(clock) for _ in range(3)]
         super().__init__()
         self.irq0 = irq0
+        self.on_settle: Callable[[], object] = lambda: None  # for who listens to channel 2
         self.timer = clock.timer(self._rise)
 
     def parts(self) -> dict[str, Stateful]:
@@ -223,3 +230,4 @@ class Pit(Chip):
     def settle(self) -> None:
         self.irq0.set(self.counters[0].output())
         self.timer.set(self.counters[0].next_rise())
+        self.on_settle()
