@@ -254,7 +254,7 @@ class ClassicPc(PcBoard):
 
         settings = Settings(
             memory_map=self.memory_map, extended_kib=(self.low_end - MIB) // KIB, boot_order=self.boot_order,
-            serials=tuple(serial.port for serial in SERIALS), 
+            serials=tuple(serial.port for serial in SERIALS),
             parallels=() if self.printer is None else (PRINTER_PORT,), framebuffer=self.frame,
             framebuffer_size=len(self.vga.frame), menu_ticks=MENU_TICKS if self.boot_menu else 1,
             kernel=self._start_given)

@@ -18,8 +18,8 @@ SILENT, LOW, HIGH = 128, 64, 192
 
 
 class Speaker:
-    """`control` reads port 61h's latch, `divisor` what timer channel 2 divides by (0: it makes no waves); `output` takes
-    the samples."""
+    """`control` reads port 61h's latch, `divisor` what timer channel 2 divides by (0: it makes no waves); `output`
+    takes the samples."""
 
     def __init__(self, clock: Clock, control: Callable[[], int], divisor: Callable[[], int],
                  output: Callable[[bytes], object]) -> None:

@@ -44,19 +44,10 @@ class Balloon(Device):
             self.actual = int.from_bytes(data, "little")
 
     def serve(self, n: int, queue: Queue) -> None:
-        served = 0
-        for _ in range(queue.size):
-            chain = queue.pop()
-            if chain is None:
-                break
-            if n == INFLATE:
-                self._inflate(queue, chain)
-            queue.push(chain, 0)
-            served += 1
-        if served:
-            self.used(queue)
+        self.each(queue, lambda chain: self._inflate(queue, chain) if n == INFLATE else 0)
 
-    def _inflate(self, queue: Queue, chain: Chain) -> None:
+    def _inflate(self, queue: Queue, chain: Chain) -> int:
         numbers = queue.gather(chain, AT_ONCE)
         for at in range(0, len(numbers) & ~3, 4):
             self.discard(int.from_bytes(numbers[at:at + 4], "little") * PAGE, PAGE)
+        return 0

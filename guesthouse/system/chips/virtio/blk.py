@@ -45,15 +45,7 @@ class Blk(Device):
                 + SECTOR.to_bytes(4, "little"))
 
     def serve(self, n: int, queue: Queue) -> None:
-        served = 0
-        for _ in range(queue.size):
-            chain = queue.pop()
-            if chain is None:
-                break
-            queue.push(chain, self._request(queue, chain))
-            served += 1
-        if served:
-            self.used(queue)
+        self.each(queue, lambda chain: self._request(queue, chain))
 
     def _request(self, queue: Queue, chain: Chain) -> int:
         """Header, data, and the status in the last byte that may be written (5.2.6)."""

@@ -9,7 +9,7 @@ from typing import Callable
 
 from guesthouse.system.chips.kit import Field
 from guesthouse.system.chips.virtio.device import DRIVER_OK, NEEDS_RESET, Device
-from guesthouse.system.chips.virtio.queue import Queue, QueueError
+from guesthouse.system.chips.virtio.queue import Chain, Queue, QueueError
 
 RECEIVE, TRANSMIT = 0, 1
 AT_ONCE, WAITING = 65536, 4096  # bytes of one request; bytes that wait for the driver
@@ -45,28 +45,18 @@ class Console(Device):
     def serve(self, n: int, queue: Queue) -> None:
         if n == RECEIVE:
             self._deliver(queue)
-            return
-        served = 0
-        for _ in range(queue.size):
-            chain = queue.pop()
-            if chain is None:
-                break
-            self.output(queue.gather(chain, AT_ONCE))
-            queue.push(chain, 0)
-            served += 1
-        if served:
-            self.used(queue)
+        else:
+            self.each(queue, lambda chain: self._say(queue, chain))
+
+    def _say(self, queue: Queue, chain: Chain) -> int:
+        self.output(queue.gather(chain, AT_ONCE))
+        return 0
 
     def _deliver(self, queue: Queue) -> None:
         """What waits goes into the buffers that the driver has put there."""
-        served = 0
-        for _ in range(queue.size):
-            chain = queue.pop() if self.waiting else None
-            if chain is None:
-                break
-            written = queue.scatter(chain, self.waiting[:chain.room()])
-            self.waiting = self.waiting[written:]
-            queue.push(chain, written)
-            served += 1
-        if served:
-            self.used(queue)
+        self.each(queue, lambda chain: self._fill(queue, chain), lambda: self.waiting)
+
+    def _fill(self, queue: Queue, chain: Chain) -> int:
+        written = queue.scatter(chain, self.waiting[:chain.room()])
+        self.waiting = self.waiting[written:]
+        return written

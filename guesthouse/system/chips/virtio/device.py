@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Callable
 
 from guesthouse.system.chips.kit import ONES, Field, Stateful
-from guesthouse.system.chips.virtio.queue import GuestMemory, Queue, QueueError
+from guesthouse.system.chips.virtio.queue import Chain, GuestMemory, Queue, QueueError
 from guesthouse.trace import Emit
 
 DRIVER, ACKNOWLEDGE, DRIVER_OK, FEATURES_OK, NEEDS_RESET, FAILED = 2, 1, 4, 8, 64, 128
@@ -100,6 +100,19 @@ class Device(Stateful):
             self.event("driver_error", why=why)
         self.status |= NEEDS_RESET
         self.interrupt(CONFIGURATION)
+
+    def each(self, queue: Queue, act: Callable[[Chain], int], more: Callable[[], object] = lambda: True) -> None:
+        """Serve what waits in a queue, while there is `more` to be served; `act` says how many bytes it has written. A
+        driver that adds as fast as we serve tells us again."""
+        served = False
+        for _ in range(queue.size):
+            chain = queue.pop() if more() else None
+            if chain is None:
+                break
+            queue.push(chain, act(chain))
+            served = True
+        if served:
+            self.used(queue)
 
     def used(self, queue: Queue) -> None:
         """Requests have been given back: tell the driver, unless it does not want to hear it."""

@@ -23,12 +23,4 @@ class Rng(Device):
         self.random_bytes = random_bytes
 
     def serve(self, n: int, queue: Queue) -> None:
-        served = 0
-        for _ in range(queue.size):  # a driver that adds as fast as we serve notifies again
-            chain = queue.pop()
-            if chain is None:
-                break
-            queue.push(chain, queue.scatter(chain, self.random_bytes(min(chain.room(), AT_ONCE))))
-            served += 1
-        if served:
-            self.used(queue)
+        self.each(queue, lambda chain: queue.scatter(chain, self.random_bytes(min(chain.room(), AT_ONCE))))
