@@ -13,6 +13,7 @@ from guesthouse.clock import SECOND, Clock, RealClock, VirtualClock
 from guesthouse.engine.build import engine
 from guesthouse.engine.soft import SoftVcpu
 from guesthouse.errors import UserError
+from guesthouse.images import initramfs
 from guesthouse.images.catalogue import cache_folder
 from guesthouse.images.packages import Packages
 from guesthouse.manager.building import instruction_set
@@ -21,6 +22,7 @@ from guesthouse.system.boards.attached import Attached
 from guesthouse.system.boards.classic import ClassicPc
 from guesthouse.system.boards.outcome import OutOfTime
 from guesthouse.system.chips.vga import Picture, Text
+from tests.boots.computer import drive
 from tests.boots.fat import fat16
 from tests.boots.conftest import GUESTS
 
@@ -131,3 +133,32 @@ def test_ovmf_without_a_variable_store_comes_to_its_shell(switched_on: Callable[
     (whole,) = packaged("ovmf", "usr/share/ovmf/OVMF.fd")
     board = switched_on(RealClock(), firmware=whole)
     Shell(board).wait_for("Shell>")
+
+
+@pytest.mark.parametrize("chipset", ["i440fx", "q35"])
+@pytest.mark.parametrize("kind, name", [("disk", "usb.img"), ("cdrom", "cdrom.iso")])
+def test_seabios_starts_grub_from_a_hard_disk_and_from_a_cd(switched_on: Callable[..., ClassicPc], kind: str, name: str,
+                                                           chipset: str) -> None:
+    bios, vga = packaged("seabios", "usr/share/seabios/bios-256k.bin", "usr/share/seabios/vgabios-stdvga.bin")
+    (image,) = packaged("grub-rescue-pc", f"usr/lib/grub-rescue/grub-rescue-{name}")
+    board = switched_on(VirtualClock(100_000_000), firmware=bios, vga_rom=vga, chipset=chipset,
+                        drives=[drive(kind, image)])
+    wait_for_text(board, "executed automatically")
+    board.keyboard.type("c")
+    wait_for_text(board, "grub>")
+    board.keyboard.type("ls\n")
+    wait_for_text(board, "(hd0)" if kind == "disk" else "(cd")
+
+
+def test_ovmf_starts_linux_by_its_efi_stub(switched_on: Callable[..., ClassicPc]) -> None:
+    code, variables = packaged("ovmf", "usr/share/OVMF/OVMF_CODE_4M.fd", "usr/share/OVMF/OVMF_VARS_4M.fd")
+    (kernel,) = packaged("linux-image-cloud-amd64", "boot/vmlinuz-*")
+    root = initramfs.build(*packaged("busybox-static", "*bin/busybox"))
+    board = switched_on(RealClock(), firmware=code, variables=Memory(variables), chipset="q35",
+                        drives=[Attached("disk", Memory(fat16({"LINUX.EFI": kernel, "ROOT.IMG": root})))])
+    shell = Shell(board)
+    shell.wait_for("Shell>")
+    shell.ask("fs0:", "FS0:\\>")
+    shell.ask("LINUX.EFI initrd=\\ROOT.IMG console=ttyS0 quiet guesthouse.run=shell", "root@guesthouse:~# ")
+    assert "\n64" in shell.ask("cat /sys/firmware/efi/fw_platform_size", "\n64")
+    shell.ask("uname -sm", "\nLinux x86_64")
