@@ -135,11 +135,13 @@ def test_ovmf_without_a_variable_store_comes_to_its_shell(switched_on: Callable[
     Shell(board).wait_for("Shell>")
 
 
+@pytest.mark.parametrize("chipset", ["i440fx", "q35"])
 @pytest.mark.parametrize("kind", ["disk", "cdrom"])  # the same image, made for both
-def test_seabios_starts_grub_from_a_hard_disk_and_from_a_cd(switched_on: Callable[..., ClassicPc], kind: str) -> None:
+def test_seabios_starts_grub_from_a_hard_disk_and_from_a_cd(switched_on: Callable[..., ClassicPc], kind: str,
+                                                           chipset: str) -> None:
     bios, vga = packaged("seabios", "usr/share/seabios/bios-256k.bin", "usr/share/seabios/vgabios-stdvga.bin")
     (image,) = packaged("grub-rescue-pc", "usr/lib/grub-rescue/grub-rescue-cdrom.iso")
-    board = switched_on(VirtualClock(100_000_000), firmware=bios, vga_rom=vga,
+    board = switched_on(VirtualClock(100_000_000), firmware=bios, vga_rom=vga, chipset=chipset,
                         drives=[drive(kind, image)])
     wait_for_text(board, "executed automatically")
     board.keyboard.type("c")

@@ -4,6 +4,10 @@ import struct
 
 import pytest
 
+from guesthouse.clock import VirtualClock
+from guesthouse.engine.soft import SoftVcpu
+from guesthouse.system.boards.classic import ClassicPc
+from guesthouse.system.cpu.x86.guest import X86_GUEST
 from guesthouse.system.firmware import acpi, mptable, smbios, table_loader
 
 PC = acpi.Pc(processors=2, serials=(acpi.Serial(0x3F8, 4),))
@@ -90,3 +94,28 @@ def test_the_mp_table_tells_processors_and_wires():
         at += 20 if table[at] == 0 else 8
     assert at == len(table) and kinds.count(0) == 2 and kinds.count(2) == 1
     assert pins[1, 0] == 2 and pins[1, 9] == 9 and pins[0, 3 << 2] == acpi.interrupt_of(PC, 3, 0)
+
+
+@pytest.mark.parametrize("chipset, router, link", [
+    ("i440fx", (0x08, 0x7000_8086), 0x60 + (3 + 0 - 1) % 4), ("q35", (0xF8, 0x2918_8086), 0x68 + 3)])
+def test_the_routing_table_names_the_registers_of_the_router(chipset, router, link):
+    board = ClassicPc(16 << 20, VirtualClock(), lambda memory: SoftVcpu(X86_GUEST), random_bytes=bytes,
+                      chipset=chipset)
+    rom = board.memory.read(0xF_0000, 1 << 16)
+    at = next(n for n in range(0, 1 << 16, 16) if rom[n:n + 4] == b"$PIR")
+    size = int.from_bytes(rom[at + 6:at + 8], "little")
+    made = rom[at:at + size]
+    assert sum(made) & 0xFF == 0 and made[4:6] == b"\0\1" and size % 16 == 0
+    assert (made[9], int.from_bytes(made[12:16], "little")) == router
+    screen = next(made[n:n + 16] for n in range(32, size, 16) if made[n + 1] == 3 << 3)  # the VGA's slot
+    assert screen[2] == link and int.from_bytes(screen[3:5], "little") == 0xDEF8
+    guest = board.bios.guest
+    guest.load_es(0)
+    guest.write(0x5000, struct.pack("<HHH", 16, 0x6000, 0))
+    guest.di, guest.ax = 0x5000, 0xB10E
+    board.bios.pci.call()
+    assert guest.ah == 0x89 and guest.word(0x5000) == size - 32
+    guest.ax = 0xB10E
+    board.bios.pci.call()
+    assert guest.ah == 0 and guest.bx == 1 << 10 | 1 << 11 and guest.read(0x6000, size - 32) == made[32:]
+    board.close()

@@ -45,7 +45,7 @@ from guesthouse.system.chips.ps2_keyboard import Ps2Keyboard
 from guesthouse.system.chips.ps2_mouse import Ps2Mouse
 from guesthouse.system.chips.vga import FRAME, Screen, Vga
 from guesthouse.system.cpu.x86.entry import init
-from guesthouse.system.firmware import acpi, mptable, smbios
+from guesthouse.system.firmware import acpi, mptable, pir, smbios
 from guesthouse.system.firmware.linux_x86 import RAM, RESERVED, E820, X86Entry
 from guesthouse.system.firmware.multiboot import Framebuffer
 from guesthouse.system.memory import PAGE, Memory, OutsideRam
@@ -278,7 +278,8 @@ class ClassicPc(PcBoard):
         self.memory.write_behind(smbios_at, described)
         self.memory.write_behind(mp_at, mp)
         return [smbios.entry_point(described, count, largest, smbios_at), smbios.entry_point_3(described, smbios_at),
-                mptable.floating_pointer(mp_at)]
+                mptable.floating_pointer(mp_at),
+                pir.table(self.tables, sorted({slot for slot, _ in self.pci.host.functions} - {0}))]
 
     # reset
 

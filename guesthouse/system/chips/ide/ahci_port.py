@@ -247,7 +247,7 @@ class Port(Chip):
         drive.interrupting = False
         if drive.status & ERR:
             self._register_frame()
-            self.interrupts |= FILE_ERROR
+            self.interrupts |= REGISTER_FIS | FILE_ERROR  # the frame asks for an interrupt of its own
             raise Stopped
         self.issued &= ~(1 << slot)
         if command in BY_PIO:

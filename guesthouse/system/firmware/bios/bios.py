@@ -39,7 +39,7 @@ class Bios:
         self.disks = Disks(guest, list(drives), self.note)
         self.keyboard = Keyboard(guest, reset)
         self.mouse = Mouse(guest)
-        self.pci = PciBios(guest)
+        self.pci = PciBios(guest, routing=next((table for table in tables if table[:4] == b"$PIR"), b""))
         self.time = Time(guest, self.pci)
         self.apm = Apm(guest, made.labels, power_off)
         self.system = System(guest, settings, self.mouse, self.time, self.note, self.apm)

@@ -1,28 +1,33 @@
 """INT 1Ah, B1h: the PCI BIOS, after the PCI BIOS specification 2.1, by configuration mechanism 1; from 32-bit
 protected mode by the entry that the BIOS32 service directory (Phoenix, 1993) names.
 
-Not modelled: special cycles, the interrupt routing functions.
+Not modelled: special cycles, setting an interrupt's route, asking for all routes from protected mode.
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 
-from guesthouse.system.firmware.bios.guest import CF, Guest
+from guesthouse.system.firmware.bios.guest import CF, ES, Guest
 
 ADDRESS, DATA, ENABLE = 0xCF8, 0xCFC, 1 << 31
 NO_SERVICE, NO_FUNCTION = 0x80, 0x81  # of the directory
 OK, NOT_SUPPORTED, BAD_VENDOR, NOT_FOUND, BAD_REGISTER = 0x00, 0x81, 0x83, 0x86, 0x87
+TOO_SMALL, TABLE_HEADER, EXCLUSIVE = 0x89, 32, 10
 SIZES = (1, 2, 4)
 
 
 class PciBios:
-    def __init__(self, guest: Guest, buses: int = 1) -> None:
-        self.guest, self.buses = guest, buses
+    def __init__(self, guest: Guest, buses: int = 1, routing: bytes = b"") -> None:
+        """`routing` is the table of pir.py."""
+        self.guest, self.buses, self.routing = guest, buses, routing
 
     def call(self) -> None:
         """By INT 1Ah: carry in the flags that IRET loads."""
-        self.guest.set_flag(CF, self._do() != OK)
+        status = self._routes() if self.guest.al & 0x7F == 0x0E and self.routing else self._do()
+        self.guest.ah = status
+        self.guest.set_flag(CF, status != OK)
 
     def call_32(self) -> bool:
         """By a far call: carry at once."""
@@ -56,6 +61,19 @@ class PciBios:
             status = NOT_SUPPORTED
         guest.ah = status
         return status
+
+    def _routes(self) -> int:
+        """0Eh: the entries of the routing table, into the buffer that ES:DI describes (size, far address); BX: the
+        interrupts that only PCI devices use."""
+        guest, entries = self.guest, self.routing[TABLE_HEADER:]
+        at = guest.linear(ES, guest.di)
+        size, offset, segment = struct.unpack("<HHH", guest.read(at, 6))
+        guest.set_word(at, len(entries))
+        if size < len(entries):
+            return TOO_SMALL
+        guest.write((segment << 4) + offset, entries)
+        guest.bx = int.from_bytes(self.routing[EXCLUSIVE:EXCLUSIVE + 2], "little")
+        return OK
 
     def read(self, where: int, register: int, size: int) -> int:
         self.guest.bus.port_write(ADDRESS, 4, ENABLE | where << 8 | register & 0xFC)
