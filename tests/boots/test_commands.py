@@ -119,12 +119,6 @@ def test_the_chipset_and_the_bus_of_disks_are_those_that_are_asked_for(options: 
     assert found <= set(said.split())
 
 
-def test_without_acpi_linux_finds_the_interrupt_router_by_its_table(tmp_path: Path) -> None:
-    (tmp_path / "disk").write_bytes(bytes(1 << 20))
-    said = asked("debian", "--disk", str(tmp_path / "disk"), "--append", "acpi=off", "--", "dmesg")
-    assert "PIIX/ICH IRQ router [8086:7000]" in said
-
-
 def test_a_multiboot_kernel_is_started_with_its_words_and_its_module(start: Start, tmp_path: Path) -> None:
     try:
         kernel = Packages().file("gnumach-image-1.8-486", "boot/gnumach-*", "i386")
