@@ -5,6 +5,7 @@ where to go on, as programs made for the 286 want it (IBM PC/AT technical refere
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -32,14 +33,15 @@ RESUMED = "b042 e6e9 b000 e6f4 f4"  # 42h to port E9h, then the end
 def boot() -> Iterator[Callable[..., ClassicPc]]:
     made: list[ClassicPc] = []
 
-    def make(code: str, at_7d00: str = RESUMED, cpus: int = 1) -> ClassicPc:
+    def make(code: str, at_7d00: str = RESUMED, parts: dict[int, str] | None = None, **options: Any) -> ClassicPc:
+        """A boot sector: code at its beginning, and at these addresses."""
         sector = bytearray(1440 * 1024)
-        for at, text in ((0, code), (0x100, at_7d00)):
-            sector[at:at + len(bytes.fromhex(text))] = bytes.fromhex(text)
+        for at, text in ({0x7C00: code} | (parts or {0x7D00: at_7d00})).items():
+            sector[at - 0x7C00:at - 0x7C00 + len(bytes.fromhex(text))] = bytes.fromhex(text)
         sector[510:512] = b"\x55\xaa"
         engine = compiled(code_folder())
-        board = ClassicPc(16 * MIB, VirtualClock(), lambda memory: SoftVcpu(X86_GUEST, engine), cpus=cpus,
-                          drives=[Attached("floppy", Memory(sector, 512, True))], random_bytes=bytes)
+        board = ClassicPc(16 * MIB, VirtualClock(), lambda memory: SoftVcpu(X86_GUEST, engine),
+                          drives=[Attached("floppy", Memory(sector, 512, True))], random_bytes=bytes, **options)
         board.add_test_devices()
         made.append(board)
         return board
