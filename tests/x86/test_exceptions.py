@@ -7,7 +7,7 @@ import pytest
 from guesthouse.bits import u64
 from guesthouse.engine.cpu import DIED, HALTED, NONE, WINDOW
 from tests.x86.system_machine import (
-    CODE, GDT, HANDLERS, IDT, KERNEL_CODE, KERNEL_DATA, PRESENT, STACK, STACK_0, STACK_IST, TSS, USER,
+    CODE, GDT, HANDLER_STEP, HANDLERS, IDT, KERNEL_CODE, KERNEL_DATA, PRESENT, STACK, STACK_0, STACK_IST, TSS, USER,
     USER_CODE, USER_DATA, WRITABLE, Machine, gate,
 )
 
@@ -256,3 +256,16 @@ def test_the_shadow_of_sti_ends_with_the_hlt_that_follows_it(m: Machine) -> None
     m.cpu.intr = u64(1)
     assert m.run("fb f4 fa", 2).exit == HALTED
     assert m.run("", 1).exit == WINDOW and int(m.cpu.pc) == CODE + 2
+
+
+@pytest.mark.parametrize("code", [
+    "50", "6a01", "ff30", "8f00", "58", "9c", "9d", "e800000000", "c3", "c9", "c8000000", "ff13", "8b0424", "8b4500",
+    "ff3424", "0fa0", "48cb", "48cf",
+])
+def test_a_stack_that_is_not_canonical_is_a_stack_fault(m: Machine, code: str) -> None:
+    m.memory.write(IDT + 16 * 12, gate(HANDLERS + 12 * HANDLER_STEP, ist=1))
+    for n, value in ((0, STACK), (3, STACK), (4, 1 << 63), (5, 1 << 63)):
+        m.cpu.r[n] = u64(value)
+    m.put(STACK, CODE)
+    m.run(code)
+    assert (m.vector, m.frame(code=True)[:2]) == (12, [0, CODE])

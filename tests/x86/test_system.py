@@ -238,7 +238,7 @@ def test_values_that_registers_refuse(m: Machine, number: int, value: int) -> No
 
 
 @pytest.mark.parametrize("number, value", [
-    (0x277, 0x0007_0106_0007_0406), (0x250, 0x0606_0606_0606_0606), (0x258, 1), (0x259, 2), (0x268, 3), (0x26F, 4),
+    (0x277, 0x0007_0106_0007_0406), (0x250, 0x0606_0606_0606_0606), (0x258, 1), (0x259, 4), (0x268, 5), (0x26F, 4),
     (0x200, 6), (0x20F, 0x800), (0x2FF, 0xC06), (0xC000_0103, 7), (0x1A0, 1), (0xC000_0083, 0x1000),
 ])
 def test_registers_keep_what_is_written(m: Machine, number: int, value: int) -> None:
@@ -355,3 +355,34 @@ def test_a_kernel_switches_to_long_mode(m: Machine) -> None:
     m.tables()
     m.cpu.r[0] = u64(0x33)
     assert refused(m, "0f22c0"), "paging cannot be left from 64-bit code"
+
+
+# What systems read and write without asking CPUID (held.py).
+
+
+@pytest.mark.parametrize("number, value", [
+    (0x17, 0), (0x3A, 1), (0xCD, 5), (0x11E, 0xBE70_2111), (0x179, 5), (0x198, 10 << 40 | 10 << 8),
+    (0x19C, 0x8028_0000), (0x1D9, 0), (0xFE, 0x508),
+])
+def test_what_a_processor_of_this_model_has_can_be_read(m: Machine, number: int, value: int) -> None:
+    m.cpu.r[1] = u64(number)
+    assert rdmsr(m, number) == value and m.vector is None
+
+
+@pytest.mark.parametrize("number, value, kept", [
+    (0x79, 0x1234, 0), (0x2A, 0x1234, 0x1234), (0x186, 0x43_0000, 0), (0x199, 0x800, 0x800), (0x400, ~0, (1 << 64) - 1),
+    (0x401, 0, 0), (0x413, 0, 0), (0x201, 0xF_FFF0_0800, 0xF_FFF0_0800),
+    (0x250, 0x0606_0606_0605_0400, 0x0606_0606_0605_0400),
+])
+def test_what_is_written_is_kept_or_lost(m: Machine, number: int, value: int, kept: int) -> None:
+    wrmsr(m, number, value & (1 << 64) - 1)
+    assert m.vector is None and rdmsr(m, number) == kept
+
+
+@pytest.mark.parametrize("number, value", [
+    (0x401, 1), (0x402, 1), (0x200, 2), (0x200, 0x106), (0x200, 1 << 60), (0x201, 1), (0x250, 0x0300), (0x2FF, 7),
+    (0x2FF, 0x1000),
+])
+def test_what_makes_no_sense_is_refused(m: Machine, number: int, value: int) -> None:
+    wrmsr(m, number, value)
+    assert m.vector == 13

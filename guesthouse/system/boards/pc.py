@@ -55,7 +55,6 @@ LEAST = 8 * MIB
 LAPIC = 0xFEE0_0000
 TSC_HZ = SECOND
 CR8 = 0x1_0000_0008  # how a processor asks for CR8, which is the local APIC's
-PLATFORM_ID = 0x17  # which of a processor's sockets: firmware chooses its microcode by this
 PIC_IRQS, SCI_IRQ, COPROCESSOR_IRQ, HPET_INPUTS = 16, acpi.SCI, 13, range(20, 24)
 SLEEP_TYPES_OFF = 0, 7  # PIIX4 and ICH9; firmware made for QEMU writes 0 to both
 MESSAGES = 0xFEE0_0000
@@ -316,8 +315,6 @@ class PcBoard(Board):
 
     def register_read(self, exit: RegisterRead) -> None:
         value = self.lapic.tpr >> 4 if exit.number == CR8 else self.lapic.read_msr(exit.number)
-        if exit.number == PLATFORM_ID:
-            value = 0
         if value is None:
             exit.refuse()
         else:

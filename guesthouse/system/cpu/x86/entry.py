@@ -12,6 +12,7 @@ from guesthouse.bits import u8, u16, u32, u64
 from guesthouse.engine.processor import Processor
 from guesthouse.system.cpu.x86.cpuid import SIGNATURE
 from guesthouse.system.cpu.x86.debug import DR6_FIXED, DR7_FIXED
+from guesthouse.system.cpu.x86.held import HELD
 from guesthouse.system.cpu.x86.state import CS, RDX
 from guesthouse.system.cpu.x86.system_state import CR0_CD, CR0_ET, CR0_NW
 from guesthouse.typed import fill
@@ -39,6 +40,8 @@ def reset(state: Any, *, apic_id: int = 0, processors: int = 1, brand: str = BRA
     state.smbase = u64(RESET_SMBASE)
     state.pat, state.mtrr_def_type = u64(RESET_PAT), u64(WRITE_BACK_EVERYWHERE)
     state.misc_enable = u64(FAST_STRINGS | NO_BTS | NO_PEBS)
+    for n, (value, _) in enumerate(HELD.values()):
+        state.held[n] = u64(value)
     state.reset_float()
     introduce(state, apic_id, processors, brand, seed)
     init(state)

@@ -8,7 +8,8 @@ from guesthouse.bits import select, u32, u64
 from guesthouse.engine.cpu import REGISTER_READ, REGISTER_WRITE
 from guesthouse.engine.op import LEAVES
 from guesthouse.system.cpu.x86.definitions import op
-from guesthouse.system.cpu.x86.paging import canonical
+from guesthouse.system.cpu.x86.held import HELD, MC_BANKS, MC_FIRST, WRITABLE, place_of
+from guesthouse.system.cpu.x86.paging import PHYSICAL_BITS, canonical
 from guesthouse.system.cpu.x86.state import FS, GS, RCX, VECTOR_GP
 from guesthouse.system.cpu.x86.system import Control, pair, put_pair
 from guesthouse.system.cpu.x86.system_state import (
@@ -27,6 +28,8 @@ EFER_KNOWN = EFER_SCE | EFER_LME | EFER_NXE
 MTRR_CAPABILITIES = 0x500 | VARIABLE_RANGES  # write combining, fixed ranges
 MICROCODE_REVISION = 1 << 32
 PAT_TYPES = 0b1111_0011  # bit n: memory type n exists in the PAT (SDM 3A, table 12-10): all but 2 and 3
+MTRR_TYPES = 0b0111_0011  # in the MTRRs (table 12-8)
+MASK_KNOWN, BASE_KNOWN = (1 << PHYSICAL_BITS) - 1 & ~0x7FF, (1 << PHYSICAL_BITS) - 1 & ~0xF00
 
 
 class ModelSpecific(Control):
@@ -70,15 +73,18 @@ class ModelSpecific(Control):
             return u64(MICROCODE_REVISION)
         if n == MISC_ENABLE:
             return self.misc_enable
-        if n == MCG_CAP or n == MCG_STATUS:
-            return u64(0)  # there is a machine-check architecture, with no banks (SDM 3B, 15.3.1)
+        if n == MCG_CAP:
+            return u64(MC_BANKS)
+        if n == MCG_STATUS:
+            return u64(0)
         if n == SYSENTER_CS:
             return self.sysenter_cs
         if n == SYSENTER_ESP:
             return self.sysenter_esp
         if n == SYSENTER_EIP:
             return self.sysenter_eip
-        return self.ask_board(n)
+        at = place_of(n)
+        return self.held[at] if at < len(HELD) else self.ask_board(n)
 
     @function
     def ask_board(self, n: u64) -> u64:
@@ -143,7 +149,17 @@ class ModelSpecific(Control):
         elif n == SYSENTER_EIP:
             self.sysenter_eip = self.canonical_value(value)
         else:
+            self.hold(n, value)
+
+    def hold(self, n: u64, value: u64) -> None:
+        """A register of held.py, or one of the board's."""
+        at = place_of(n)
+        if at == len(HELD):
             self.tell_board(n, value)
+        elif n >= MC_FIRST and n & 3 != 0:
+            self.fitting(value, u64(0))  # what a bank reports can be cleared only (SDM 3B, 15.3.2.2)
+        else:
+            self.held[at] = self.held[at] & ~WRITABLE[at] | value & WRITABLE[at]
 
     @function
     def tell_board(self, n: u64, value: u64) -> None:
@@ -203,25 +219,31 @@ class ModelSpecific(Control):
     def set_memory_type_register(self, n: u64, value: u64) -> None:
         """A MTRR or the PAT."""
         if n == PAT:
-            self.check_pat(value)
+            self.check_types(value, u64(PAT_TYPES), u64(64))
             self.pat = value
         elif n == MTRR_DEF_TYPE:
+            self.check_types(value, u64(MTRR_TYPES), u64(8))
             self.mtrr_def_type = self.fitting(value, u64(0xCFF))
         elif n < MTRR_VARIABLE + 2 * VARIABLE_RANGES:
-            self.mtrr_variable[n - MTRR_VARIABLE] = value
+            base = n & 1 == 0
+            if base:
+                self.check_types(value, u64(MTRR_TYPES), u64(8))
+            known = select(base, u64(BASE_KNOWN), u64(MASK_KNOWN))
+            self.mtrr_variable[n - MTRR_VARIABLE] = self.fitting(value, known)
         else:
             at = self.fixed_range(n)
             if at >= FIXED_RANGES:
                 self.raise_fault(VECTOR_GP)
+            self.check_types(value, u64(MTRR_TYPES), u64(64))
             self.mtrr_fixed[at] = value
 
     @function
-    def check_pat(self, value: u64) -> None:
-        """#GP(0) for a memory type that does not exist."""
+    def check_types(self, value: u64, types: u64, bits: u64) -> None:
+        """#GP(0) if one of the bytes in the low bits is a memory type that does not exist."""
         n = u64(0)
-        while n < 64:
+        while n < bits:
             kind = value >> n & 0xFF
-            if kind > 7 or u64(PAT_TYPES) >> kind & 1 == 0:
+            if kind > 7 or types >> kind & 1 == 0:
                 self.raise_fault(VECTOR_GP)
             n += 8
 

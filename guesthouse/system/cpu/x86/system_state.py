@@ -8,6 +8,7 @@ control registers. Not modelled: machine checks, performance counters.
 from guesthouse.bits import select, u8, u32, u64
 from guesthouse.engine.cpu import RANGES, STEP, TLB_SIZE, RamRange, TlbEntry
 from guesthouse.system.cpu.x86.flags import AC, TF
+from guesthouse.system.cpu.x86.held import HELD
 from guesthouse.system.cpu.x86.state import BIG, CS, DS, ES, LONG, SS, VECTOR_GP, General, Segment
 from guesthouse.typed import Array, Pointer, Struct, fill, function
 
@@ -74,6 +75,7 @@ class SystemState(General):
     mtrr_def_type: u64
     mtrr_fixed: Array[u64, FIXED_RANGES]
     mtrr_variable: Array[u64, 2 * VARIABLE_RANGES]
+    held: Array[u64, len(HELD)]
     # Between instructions.
     dead: u64  # shut down by a triple fault
     register_refused: u64  # the board has no such MSR: the RDMSR or WRMSR that asked, run again, gives #GP(0)
