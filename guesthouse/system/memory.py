@@ -12,7 +12,7 @@ import mmap
 import sys
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -116,7 +116,6 @@ class User:
     cpu: Sharing
     code: Mapping
     forget: Forget
-    renew: Callable[[], object]
 
 
 class Memory:
@@ -130,6 +129,7 @@ class Memory:
         self.chip = (0, 0, 0, 0, 0)  # see call_directly
         self.management: Range | None = None  # what processors find besides in system-management mode
         self._users: list[User] = []
+        self.still: Callable[[], AbstractContextManager[object]] = nullcontext  # while it holds, no processor runs
         self.ranges: list[Range] = []
         self._starts: list[int] = []
         offset = end = 0
@@ -165,14 +165,12 @@ class Memory:
         """Only in system-management mode processors have this too, where there is no other RAM."""
         if range != self.management:
             self.management = range
-            for user in self._users:
-                user.renew()
+            self._tell_all()
 
     def call_directly(self, start: int, length: int, chip: int, read: int, write: int) -> None:
         """Where this is not RAM, processors call a chip's compiled code instead of coming back to the board."""
         self.chip = (start, length, chip, read, write)
-        for user in self._users:
-            user.renew()
+        self._tell_all()
 
     def free(self, start: int, length: int) -> bool:
         """Whether none of [start, start + length) is RAM."""
@@ -194,8 +192,13 @@ class Memory:
             raise ValueError(f"{RANGES} ranges of RAM or more")
         if joined != self.ranges or not self._starts:
             self.ranges, self._starts = joined, [r.start for r in joined]
+            self._tell_all()
+
+    def _tell_all(self) -> None:
+        """All processors at once: what one of them has chosen holds for the others when it goes on."""
+        with self.still():
             for user in self._users:
-                user.renew()
+                self.tell(user.cpu)
 
     def _pieces(self, address: int, count: int) -> Iterator[tuple[int, int]]:
         """Where [address, address + count) lies in the mapping, as (offset, count); OutsideRam if any is not RAM."""
@@ -271,9 +274,9 @@ class Memory:
                     if held >> n & 1:
                         user.forget(self.host + page * PAGE)
 
-    def install(self, cpu: Sharing, forget: Forget | None = None, renew: Callable[[], object] | None = None) -> None:
+    def install(self, cpu: Sharing, forget: Forget | None = None) -> None:
         """Give a processor its view of RAM, and its neighbours. `forget(host)` tells it that code in that page has
-        changed, `renew()` that it has to be told anew what lies where; by default both happen at once."""
+        changed."""
         self.tell(cpu)
         cpu.ram_start, cpu.ram_pages = u64(self.host), u64(self.size // PAGE)
         code = Mapping(self.size // PAGE * CodePage.size)
@@ -284,8 +287,7 @@ class Memory:
             for one, other in ((cpu, user.cpu), (user.cpu, cpu)):
                 one.peer[int(one.peers)] = other.address
                 one.peers += u64(1)
-        self._users.append(User(cpu, code, forget or (lambda host: cpu.outdate(u64(host))),
-                                renew or (lambda: self.tell(cpu))))
+        self._users.append(User(cpu, code, forget or (lambda host: cpu.outdate(u64(host)))))
 
     def tell(self, cpu: Sharing) -> None:
         """Tell a processor what lies where, now and in system-management mode, if it has that."""

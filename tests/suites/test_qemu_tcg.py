@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -26,15 +27,18 @@ from tests.boots.test_loaders import isolinux
 VARIABLE = "GUESTHOUSE_QEMU_TCG"
 ELF, CLASSES = b"\x7fELF", {"i386": 1, "amd64": 2}
 KERNELS = {"i386": "linux-image-686-pae", "amd64": "linux-image-amd64"}
+TELLS_THE_TIME = ("vsyscall",)
 MOST = 1 << 20  # of a longer output the sum is compared
 FAST = 300_000_000
+UNDEFINED = "^sh[lr]dw .* C=[0-9a-f]*[13579bdf][1-9a-f] "  # a word is shifted by more than 16 bits: Intel's and AMD's differ
 AS_WE_ARE = {"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-FMA,-FMA4,-AVX2"}  # the C library's fma() chooses NaNs otherwise
 SECONDS = 1800  # of guest time, for each program
 # Each program's output and status; if they are not as they should be, the first lines that differ.
 SCRIPT = """cd /suite
 ifconfig lo 127.0.0.1 up
 for p in *; do case $p in *.out|*.sum|*.status) continue;; esac
-  timeout 900 ./$p >/tmp/out 2>&1 </dev/null; s=$?
+  timeout 900 ./$p >/tmp/all 2>&1 </dev/null; s=$?
+  grep -av "%UNDEFINED%" /tmp/all >/tmp/out
   if [ $s != $(cat $p.status) ]; then echo "@@ $p wrong: status $s"; tail -n 5 /tmp/out
   elif [ -f $p.sum ] && [ "$(md5sum </tmp/out | cut -c1-32)" != "$(cat $p.sum)" ]; then echo "@@ $p wrong: output"
   elif [ -f $p.out ] && ! cmp -s /tmp/out $p.out; then
@@ -62,7 +66,8 @@ def on_the_host(path: Path) -> tuple[int, bytes] | None:
                               stderr=subprocess.STDOUT, timeout=300, check=False, env=os.environ | AS_WE_ARE)
     except OSError:
         return None
-    return done.returncode, done.stdout
+    lines = done.stdout.splitlines(keepends=True)
+    return done.returncode, b"".join(line for line in lines if not re.match(UNDEFINED.encode(), line))
 
 
 def reference(path: Path) -> tuple[int, bytes | None]:
@@ -72,7 +77,8 @@ def reference(path: Path) -> tuple[int, bytes | None]:
         return 0, given.read_bytes()
     here = platform.machine() == "x86_64"
     one, two = (on_the_host(path) if here else None for _ in range(2))
-    return (0, None) if one is None else (one[0], one[1] if one == two else None)
+    same = one == two and path.name not in TELLS_THE_TIME
+    return (0, None) if one is None else (one[0], one[1] if same else None)
 
 
 @pytest.mark.parametrize("arch", ["i386", "amd64"])
@@ -88,9 +94,9 @@ def test_prints_what_it_prints_on_a_processor(
             entries.append(Entry(f"suite/{name}.out", FILE | 0o644, output))
         elif output is not None:
             entries.append(Entry(f"suite/{name}.sum", FILE | 0o644, hashlib.md5(output).hexdigest().encode()))
-    entries.append(Entry("run-suite", FILE | 0o755, SCRIPT.encode()))
+    entries.append(Entry("run-suite", FILE | 0o755, SCRIPT.replace("%UNDEFINED%", UNDEFINED).encode()))
     root = initramfs.build(unpack("busybox-static", "*bin/busybox", arch)) + initramfs.archive(entries)
-    words = "DEFAULT a\nLABEL a\nKERNEL kernel\nINITRD root\nAPPEND console=ttyS0 quiet guesthouse.run=shell\n"
+    words = "DEFAULT a\nLABEL a\nKERNEL kernel\nINITRD root\nAPPEND console=ttyS0 quiet vsyscall=xonly guesthouse.run=shell\n"
     cd = isolinux(unpack, words, kernel=unpack(KERNELS[arch], "boot/vmlinuz-*", arch), root=root)
     computer = switch_on(drive("cdrom", cd), mib=768, speed=FAST)
     computer.wait_for("root@guesthouse:~# ", where=computer.serial)

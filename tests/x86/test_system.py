@@ -371,7 +371,7 @@ def test_what_a_processor_of_this_model_has_can_be_read(m: Machine, number: int,
 
 @pytest.mark.parametrize("number, value, kept", [
     (0x79, 0x1234, 0), (0x2A, 0x1234, 0x1234), (0x186, 0x43_0000, 0), (0x199, 0x800, 0x800), (0x400, ~0, (1 << 64) - 1),
-    (0x401, 0, 0), (0x413, 0, 0), (0x201, 0xF_FFF0_0800, 0xF_FFF0_0800),
+    (0x401, 0, 0), (0x413, 0, 0), (0x402, 1 << 63, 1 << 63), (0x201, 0xF_FFF0_0800, 0xF_FFF0_0800),
     (0x250, 0x0606_0606_0605_0400, 0x0606_0606_0605_0400),
 ])
 def test_what_is_written_is_kept_or_lost(m: Machine, number: int, value: int, kept: int) -> None:
@@ -380,7 +380,7 @@ def test_what_is_written_is_kept_or_lost(m: Machine, number: int, value: int, ke
 
 
 @pytest.mark.parametrize("number, value", [
-    (0x401, 1), (0x402, 1), (0x200, 2), (0x200, 0x106), (0x200, 1 << 60), (0x201, 1), (0x250, 0x0300), (0x2FF, 7),
+    (0x401, 1), (0x400, 1), (0x200, 2), (0x200, 0x106), (0x200, 1 << 60), (0x201, 1), (0x250, 0x0300), (0x2FF, 7),
     (0x2FF, 0x1000),
 ])
 def test_what_makes_no_sense_is_refused(m: Machine, number: int, value: int) -> None:

@@ -142,3 +142,27 @@ def test_without_ne_an_exception_asks_the_board_and_waits(ours: FloatOurs) -> No
         assert int(ours.cpu.pc) == START + 2
     finally:
         ours.cpu.cr0, ours.cpu.ignne = ours.cpu.cr0 | u64(0x20), u64(0)
+
+
+SPECIAL = [0, 0x3FFF << 64 | 1 << 63, 0x4000 << 64 | 0xC90F_DAA2_2168_C235, 0x7FFF << 64 | 1 << 63, 1, 1 << 62,
+           1 << 63, 1 << 63 | 1, 1 << 64 | 1 << 63, 0x7FFF << 64 | 3 << 62, 0x7FFF << 64 | 5 << 61, 0x7FFF << 64,
+           0x4000 << 64 | 1 << 62, 0x7FFE << 64 | (1 << 64) - 1]
+"""Zero, one, pi, infinity, denormals, pseudo-denormals, the least normal number, quiet and signalling NaN, pseudo-infinity,
+an unnormal number, the largest."""
+
+
+@pytest.mark.parametrize("code", [
+    "D9 F8", "D9 F5", "D9 FD", "D8 C1", "D8 C9", "D8 E1", "D8 F1", "D8 D1", "DB F1", "D9 FC", "D9 F4", "D9 FA", "D9 E4",
+    "D9 E5", "DB 38", "D9 18", "DD 18",
+])
+def test_all_pairs_of_special_numbers_give_what_the_host_gives(code: str, ours: FloatOurs, host: Host) -> None:
+    numbers = [sign << 79 | n for n in SPECIAL for sign in (0, 1)]
+    for a in numbers:
+        for b in numbers:
+            before = Situation([WINDOW] * 16, 0x202, bytes(256), image(0x37F, 0, 3, a, b))
+            mine, theirs = ours.run(bytes.fromhex(code), before, 64), host.run(bytes.fromhex(code), before)
+            assert seen(mine) == seen(theirs), f"{a:x} {b:x}"
+
+
+def seen(s: Situation) -> tuple[object, ...]:
+    return s.flags, s.window, s.fx[:5], s.fx[32:160]

@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
-from functools import partial
 from typing import Any
 
 from guesthouse.bits import u64
@@ -79,8 +78,9 @@ class Board:
         self.trace.count = self.count
         for core in self.cores:
             if isinstance(core.state, Sharing):
-                memory.install(core.state, getattr(core.vcpu, "outdate", None), partial(self._renew, core))
+                memory.install(core.state, getattr(core.vcpu, "outdate", None))
         self.threads = Threads(self) if parallel else None
+        memory.still = self.still
         self.reporter = Reporter(self)
         self._answers: dict[type[Exit], Callable[[Any], object]] = {
             PortRead: self._port_read, PortWrite: self._port_write, MemoryRead: self._memory_read,
@@ -157,14 +157,6 @@ class Board:
         """Something that a processor waits for may have happened."""
         if self.threads is not None:
             self.threads.attract(core)
-
-    def _renew(self, core: Core) -> None:
-        """What lies where has changed."""
-        if self.threads is None:
-            self.memory.tell(core.state)
-        else:
-            core.events.append(partial(self.memory.tell, core.state))
-            self.attract(core)
 
     def plug(self, where: AddressMap, start: int, chip: Chip, name: str, size: int = 0) -> None:
         """Put a chip at a range of ports or addresses."""

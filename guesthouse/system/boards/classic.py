@@ -326,13 +326,12 @@ class ClassicPc(PcBoard):
 
     def gate_a20(self, opened: bool) -> None:
         mask = ~u64(0) if opened else ~u64(1 << 20)
-        for core in self.cores:
-            if core.state.a20_mask != mask:
-                self._after(core, partial(self._mask, mask))
-
-    def _mask(self, mask: u64, core: Core) -> None:
-        core.state.a20_mask = mask
-        core.state.forget_translations()
+        changed = [core.state for core in self.cores if core.state.a20_mask != mask]
+        if changed:
+            with self.still():
+                for state in changed:
+                    state.a20_mask = mask
+                    state.forget_translations()
 
     def _start_kernel(self, load: Callable[[], X86Entry]) -> None:
         """The firmware comes first; a kernel that cannot be loaded is refused now already."""

@@ -76,6 +76,7 @@ class Threads:
         """Do what is due; how the run ends, if it does."""
         board = self.board
         with self.lock:
+            self._wait_for_holder()
             if self.failure is not None:
                 raise self.failure
             board.clock.sample(0)
@@ -121,6 +122,7 @@ class Threads:
             self.running.pop(core.number, None)
             if self.holder is not None:
                 self.changed.notify_all()
+                self._wait_for_holder()
             if exit is not None:
                 board.core = core
                 board.clock.sample(0)
@@ -139,6 +141,11 @@ class Threads:
                     self._check_for_life()
                 self.changed.wait()
             return False
+
+    def _wait_for_holder(self) -> None:
+        """Who has the others stand still may be in the midst of a chip, and has let go of the lock to wait for them."""
+        while self.holder is not None:
+            self.changed.wait()
 
     def prepare(self, core: Core) -> None:
         """Tell a processor what time it is."""

@@ -13,6 +13,7 @@ RATIO = 10  # of the clock to the bus's
 BUS_100_MHZ = 5  # FSB_FREQ
 COOL = 40  # degrees below the temperature at which it would slow down
 MC_BANKS, MC_FIRST = 5, 0x400
+MC_CTL, MC_STATUS = 0, 1  # of the four registers of a bank; MC_ADDR and MC_MISC follow
 ALL, LOW = (1 << 64) - 1, (1 << 32) - 1
 
 # number: (value after reset, what can be written)
@@ -31,7 +32,7 @@ HELD: dict[int, tuple[int, int]] = {
     0x19D: (0, 1 << 16),  # THERM2_CTL
     0x1C9: (0, 0), **{n: (0, 0) for n in (0x1D9, 0x1DB, 0x1DC, 0x1DD, 0x1DE)},  # DEBUGCTL, last branch and exception
     **{n: (0, 0) for first in (0x40, 0x60) for n in range(first, first + 8)},  # LASTBRANCH_n_FROM_IP, _TO_IP
-    **{MC_FIRST + 4 * n + part: (0, ALL if part == 0 else 0) for n in range(MC_BANKS) for part in range(4)},
+    **{MC_FIRST + 4 * n + part: (0, 0 if part == MC_STATUS else ALL) for n in range(MC_BANKS) for part in range(4)},
 }
 NUMBERS = Table(u64, list(HELD))
 WRITABLE = Table(u64, [mask for _, mask in HELD.values()])

@@ -8,7 +8,7 @@ from guesthouse.bits import select, u32, u64
 from guesthouse.engine.cpu import REGISTER_READ, REGISTER_WRITE
 from guesthouse.engine.op import LEAVES
 from guesthouse.system.cpu.x86.definitions import op
-from guesthouse.system.cpu.x86.held import HELD, MC_BANKS, MC_FIRST, WRITABLE, place_of
+from guesthouse.system.cpu.x86.held import HELD, MC_BANKS, MC_CTL, MC_FIRST, MC_STATUS, WRITABLE, place_of
 from guesthouse.system.cpu.x86.paging import PHYSICAL_BITS, canonical
 from guesthouse.system.cpu.x86.state import FS, GS, RCX, VECTOR_GP
 from guesthouse.system.cpu.x86.system import Control, pair, put_pair
@@ -156,9 +156,10 @@ class ModelSpecific(Control):
         at = place_of(n)
         if at == len(HELD):
             self.tell_board(n, value)
-        elif n >= MC_FIRST and n & 3 != 0:
-            self.fitting(value, u64(0))  # what a bank reports can be cleared only (SDM 3B, 15.3.2.2)
         else:
+            whole = value == 0 or value == ~u64(0)
+            if n >= MC_FIRST and (n & 3 == MC_CTL and not whole or n & 3 == MC_STATUS and value != 0):
+                self.raise_fault(VECTOR_GP)  # SDM 3B, 15.3.2.1 and 15.3.2.2
             self.held[at] = self.held[at] & ~WRITABLE[at] | value & WRITABLE[at]
 
     @function

@@ -79,12 +79,18 @@ def remainder_of(cpu, nearest, a, b):
     note_denormal(env, FORM, b)
     cpu.codes = u64(0)
     if is_zero(FORM, a) or is_infinite(FORM, b):
-        return a
+        return normal(a)
     ea, sa = unpacked(FORM, a)
     eb, sb = unpacked(FORM, b)
     if ea < eb - 1 or (ea < eb and nearest == 0):
         return again(env, sign_of(FORM, a), ea, sa)
     return divided(cpu, nearest, sign_of(FORM, a), ea - eb, sa, eb, sb)
+
+
+def normal(a):
+    """The number itself; a pseudo-denormal as the normal number that it is."""
+    pseudo = (a >> 64 & 0x7FFF == 0) & (a >> 63 & 1 != 0)
+    return select(pseudo, a | u128(1) << 64, a)
 
 
 def again(env, sign, exponent, significand):
