@@ -1,8 +1,7 @@
 """QEMU's tests/tcg, built elsewhere: GUESTHOUSE_QEMU_TCG names a folder with its programs, linked statically (i386,
 x86_64 and multiarch, the last for either or both, in any folders below).
 
-They run in Debian's kernels for i386 (686-pae, which has the system calls for 16-bit code and virtual-8086 mode) and
-amd64. What a program prints has to be what it prints on the host's processor, or what PROGRAM.out beside it says;
+They run in Debian's kernels for i386 (686-pae, which has the system call for 16-bit segments) and amd64. What a program prints has to be what it prints on the host's processor, or what PROGRAM.out beside it says;
 where two runs on the host differ, and where the host is none for it, its exit status alone counts.
 """
 
@@ -30,7 +29,8 @@ KERNELS = {"i386": "linux-image-686-pae", "amd64": "linux-image-amd64"}
 TELLS_THE_TIME = ("vsyscall",)
 MOST = 1 << 20  # of a longer output the sum is compared
 FAST = 300_000_000
-UNDEFINED = "^sh[lr]dw .* C=[0-9a-f]*[13579bdf][1-9a-f] "  # a word is shifted by more than 16 bits: Intel's and AMD's differ
+# A word shifted by more than 16 bits is undefined: Intel's processors and AMD's differ.
+UNDEFINED = "^sh[lr]dw .* C=[0-9a-f]*[13579bdf][1-9a-f] "
 AS_WE_ARE = {"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-FMA,-FMA4,-AVX2"}  # the C library's fma() chooses NaNs otherwise
 SECONDS = 1800  # of guest time, for each program
 # Each program's output and status; if they are not as they should be, the first lines that differ.
@@ -96,7 +96,8 @@ def test_prints_what_it_prints_on_a_processor(
             entries.append(Entry(f"suite/{name}.sum", FILE | 0o644, hashlib.md5(output).hexdigest().encode()))
     entries.append(Entry("run-suite", FILE | 0o755, SCRIPT.replace("%UNDEFINED%", UNDEFINED).encode()))
     root = initramfs.build(unpack("busybox-static", "*bin/busybox", arch)) + initramfs.archive(entries)
-    words = "DEFAULT a\nLABEL a\nKERNEL kernel\nINITRD root\nAPPEND console=ttyS0 quiet vsyscall=xonly guesthouse.run=shell\n"
+    words = "DEFAULT a\nLABEL a\nKERNEL kernel\nINITRD root\nAPPEND console=ttyS0 quiet vsyscall=xonly " \
+            "guesthouse.run=shell\n"
     cd = isolinux(unpack, words, kernel=unpack(KERNELS[arch], "boot/vmlinuz-*", arch), root=root)
     computer = switch_on(drive("cdrom", cd), mib=768, speed=FAST)
     computer.wait_for("root@guesthouse:~# ", where=computer.serial)

@@ -84,7 +84,8 @@ def word(board: ClassicPc, at: int) -> int:
 
 
 def choose(board: ClassicPc, values: tuple[int, int], port: int, seen: tuple[int, int], register: int = 0) -> None:
-    board.memory.write(HOW, bytes(values) + bytes(2) + b"".join(v.to_bytes(4, "little") for v in (register, port, *seen)))
+    words = (register, port, *seen)
+    board.memory.write(HOW, bytes(values) + bytes(2) + b"".join(v.to_bytes(4, "little") for v in words))
 
 
 @pytest.mark.parametrize("readers", [0, 2])

@@ -147,8 +147,8 @@ def test_without_ne_an_exception_asks_the_board_and_waits(ours: FloatOurs) -> No
 SPECIAL = [0, 0x3FFF << 64 | 1 << 63, 0x4000 << 64 | 0xC90F_DAA2_2168_C235, 0x7FFF << 64 | 1 << 63, 1, 1 << 62,
            1 << 63, 1 << 63 | 1, 1 << 64 | 1 << 63, 0x7FFF << 64 | 3 << 62, 0x7FFF << 64 | 5 << 61, 0x7FFF << 64,
            0x4000 << 64 | 1 << 62, 0x7FFE << 64 | (1 << 64) - 1]
-"""Zero, one, pi, infinity, denormals, pseudo-denormals, the least normal number, quiet and signalling NaN, pseudo-infinity,
-an unnormal number, the largest."""
+"""Zero, one, pi, infinity, denormals, pseudo-denormals, the least normal number, quiet and signalling NaN,
+pseudo-infinity, an unnormal number, the largest."""
 
 
 @pytest.mark.parametrize("code", [
