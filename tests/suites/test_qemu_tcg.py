@@ -1,8 +1,9 @@
 """QEMU's tests/tcg, built elsewhere: GUESTHOUSE_QEMU_TCG names a folder with its programs, linked statically (i386,
 x86_64 and multiarch, the last for either or both, in any folders below).
 
-They run in Debian's kernels for i386 (686-pae, which has the system call for 16-bit segments) and amd64. What a program prints has to be what it prints on the host's processor, or what PROGRAM.out beside it says;
-where two runs on the host differ, and where the host is none for it, its exit status alone counts.
+They run in Debian's kernels for i386 (686-pae, which has the system call for 16-bit segments) and amd64. What a program
+prints has to be what it prints on the host's processor, or what PROGRAM.out beside it says; where two runs on the host
+differ, and where the host is none for it, its exit status alone counts.
 """
 
 from __future__ import annotations
