@@ -26,7 +26,7 @@ class Mch(MemoryBridge):
 
     DEVICE = 0x29C0
     pam = Register(0x90, count=7, writable=0x33)
-    pciexbar = Register(0x60, width=64, writable=0xF_F000_0007, sizes=(1, 2, 4, 8))
+    pciexbar = Register(0x60, width=64, writable=0xF_FC00_0007, sizes=(1, 2, 4, 8))
 
     def __init__(self, read: Callable[[int, int], int], write: Callable[[int, int, int], object]) -> None:
         self.config_read, self.config_write = read, write
@@ -49,7 +49,7 @@ class Mch(MemoryBridge):
 
     def window(self, n: int) -> int | None:
         size = CONFIGURATION_SIZES[self.pciexbar >> 1 & 3]
-        base = self.pciexbar & 0xF_F000_0000 & ~(size - 1)
+        base = self.pciexbar & 0xF_FC00_0000 & ~(size - 1)
         return int(base) if self.pciexbar & PCIEX_ENABLE and base else None
 
     def bar_read(self, n: int, offset: int, size: int) -> int:
