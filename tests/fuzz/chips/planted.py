@@ -618,6 +618,81 @@ PLANTED: tuple[tuple[str, str, str, str], ...] = (
         "            pass\n",
         "the parts of a chip are not restored",
     ),
+    (
+        "ide.ahci",
+        "self.irq.set(self.enabled and self.pending)",
+        "self.irq.set(self.pending)",
+        "the adapter interrupts though that is off",
+    ),
+    ("ide.ahci_port", "(last & 0x3F_FFFF) + 1)", "last & 0x3F_FFFF)", "a region is a byte too short"),
+    (
+        "ide.ahci_port",
+        "        self.memory.write(header + 4, moved.to_bytes(4, \"little\"))\n",
+        "",
+        "how much was moved is not told",
+    ),
+    (
+        "ide.ahci_port",
+        "page[511] = -sum(page) & 0xFF",
+        "page[511] = 0",
+        "the log of a failed queue has a wrong sum",
+    ),
+    (
+        "ide.ahci_port",
+        "            self.interrupts |= BITS_FIS | FILE_ERROR\n            raise Stopped",
+        "            self.interrupts |= BITS_FIS | FILE_ERROR",
+        "the list goes on after a queued command has failed",
+    ),
+    ("ne2000", "if pages >= free:", "if pages > free:", "the ring's last page is overwritten"),
+    (
+        "ne2000",
+        "(len(frame) + 4).to_bytes(2, \"little\")",
+        "len(frame).to_bytes(2, \"little\")",
+        "a frame's length is told without its sum",
+    ),
+    (
+        "ne2000",
+        "self.irq.set(self.interrupts & self.mask & 0x7F)",
+        "self.irq.set(self.interrupts & 0x7F)",
+        "what is masked interrupts",
+    ),
+    (
+        "ne2000",
+        "at = at + 1 if at + 1 < end * PAGE else first * PAGE",
+        "at += 1",
+        "a frame does not go round the ring",
+    ),
+    (
+        "e1000.registers",
+        "found, self.causes = self.causes, 0\n        return int(found)",
+        "return int(self.causes)",
+        "reading the cause does not acknowledge it",
+    ),
+    (
+        "e1000.registers",
+        "self.on_interrupt(bool(self.causes & self.mask))",
+        "self.on_interrupt(bool(self.causes))",
+        "what is masked interrupts",
+    ),
+    (
+        "pci.q35",
+        "self.lines.drive([*self.pirq_low, *self.pirq_high])",
+        "self.lines.drive([*self.pirq_low, *self.pirq_low])",
+        "PIRQE to H go where A to D go",
+    ),
+    ("pci.q35", "self.index = value & 0xFFC", "self.index = value", "the index may lie outside the adapter"),
+    (
+        "pci.i440fx",
+        "if not self.smram & SMRAM_LOCKED:",
+        "if True:",
+        "SMRAM is open again after it was locked",
+    ),
+    (
+        "pci.i440fx",
+        "return int(base) if base and enabled else None",
+        "return int(base) if base else None",
+        "power management answers before it is enabled",
+    ),
 )
 
 

@@ -33,6 +33,9 @@ class Ahcis(Subject):
         here = door(self.chip)
         return {"": here._replace(known=here.known + ports)}
 
+    def check(self):
+        must(self.chip.enabled or not self.lines[0].high, "an interrupt though they are off")
+
     def poke(self):
         self.disks["disk"].bad = self.rng.choice((-1, -1, 5))
 

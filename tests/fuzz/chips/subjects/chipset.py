@@ -158,15 +158,23 @@ class Chipset(Subject):
 
     @traffic
     def routes_pins(self):
-        n, irq = self.rng.randrange(4), self.rng.choice(REACHABLE)
+        n, irq = self.rng.randrange(self.PIRQS), self.rng.choice(REACHABLE)
+        register = self.ISA << 15 | (0x60 if n < 4 else 0x64) + n
         for line in self.lines_to.inputs:
             line.set(False)
-        self.write(self.ISA << 15 | 0x60 + n, irq, 1, "mapped")
+        self.write(register, irq, 1, "mapped")
         self.lines_to.inputs[n].set(True)
         must(self.isa[irq].high and sum(line.high for line in self.isa.values()) == 1, "the route of", n)
-        self.write(self.ISA << 15 | 0x60 + n, 0x80 | irq, 1, "mapped")
+        self.write(register, 0x80 | irq, 1, "mapped")
         must(not self.isa[irq].high, "a route that is off")
         self.lines_to.inputs[n].set(False)
+
+    @traffic
+    def locks_the_memory_of_system_management(self):
+        self.write(self.SMRAM, 0x5A, 1, "mapped")
+        kept = self.read(self.SMRAM, 1, "mapped")
+        self.write(self.SMRAM, 0x48 | self.value(1) & 7, 1, "mapped")
+        must(kept & 0x50 == 0x10 and self.read(self.SMRAM, 1, "mapped") == kept, "SMRAM is open again")
 
     @traffic
     def places_power_management(self):
@@ -184,7 +192,7 @@ class Chipset(Subject):
 
 class I440fx(Chipset):
     COVERS = (Piix3Isa, Piix4Power, HostBridge, SmbusHost)
-    PIRQS, ISA, PM, OWNER = 4, 1, (1 << 3 | 3, 0x80, 1), "Piix4Power"
+    PIRQS, ISA, PM, OWNER, SMRAM = 4, 1, (1 << 3 | 3, 0x80, 1), "Piix4Power", 0x72
 
     def plug(self, host):
         host.plug(0, HostBridge())
@@ -194,14 +202,22 @@ class I440fx(Chipset):
 
 class Q35(Chipset):
     COVERS = (Mch, Ich9Lpc, Ich9Smbus, Ahci)
-    PIRQS, ISA, PM, OWNER = 8, 31, (31 << 3, 0x44, 0x80), "Ich9Lpc"
+    PIRQS, ISA, PM, OWNER, SMRAM = 8, 31, (31 << 3, 0x44, 0x80), "Ich9Lpc", 0x9D
 
     def plug(self, host):
         host.plug(0, Mch(host.mapped_read, host.mapped_write))
         self.lpc = Ich9Lpc(self.lines_to, self.smbus)
         host.plug(31, self.lpc)
-        host.plug(31, Ahci(self.smbus, Line()), 2)
+        self.sata = Ahci(self.smbus, Line())
+        host.plug(31, self.sata, 2)
         host.plug(31, Ich9Smbus(self.smbus), 3)
+
+    def check(self):
+        must(0 <= self.sata.index < 0x1000 and self.sata.index % 4 == 0, "the index is", self.sata.index)
+
+    @traffic
+    def chooses_a_register_of_the_adapter(self):
+        self.sata.bar_write(4, 0x10, 4, self.value(4))
 
     def open(self):
         root = self.lpc.root_complex

@@ -80,8 +80,27 @@ class Ne2000s(Subject):
             must(head[2] | head[3] << 8 == max(60, len(frame)) + 4 and head[0] == 1, "the header", head)
             self.remote((at << 8) + 4, 6, 0x0A)
             must(bytes(self.read(0x10) for _ in range(6)) == ADDRESS, "the frame")
+            if head[1] < at:  # round the ring
+                self.remote((at << 8) + 4, len(frame), 0x0A)
+                must(bytes(self.read(0x10) for _ in frame) == frame, "the whole frame")
             at = head[1]
             self.write(3, at - 1 if at > 0x46 else 0x7F)
+
+    @traffic
+    def masks_interrupts(self):
+        self.starts()
+        self.write(15, 0)
+        must(self.card.receive(ADDRESS + bytes(60)) and not self.lines[0].high, "a masked interrupt")
+        self.write(15, 1)
+        must(self.lines[0].high, "an interrupt when it is let")
+
+    @traffic
+    def keeps_a_page_of_the_ring_free(self):
+        self.starts()
+        taken = 0
+        while self.card.receive(ADDRESS + bytes(200)):
+            taken += 1
+        must(taken == 0x80 - 0x46 - 2, "frames in the ring:", taken)
 
     @traffic
     def does_not_hear_others(self):
@@ -145,6 +164,15 @@ class E1000s(Subject):
         must(self.memory.read(RINGS + 12, 1) == b"\3" and self.read(0x2810, 4) == 1, "the descriptor")
         must(self.read(0xC0, 4) & 0xC0 == 0xC0, "received, and overrun")
         must(not self.chip.receive(b"\x02" * 64), "a frame for somebody else")
+
+    @traffic
+    def masks_interrupts(self):
+        self.starts()
+        self.write(0xD8, 0xFFFF_FFFF, 4)
+        self.write(0xC8, 4, 4)
+        must(not self.lines[0].high, "a masked interrupt")
+        self.write(0xD0, 4, 4)
+        must(self.lines[0].high, "an interrupt when it is let")
 
     @traffic
     def tells_its_address(self):
