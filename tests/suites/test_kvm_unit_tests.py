@@ -2,8 +2,8 @@
 and one for i386: `./configure --arch=…; make`).
 
 Every test of x86/unittests.cfg runs as that file says (processors, memory, arguments) on the PC, started as a multiboot
-kernel with the test devices: output on the first serial port, result at port F4h. DIFFERENT says why a test does not
-pass; without a line there it must.
+kernel with the test devices: output on the first serial port, result at port F4h; those with several processors by turns
+and in parallel. DIFFERENT says why a test does not pass; without a line there it must.
 """
 
 import os
@@ -85,8 +85,9 @@ def built():
     if not found:
         return [pytest.param(None, None, marks=pytest.mark.skip(
             f"{VARIABLE} is not set: name the folders where kvm-unit-tests are built"))]
-    return [pytest.param(said, path, id=f"{said['name']}-{arch_of(path)}")
-            for folder in found.split(os.pathsep) for said, path in entries_in(Path(folder))]
+    return [pytest.param(said | {"parallel": parallel}, path, id=f"{said['name']}-{arch_of(path)}{parallel}")
+            for folder in found.split(os.pathsep) for said, path in entries_in(Path(folder))
+            for parallel in ("", "-parallel") if not parallel or int(said.get("smp", 1)) > 1]
 
 
 @pytest.fixture(scope="session")
@@ -110,7 +111,8 @@ def arguments(said) -> str:
 def test_ends_as_it_should(said, path, processor):
     memory = re.search(r"-m (\d+)(g?)", said.get("qemu_params", ""))
     size = int(memory[1]) << (30 if memory[2] else 20) if memory else 256 << 20
-    board = ClassicPc(size, RealClock(), processor, cpus=int(said.get("smp", 1)))
+    board = ClassicPc(size, RealClock(), processor, cpus=int(said.get("smp", 1)),
+                      parallel=bool(said["parallel"]))
     heard = bytearray()
     board.serial[0].output = heard.extend
     board.add_test_devices()

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from guesthouse.bits import u8, u16, u32, u64
+from guesthouse.engine.build import Engine
 from guesthouse.system.cpu.x86 import entry
+from tests.suites.real_mode import RealMode
 from tests.x86.system_machine import CODE, GDT, HANDLERS, HANDLER_STEP, IDT, TSS, Machine
 
 VM, NT, IOPL_3 = 0x2_0000, 0x4000, 0x3000
@@ -102,6 +104,16 @@ def test_in_real_mode_a_fault_pushes_no_error_code_and_its_own_address(real: Any
     real.put(13 * 4, 0x1000_0200, 4)
     cpu = real.run("66 67 A1 00 00 01 00")  # MOV EAX, [10000h]: beyond the limit
     assert (cpu.pc, cpu.r[4], real.get(0x23FFA, 2)) == (0x10200, 0x3FFA, 0)
+
+
+def test_a_new_processor_may_begin_at_address_0(machine_code: Engine) -> None:
+    """As SIPI with vector 0 has it."""
+    ours = RealMode(machine_code)
+    ours.memory.write(0, bytes.fromhex("40 eb fd"))  # inc ax; jmp 0
+    ours.cpu.pc = u64(0)
+    ours.vcpu.run(1000)
+    assert int(ours.cpu.r[0]) == 500
+    ours.close()
 
 
 def test_the_limit_stays_when_protected_mode_has_set_it(real: Any) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from guesthouse.bits import u8, u16, u32, u64
-from guesthouse.engine.processor import Processor
+from guesthouse.engine.processor import JUMPS, Jump, Processor
 from guesthouse.system.cpu.x86.cpuid import SIGNATURE
 from guesthouse.system.cpu.x86.debug import DR6_FIXED, DR7_FIXED
 from guesthouse.system.cpu.x86.held import HELD
@@ -33,6 +33,7 @@ def reset(state: Any, *, apic_id: int = 0, processors: int = 1, brand: str = BRA
     """Bring a state, new or not, into the condition after RESET#. `seed`: 32 bytes for RDRAND."""
     if state.smm:
         state.exchange_memory()
+    fill(state.jumps.address, u8(0xFF), u64(JUMPS * Jump.size))  # zeros would be an entry for address 0
     newest = int(state.newest)
     fill(state.where + Processor.size, u8(0), u64(type(state).size - Processor.size))
     state.newest = u64(newest)  # numbers of address spaces are never given twice
