@@ -2,8 +2,8 @@
 and one for i386: `./configure --arch=…; make`).
 
 Every test of x86/unittests.cfg runs as that file says (processors, memory, arguments) on the PC, started as a multiboot
-kernel with the test devices: output on the first serial port, result at port F4h; those with several processors by turns
-and in parallel. DIFFERENT says why a test does not pass; without a line there it must.
+kernel with the test devices: output on the first serial port, result at port F4h; those with several processors by
+turns and in parallel. DIFFERENT says why a test does not pass; without a line there it must.
 """
 
 import os
