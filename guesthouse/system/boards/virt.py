@@ -64,9 +64,10 @@ class VirtBoard(Board):
         self._supervisor_timer = clock.timer(lambda: None)
         self._stimecmp = ALL
         self.sbi = Sbi(self)
-        self._wire(epoch, random_bytes)
+        self._random_bytes = random_bytes
+        self._wire(epoch)
 
-    def _wire(self, epoch: int, random_bytes: Callable[[int], bytes]) -> None:
+    def _wire(self, epoch: int) -> None:
         self.plic = Plic([self._pin(MEIP), self._pin(SEIP)], sources=SOURCES)
         self.clint = Clint(self.clock, [self._pin(MSIP)], [self._pin(MTIP)], frequency=FREQUENCY)
         self.plug(self.addresses, TEST, SifiveTest(self.finish), "test")
@@ -76,7 +77,7 @@ class VirtBoard(Board):
         for n, (port, (address, source)) in enumerate(zip(self.serial, UARTS, strict=True)):
             port.uart = Uart(self._source(source), port.emit)
             self.plug(self.addresses, address, port.uart, f"uart{n}", 0x100)
-        rng = VirtioMmio(Rng(random_bytes), self.memory, self._source(VIRTIO[0][1]), refused=OutsideRam)
+        rng = VirtioMmio(Rng(self._random_bytes), self.memory, self._source(VIRTIO[0][1]), refused=OutsideRam)
         self.plug(self.addresses, VIRTIO[0][0], rng, "virtio_rng")
 
     def _pin(self, bit: int) -> Line:
@@ -231,6 +232,9 @@ class VirtBoard(Board):
         root = Node("", compatible="riscv-virtio", model="guesthouse,virt")
         root.put("#address-cells", 2).put("#size-cells", 2)
         chosen = root.add(Node("chosen", bootargs=cmdline, stdout_path=f"/soc/serial@{UARTS[0][0]:x}"))
+        # Without it Linux has no random numbers until interrupts have given enough, and makes up some anew, slowly, at
+        # each system call (chosen.yaml of dt-schema).
+        chosen.put("rng-seed", self._random_bytes(32))
         if initrd_end:
             chosen.put("linux,initrd-start", pair(initrd_at)).put("linux,initrd-end", pair(initrd_end))
         aliases = root.add(Node("aliases"))
