@@ -49,6 +49,14 @@ def test_a_kernel_is_entered_at_its_64_bit_entry_with_the_zero_page(memory):
     assert struct.unpack_from("<QQI", page, 0x2D0 + 20) == (MIB, 31 * MIB, 1)
 
 
+def test_a_kernel_without_a_64_bit_entry_is_entered_in_protected_mode_with_flat_segments_at_10h_and_18h(memory):
+    entry = load(memory, bzimage([(0x236, "<H", 0)]))
+    assert (entry.pc, entry.long_mode, entry.code) == (16 * MIB, False, 0x10)
+    assert entry.registers == {"rsi": linux_x86.ZERO_PAGE}
+    code, data = struct.unpack("<2Q", memory.read(entry.gdt + 0x10, 16))
+    assert (code, data) == (0x00CF_9B00_0000_FFFF, 0x00CF_9300_0000_FFFF)
+
+
 @pytest.mark.parametrize("address", [0, 0x7000, 16 * MIB, 0xFFFF_F000])
 def test_the_page_tables_map_the_first_4_gib_to_themselves(memory, address):
     table = load(memory, bzimage()).page_table
@@ -61,8 +69,8 @@ def test_the_page_tables_map_the_first_4_gib_to_themselves(memory, address):
 
 @pytest.mark.parametrize("changes, offset", [
     ([(0x1FE, "<H", 0)], 0x1FE), ([(0x202, "4s", b"xxxx")], 0x202), ([(0x206, "<H", 0x0209)], 0x206),
-    ([(0x211, "<B", 0)], 0x211), ([(0x236, "<H", 0)], 0x236), ([(0x1F1, "<B", 200)], 201 * 512)])
-def test_a_file_that_is_no_64_bit_kernel_is_refused_at_the_place(memory, changes, offset):
+    ([(0x211, "<B", 0)], 0x211), ([(0x1F1, "<B", 200)], 201 * 512)])
+def test_a_file_that_is_no_kernel_is_refused_at_the_place(memory, changes, offset):
     with pytest.raises(ImageError) as refused:
         load(memory, bzimage(changes))
     assert refused.value.offset == offset and "vmlinuz" in str(refused.value)

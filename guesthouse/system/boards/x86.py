@@ -32,7 +32,8 @@ def enter(state: Any, entry: X86Entry) -> None:
     for n, name in enumerate(SEGMENTS):
         code = name == "cs"
         access = (CODE_64 if entry.long_mode else CODE_32) if code else DATA
-        selector = (SELECTOR_CODE_64 if entry.long_mode else SELECTOR_CODE_32) if code else SELECTOR_DATA
+        usual = SELECTOR_CODE_64 if entry.long_mode else SELECTOR_CODE_32
+        selector = (entry.code or usual) if code else SELECTOR_DATA
         set_segment(state.segments[n], selector, 0xFFFF_FFFF, access)
     set_segment(state.tr, 0, 0xFFFF, TASK)
     state.gdtr.base, state.gdtr.limit = u64(entry.gdt), u32(39)

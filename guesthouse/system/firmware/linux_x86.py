@@ -1,4 +1,5 @@
-"""Starts a Linux bzImage by the kernel's 64-bit boot protocol (Documentation/arch/x86/boot.rst and zero-page.rst).
+"""Starts a Linux bzImage by the kernel's 64-bit or 32-bit boot protocol (Documentation/arch/x86/boot.rst and
+zero-page.rst).
 
 Not done: the 16-bit setup code is not run, so there are no EDD, APM or video modes; no setup_data; nothing above 4 GiB.
 """
@@ -16,6 +17,7 @@ from guesthouse.system.memory import PAGE, Memory
 GDT, ZERO_PAGE, COMMAND_LINE, PAGE_TABLES = 0x6000, 0x7000, 0x2_0000, 0x3_0000
 COMMAND_LINE_ROOM = 0x1_0000
 KERNEL_CODE, KERNEL_DATA = 0x10, 0x18  # __BOOT_CS and __BOOT_DS
+FLAT_CODE_64, FLAT_CODE_32, FLAT_DATA = 0x00AF_9B00_0000_FFFF, 0x00CF_9B00_0000_FFFF, 0x00CF_9300_0000_FFFF
 HEADER = 0x1F1
 RAM, RESERVED = 1, 2
 CAN_64_BIT = 1  # xloadflags XLF_KERNEL_64
@@ -41,6 +43,7 @@ class X86Entry:
     registers: dict[str, int] = field(default_factory=dict)
     gdt: int = GDT
     page_table: int = 0
+    code: int = 0  # CS, where it must be a certain selector
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ class Kernel:
     relocatable: bool
     command_line_most: int
     initrd_last: int
+    long_mode: bool
 
 
 def is_bzimage(blob: Blob) -> bool:
@@ -61,15 +65,13 @@ def is_bzimage(blob: Blob) -> bool:
 
 
 def read_header(blob: Blob) -> Kernel:
-    """Check that this is a kernel which the 64-bit protocol can start."""
+    """Check that this is a kernel which one of the protocols can start."""
     blob.expect(0x1FE, b"\x55\xaa", "the boot sector signature 55 AA")
     blob.expect(0x202, b"HdrS", "the setup header's HdrS")
     if blob.number(0x206, 2, "the protocol version") < 0x020C:
         raise blob.error(0x206, "boot protocol 2.12 or newer (Linux 3.8)")
     if not blob.number(0x211, 1, "loadflags") & LOADED_HIGH:
         raise blob.error(0x211, "a kernel that loads high (bzImage)")
-    if not blob.number(0x236, 2, "xloadflags") & CAN_64_BIT:
-        raise blob.error(0x236, "a 64-bit entry point", "Use a kernel for x86-64.")
     return Kernel(
         code_at=((blob.number(0x1F1, 1, "setup_sects") or 4) + 1) * 512,
         preferred=blob.number(0x258, 8, "pref_address"),
@@ -77,7 +79,8 @@ def read_header(blob: Blob) -> Kernel:
         room=blob.number(0x260, 4, "init_size"),
         relocatable=blob.number(0x234, 1, "relocatable_kernel") != 0,
         command_line_most=blob.number(0x238, 4, "cmdline_size"),
-        initrd_last=blob.number(0x22C, 4, "initrd_addr_max"))
+        initrd_last=blob.number(0x22C, 4, "initrd_addr_max"),
+        long_mode=bool(blob.number(0x236, 2, "xloadflags") & CAN_64_BIT))
 
 
 def load(memory: Memory, low_end: int, blob: Blob, initrd: bytes, cmdline: str, e820: list[E820],
@@ -97,6 +100,9 @@ def load(memory: Memory, low_end: int, blob: Blob, initrd: bytes, cmdline: str, 
     memory.write(start, code)
     memory.write(initrd_at, initrd)
     memory.write(ZERO_PAGE, zero_page(blob, initrd_at, len(initrd), e820, rsdp))
+    if not kernel.long_mode:  # "32-bit boot protocol": __BOOT_CS and __BOOT_DS are flat, paging is off
+        write_gdt(memory, FLAT_CODE_32)
+        return X86Entry(start, False, {"rsi": ZERO_PAGE}, code=KERNEL_CODE)
     write_gdt(memory)
     write_page_tables(memory)
     return X86Entry(start + 0x200, True, {"rsi": ZERO_PAGE}, GDT, PAGE_TABLES)
@@ -138,9 +144,9 @@ def zero_page(blob: Blob, initrd_at: int, initrd_size: int, e820: list[E820], rs
     return bytes(page)
 
 
-def write_gdt(memory: Memory) -> None:
-    """Flat 64-bit code at 10h, flat data at 18h, flat 32-bit code at 20h (SDM 3A, 3.4.5)."""
-    memory.write(GDT, struct.pack("<5Q", 0, 0, 0x00AF_9B00_0000_FFFF, 0x00CF_9300_0000_FFFF, 0x00CF_9B00_0000_FFFF))
+def write_gdt(memory: Memory, code: int = FLAT_CODE_64) -> None:
+    """This code at 10h, flat data at 18h, flat 32-bit code at 20h (SDM 3A, 3.4.5)."""
+    memory.write(GDT, struct.pack("<5Q", 0, 0, code, FLAT_DATA, FLAT_CODE_32))
 
 
 def write_page_tables(memory: Memory) -> None:
