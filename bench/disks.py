@@ -1,13 +1,10 @@
 """Disks as a guest sees them: Debian's kernel reads one through IDE and one through virtio-blk, in order and
 here and there, and writes them, into overlays. Programs and timing are those of the suite (guest/, sides.py); a disk is
 their standard input.
-
-Run as a process of its own it is our side: a PC whose serial line goes to standard output, with counts.
 """
 
 from __future__ import annotations
 
-import os
 import random
 import sys
 import tempfile
@@ -21,8 +18,8 @@ from bench.guest.linux import MARK
 from bench.guest.system import DISK_MIB
 from bench.guest.targets import AMD64
 from bench.rows import OURS, THEIRS, Part, Row
-from bench.sides import COUNT, QEMU, Setup
-from bench.suite import FOLDER
+from bench.sides import DEVICES, Setup
+from bench.suite import FOLDER, QUIET
 
 ITEMS = tuple(item for bus in ("ide", "virtio") for item in (
     Item(f"{bus}_seq", system.sequential, DISK_MIB << 4), Item(f"{bus}_4k", system.scattered, 4000),
@@ -41,8 +38,6 @@ MODULES = (
     "ata/ata_piix",
     "scsi/sd_mod",
 )  # in the order of loading
-DEVICES = {"ide": "/dev/sda", "virtio": "/dev/vda"}
-QUIET = "console=ttyS0 quiet loglevel=0 panic=-1"
 
 
 def read(names: Sequence[str], rounds: int, memory: int, others: Sequence[str]) -> Part:
@@ -53,13 +48,13 @@ def read(names: Sequence[str], rounds: int, memory: int, others: Sequence[str]) 
         for number in range(rounds):
             for side in (OURS, THEIRS) if THEIRS in others else (OURS,):
                 print(f"disks, round {number + 1} of {rounds}: {side}", file=sys.stderr)
-                for name, run in sides.programs(guesthouse(made) if side == OURS else qemu(made)).items():
+                for name, run in sides.programs(sides.guesthouse(made) if side == OURS else sides.qemu(made)).items():
                     rows[name].add(side, run)
     return Part("disks", list(rows.values()))
 
 
 def setup(names: Sequence[str], folder: Path, memory: int) -> Setup:
-    """Kernel, initramfs and a disk, which is a file `disk` beside them, in a folder."""
+    """Kernel, initramfs and a disk, as files in a folder."""
     from guesthouse.images.packages import Packages
 
     patterns = {f"{n:02}": f"lib/modules/*/kernel/drivers/{module}.ko" for n, module in enumerate(MODULES)}
@@ -71,7 +66,7 @@ def setup(names: Sequence[str], folder: Path, memory: int) -> Setup:
         userland(names, busybox, {n: file.read_bytes() for n, file in found.items()})
     )
     (folder / "disk").write_bytes(random.Random(1).randbytes(DISK_MIB << 20))
-    return Setup(folder / "kernel", folder / "initrd", QUIET, memory)
+    return Setup(folder / "kernel", folder / "initrd", QUIET, memory, disk=folder / "disk")
 
 
 def userland(names: Sequence[str], busybox: bytes, modules: dict[str, bytes]) -> bytes:
@@ -104,44 +99,3 @@ def userland(names: Sequence[str], busybox: bytes, modules: dict[str, bytes]) ->
     entries += [Entry(f"lib/{name}.ko", FILE | 0o644, data) for name, data in modules.items()]
     entries += [Entry(f"{FOLDER}/{item.name}", FILE | 0o755, executable(item, AMD64)) for item in chosen]
     return archive(entries)
-
-
-def guesthouse(setup: Setup) -> list[str]:
-    return [sys.executable, "-m", "bench.disks", str(setup.kernel.parent), str(setup.memory), setup.append]
-
-
-def qemu(setup: Setup) -> list[str]:
-    disk = f"file={setup.kernel.parent / 'disk'},format=raw,snapshot=on"
-    return [QEMU["amd64"][0], "-accel", "tcg", "-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio",
-            "-m", f"{setup.memory >> 20}M", "-kernel", str(setup.kernel), "-initrd", str(setup.initrd), "-append",
-            setup.append, "-drive", f"{disk},if=ide", "-drive", f"{disk},if=virtio"]
-
-
-def main(folder: str, memory: str, append: str) -> None:
-    from guesthouse.clock import RealClock
-    from guesthouse.engine.build import engine
-    from guesthouse.engine.soft import SoftVcpu
-    from guesthouse.manager.building import code_folder, instruction_set
-    from guesthouse.storage.disk import open_disk
-    from guesthouse.system.boards.attached import Attached
-    from guesthouse.system.boards.classic import ClassicPc
-
-    kind = instruction_set("amd64")
-    code = engine(kind, code_folder())
-    drives = [Attached("disk", open_disk(Path(folder, "disk")), bus=bus) for bus in DEVICES]
-    board = ClassicPc(int(memory), RealClock(), lambda memory: SoftVcpu(kind, code), drives=drives)
-    begun = bytearray()
-
-    def heard(data: bytes) -> None:
-        begun.extend(data)
-        while (end := begun.find(b"\n")) >= 0:
-            os.write(1, begun[:end].rstrip(b"\r") + f"{COUNT}{board.vcpu.count}\n".encode())
-            del begun[:end + 1]
-
-    board.serial[0].output = heard
-    board.load_linux(Path(folder, "kernel"), Path(folder, "initrd"), append)
-    board.run()
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -21,6 +21,7 @@ from bench.rows import Moment, Run
 
 COUNT = "\x1f"  # what stands between a line and guesthouse's instruction count
 UP = "guesthouse: userland up"
+DEVICES = {"ide": "/dev/sda", "virtio": "/dev/vda"}  # what Linux calls a disk on that bus
 PATIENCE = 600.0  # seconds that one guest may take in all
 ROOT = Path(__file__).parent.parent
 
@@ -35,13 +36,13 @@ class Setup:
     memory: int
     arch: str = "amd64"  # Debian's name of it
     way: str = "threaded"
+    disk: Path | None = None
 
 
 def guesthouse(setup: Setup) -> list[str]:
     """The command that runs a guest on our own engine and tells instruction counts."""
-    machine = "riscv64" if setup.arch == "riscv64" else "amd64"  # a PC runs i386's kernels, too
     return [sys.executable, "-m", "bench.ours", str(setup.kernel), str(setup.initrd), str(setup.memory),
-            setup.append, machine, setup.way]
+            setup.append, setup.arch, setup.way, str(setup.disk or "")]
 
 
 QEMU = {"amd64": ("qemu-system-x86_64", "-device", "virtio-rng-pci"), "i386": ("qemu-system-i386",),
@@ -51,6 +52,8 @@ QEMU = {"amd64": ("qemu-system-x86_64", "-device", "virtio-rng-pci"), "i386": ("
 def qemu(setup: Setup) -> list[str]:
     """The same guest under QEMU's dynamic translator, with no more devices than ours has."""
     program, *devices = QEMU[setup.arch]
+    for bus in DEVICES if setup.disk else ():
+        devices += ["-drive", f"file={setup.disk},format=raw,snapshot=on,if={bus}"]
     return [program, *devices, "-accel", "tcg", "-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio",
             "-m", f"{setup.memory >> 20}M", "-kernel", str(setup.kernel),
             "-initrd", str(setup.initrd), "-append", f"console=ttyS0 {setup.append}"]

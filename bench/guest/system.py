@@ -7,30 +7,30 @@ from bench.guest.integer import FACTOR, folded, numbers
 from bench.guest.linux import call, move_bytes, new_code, store_word, word_size
 from guesthouse.typed import Pointer, invoke, load, store, u8, u32, u64
 
-SIZE = 1 << 20
+SIZE, OTHER = 1 << 20, 0x13_5000  # bytes; where the second piece begins: not a power of two away
 
 
 def copy(room: u64, rounds: u32) -> u64:
     """SIZE bytes to another place, eight at a time."""
     numbers(room, u32(SIZE // 4), u64(1))
-    source, to = Pointer[u64](room), Pointer[u64](room + SIZE)
+    source, to = Pointer[u64](room), Pointer[u64](room + OTHER)
     while rounds != 0:
         n = u32(0)
         while n < SIZE // 8:
             to[n] = source[n] + 1
             n += 1
         rounds -= 1
-    return folded(room + SIZE, u32(SIZE // 4))
+    return folded(room + OTHER, u32(SIZE // 4))
 
 
 def movs(room: u64, rounds: u32) -> u64:
     """The same by the processor's instruction for it."""
     numbers(room, u32(SIZE // 4), u64(1))
     while rounds != 0:
-        move_bytes(room + SIZE, room, SIZE)
+        move_bytes(room + OTHER, room, SIZE)
         store(u32, room + u64(rounds & 0xFFFF), rounds)
         rounds -= 1
-    return folded(room + SIZE, u32(SIZE // 4))
+    return folded(room + OTHER, u32(SIZE // 4))
 
 
 def chase(room: u64, rounds: u32) -> u64:
