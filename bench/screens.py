@@ -37,7 +37,7 @@ class Watch:
     memory: int = 32 << 20
 
 
-NAMES = {"freedos": "floppy to the DOS prompt", "memtest": "memtest86+, one pass"}
+NAMES = {"freedos": "floppy to the DOS prompt", "memtest": "memtest86+ to its bit fade"}
 
 
 def compared(names: Sequence[str], rounds: int, others: Sequence[str]) -> Part:
@@ -67,7 +67,7 @@ def watches(names: Sequence[str]) -> list[Watch]:
         from guesthouse.images.packages import Packages
 
         image = Packages().file("memtest86+", "usr/lib/memtest86+/memtest86+x64.iso")
-        found.append(Watch("memtest", "cdrom", image, r"Pass: +1", 16 << 20))
+        found.append(Watch("memtest", "cdrom", image, "Test #10", 16 << 20))  # which waits, and computes little
     return found
 
 

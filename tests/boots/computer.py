@@ -16,7 +16,6 @@ from guesthouse.system.boards.outcome import OutOfTime
 from guesthouse.system.chips.vga import Text
 
 EPOCH = 1_767_225_600  # 2026-01-01 00:00 UTC
-LOOK = SECOND // 10  # of guest time between two looks at the screen
 
 
 class Computer:
@@ -39,15 +38,15 @@ class Computer:
         return self.said.decode("latin-1").replace("\r", "")
 
     def wait_for(self, words: str | Callable[[str], bool], seconds: int = 60, *,
-                 where: Callable[[], str] | None = None) -> str:
-        """Run until the screen (or `where`) says so."""
-        look = where or self.text
+                 where: Callable[[], str] | None = None, look: float = 0.1) -> str:
+        """Run until the screen (or `where`) says so; it is looked at each `look` seconds of guest time."""
+        told = where or self.text
         seen = (lambda text: words in text) if isinstance(words, str) else words
         end = self.board.clock.now() + seconds * SECOND
-        while not seen(look()):
-            outcome = self.board.run(until=self.board.clock.now() + LOOK)
-            assert outcome == OutOfTime() and self.board.clock.now() < end, self.board.report(f"{words}\n{look()}")
-        return look()
+        while not seen(told()):
+            outcome = self.board.run(until=self.board.clock.now() + int(look * SECOND))
+            assert outcome == OutOfTime() and self.board.clock.now() < end, self.board.report(f"{words}\n{told()}")
+        return told()
 
     def ask(self, command: str, words: str, prompt: str = "A:\\>", seconds: int = 60) -> str:
         """Type a command at a prompt, wait for an answer and for the next prompt."""
