@@ -1,7 +1,7 @@
 """memtest86+ of Debian's package, 64- and 32-bit: all its tests once, over all memory but its own, without an error.
 
-Nearly all of a pass is instructions, some 15,000 million for 16 MiB; the bit fade test waits for minutes by the time-stamp
-counter. In virtual time with few instructions a second that waiting is short, and what it computes is the same.
+Nearly all of a pass is instructions, some 15,000 million for 16 MiB. The bit fade test waits for minutes by the
+time-stamp counter: in virtual time with few instructions a second that is short, and what it computes is the same.
 """
 
 from __future__ import annotations
