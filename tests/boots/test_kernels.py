@@ -73,3 +73,12 @@ def test_debians_installer_asks_for_a_language_and_then_a_country(switch_on: Swi
     computer.board.keyboard.type("\n")
     computer.wait_for("Select your location", 60)
     computer.wait_for("United States", 60)
+
+
+def test_debian_for_i386_given_as_a_kernel_starts_on_a_text_screen(switch_on: SwitchOn, unpack: Unpack) -> None:
+    computer = switch_on(mib=128, speed=FAST)
+    root = initramfs.build(unpack("busybox-static", "*bin/busybox", "i386"))
+    computer.board.load_linux(unpack("linux-image-686-pae", "boot/vmlinuz-*", "i386"), root,
+                              "console=ttyS0 console=tty0 guesthouse.run=shell")
+    computer.wait_for("root@guesthouse:~#")
+    assert "Console: colour VGA+ 80x25" in computer.serial()

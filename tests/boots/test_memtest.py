@@ -39,3 +39,10 @@ def test_memtest86_from_its_cd_passes_without_an_error(switch_on: SwitchOn, unpa
                                                        name: str) -> None:
     cd = drive("cdrom", unpack("memtest86+", f"usr/lib/memtest86+/memtest86+{kind}.iso"))
     passes(switch_on(cd, mib=16, speed=SLOW), name)
+
+
+@pytest.mark.parametrize("kind", ["x64", "ia32"])
+def test_memtest86_as_a_kernel_of_its_own_begins_its_tests(switch_on: SwitchOn, unpack: Unpack, kind: str) -> None:
+    computer = switch_on(mib=16, speed=SLOW)
+    computer.board.load_linux(unpack("memtest86+", f"boot/memtest86+{kind}.bin"))
+    computer.wait_for("Test #3", 600)

@@ -129,6 +129,6 @@ def test_the_classic_pc_enters_it_when_its_bios_is_done_with_a_text_screen():
 
 def test_firmware_of_ones_own_does_not_start_kernels():
     board = ClassicPc(16 * MIB, VirtualClock(), lambda memory: SoftVcpu(X86_GUEST), firmware=bytes(4096))
-    with pytest.raises(UserError, match="does not start multiboot"):
+    with pytest.raises(UserError, match="does not start kernels"):
         board.load_multiboot(executable(3, 2 * MIB, header_1() + CODE, wide=False))
     board.close()

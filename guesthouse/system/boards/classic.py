@@ -336,7 +336,7 @@ class ClassicPc(PcBoard):
     def _start_kernel(self, load: Callable[[], X86Entry]) -> None:
         """The firmware comes first; a kernel that cannot be loaded is refused now already."""
         if self.firmware is not None:
-            raise UserError("Firmware of one's own does not start multiboot kernels.", "Leave --firmware out.")
+            raise UserError("Firmware of one's own does not start kernels.", "Leave --firmware out.")
         load()
         self._load = load
 

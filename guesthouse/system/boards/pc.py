@@ -359,10 +359,18 @@ class PcBoard(Board):
         """Get ready to start a kernel: a bzImage, or an ELF file with a PVH note."""
         blob = Blob.of(kernel, name)
         disk = b"" if initrd is None else Blob.of(initrd, "the initial ramdisk").data
-        loader = pvh.load if blob.data[:4] == b"\x7fELF" else linux_x86.load
-        entry = loader(self.memory, self.low_end, blob, disk, cmdline, self.memory_map(), self.rsdp)
+        elf = blob.data[:4] == b"\x7fELF"
+        if not elf:
+            linux_x86.read_header(blob)  # refused before anything is switched on
+
+        def load() -> X86Entry:
+            given = self.memory, self.low_end, blob, disk, cmdline, self.memory_map(), self.rsdp
+            if elf:
+                return pvh.load(*given)
+            return linux_x86.load(*given, text_screen=self.set_video(0, 0, 0, True) is not None)
+
         self._switch_on(self.core)
-        x86.enter(self.state, entry)
+        self._start_kernel(load)
 
     def load_elf(self, file: bytes | str | Path) -> None:
         """An ELF file with a PVH note, without a ramdisk or command line."""

@@ -66,6 +66,7 @@ def is_bzimage(blob: Blob) -> bool:
 
 def read_header(blob: Blob) -> Kernel:
     """Check that this is a kernel which one of the protocols can start."""
+    blob = blob.called("Linux kernel (bzImage)")
     blob.expect(0x1FE, b"\x55\xaa", "the boot sector signature 55 AA")
     blob.expect(0x202, b"HdrS", "the setup header's HdrS")
     if blob.number(0x206, 2, "the protocol version") < 0x020C:
@@ -84,10 +85,10 @@ def read_header(blob: Blob) -> Kernel:
 
 
 def load(memory: Memory, low_end: int, blob: Blob, initrd: bytes, cmdline: str, e820: list[E820],
-         rsdp: int) -> X86Entry:
+         rsdp: int, text_screen: bool = False) -> X86Entry:
     """Put a kernel, its initial ramdisk and its parameters into RAM; `low_end` is where RAM below 4 GiB ends."""
-    blob = blob.called("Linux kernel (bzImage)")
     kernel = read_header(blob)
+    blob = blob.called("Linux kernel (bzImage)")
     code = blob.take(kernel.code_at, len(blob.data) - kernel.code_at, "the protected-mode kernel")
     if not code:
         raise blob.error(kernel.code_at, "the protected-mode kernel")
@@ -99,7 +100,7 @@ def load(memory: Memory, low_end: int, blob: Blob, initrd: bytes, cmdline: str, 
     write_command_line(memory, cmdline, min(kernel.command_line_most, COMMAND_LINE_ROOM - 1))
     memory.write(start, code)
     memory.write(initrd_at, initrd)
-    memory.write(ZERO_PAGE, zero_page(blob, initrd_at, len(initrd), e820, rsdp))
+    memory.write(ZERO_PAGE, zero_page(blob, initrd_at, len(initrd), e820, rsdp, text_screen))
     if not kernel.long_mode:  # "32-bit boot protocol": __BOOT_CS and __BOOT_DS are flat, paging is off
         write_gdt(memory, FLAT_CODE_32)
         return X86Entry(start, False, {"rsi": ZERO_PAGE}, code=KERNEL_CODE)
@@ -127,11 +128,13 @@ def write_command_line(memory: Memory, cmdline: str, most: int) -> None:
     memory.write(COMMAND_LINE, text + b"\0")
 
 
-def zero_page(blob: Blob, initrd_at: int, initrd_size: int, e820: list[E820], rsdp: int) -> bytes:
+def zero_page(blob: Blob, initrd_at: int, initrd_size: int, e820: list[E820], rsdp: int, text_screen: bool) -> bytes:
     """struct boot_params: the setup header from the file, and what we tell about the machine."""
     page = bytearray(PAGE)
     end = 0x202 + blob.number(0x201, 1, "the setup header's size")
     page[HEADER:end] = blob.take(HEADER, end - HEADER, "the setup header")
+    if text_screen:  # struct screen_info: as the BIOS leaves a VGA, in mode 3, with 80 columns, 25 lines, 16 rows each
+        page[0x06], page[0x07], page[0x0E], page[0x0F], page[0x10] = 3, 80, 25, 1, 16
     page[0x210] = 0xFF  # type_of_loader: none of the assigned ones
     page[0x211] = page[0x211] & ~CAN_USE_HEAP
     struct.pack_into("<I", page, 0x218, initrd_at)
