@@ -18,16 +18,19 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench import boots, disks, screens, suite
+from bench import boots, disks, readme, screens, suite, work
 from bench.guest.targets import TARGETS
 from bench.rows import HOST, THEIRS, Part, table
 from bench.sides import QEMU
 from bench.start import compiling, starting
 
 WHAT = {"compute": "programs of the suite in the guest, natively too", "boot": "Debian to user space",
-        "disks": "disks through IDE and virtio-blk", "screens": "guests that are watched by their screens",
-        "start": "what it costs to start", "build": "compiling the engines from nothing"}
-ITEMS = {"compute": suite.NAMES, "disks": tuple(item.name for item in disks.ITEMS), "screens": tuple(screens.NAMES)}
+        "work": "Debian's own programs in the guest, natively too", "disks": "disks through IDE and virtio-blk",
+        "screens": "guests that are watched by their screens",
+        "start": "what it costs to start", "build": "compiling the engines from nothing",
+        "table": "compute, work and boot, for README's table, which is written"}
+ITEMS = {"compute": suite.NAMES, "work": tuple(work.JOBS),
+         "disks": tuple(item.name for item in disks.ITEMS), "screens": tuple(screens.NAMES)}
 WAYS = ("threaded", "hot", "plain")
 
 
@@ -66,12 +69,16 @@ def some_of(names: tuple[str, ...]) -> Any:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
+    if "table" in options.what:
+        options.what += ["compute", "work", "boot"]
     others = [] if options.alone else [THEIRS, HOST]
     if not all(shutil.which(QEMU[arch][0]) for arch in options.arch):
         others = [side for side in others if side != THEIRS]
     tables = {arch: measured(options, arch, others) for arch in options.arch}
     costs = (starting(options.repeat) if "start" in options.what else {}) | (
         compiling() if "build" in options.what else {})
+    if "table" in options.what:
+        readme.write(tables, host(), options.way)
     if options.json:
         print(json.dumps({"host": host(), "costs": costs, "tables": {
             arch: [part.as_json() for part in parts] for arch, parts in tables.items()}}, indent=1))
@@ -87,6 +94,8 @@ def measured(options: argparse.Namespace, arch: str, others: list[str]) -> list[
         parts.append(boots.booted(arch, options.way, repeat, memory, others))
     if "compute" in options.what and (groups := suite.chosen(options.items or suite.NAMES)):
         parts += suite.compared(groups, arch, options.way, repeat, memory, others)
+    if "work" in options.what and arch in work.TRIPLES:
+        parts.append(work.compared(picked(options, "work"), arch, options.way, repeat, memory, others))
     if "disks" in options.what and arch == "amd64":
         parts.append(disks.read(picked(options, "disks"), repeat, memory, others))
     if "screens" in options.what and arch == "amd64":

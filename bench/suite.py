@@ -142,10 +142,16 @@ def natively(item: Item, target: Target, folder: Path, rounds: int = 0) -> Run:
     if not file.exists():
         file.write_bytes(executable(item, target))
         file.chmod(0o755)
+    return told_by([str(file), str(rounds or item.rounds)], folder)
+
+
+def told_by(command: list[str], folder: Path, environment: dict[str, str] | None = None) -> Run:
+    """What a program of ours says when it is run here."""
     before = os.times()
-    said = subprocess.run([file, str(rounds or item.rounds)], stderr=subprocess.PIPE, text=True, timeout=60).stderr
+    said = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=60, cwd=folder,
+                          env=os.environ | (environment or {})).stderr
     after, ends = os.times(), sides.SAID.search(said.partition("\n")[2])
     if not ends:
-        raise RuntimeError(f"{item.name} said {said!r} on the host")
+        raise RuntimeError(f"{command} said {said!r} on the host")
     spent = after.children_user + after.children_system - before.children_user - before.children_system
     return Run(Moment(int(ends[3], 16) / 1e9, spent), int(ends[3], 16) / 1e9, ends[2])

@@ -68,14 +68,19 @@ def main(item: Item) -> Callable[[u64], u64]:
 
 def executable(item: Item, target: Target) -> bytes:
     """The item as a static ELF file."""
+    return compiled(main(item), target, item.unit)
+
+
+def compiled(program: Callable[[u64], u64], target: Target, arithmetic: str = "sse") -> bytes:
+    """A program, which is given its first stack, as a static ELF file."""
     unit = Unit(intrinsics=operations(target))
-    compile_function(unit, main(item), {"stack": Scalar(u64, "%a0")}, "@main")
-    machine = machine_of(target, item.unit == "x87")
+    compile_function(unit, program, {"stack": Scalar(u64, "%a0")}, "@main")
+    machine = machine_of(target, arithmetic == "x87")
     header = f'target triple = "{target.triple}"\ntarget datalayout = "{machine.target_data}"\n'
     module = llvm.parse_assembly(header + attributed(unit.text()))
     module.verify()
     tuning = llvm.create_pipeline_tuning_options(speed_level=2)
-    tuning.loop_vectorization = tuning.slp_vectorization = item.unit == "simd"
+    tuning.loop_vectorization = tuning.slp_vectorization = arithmetic == "simd"
     builder = llvm.create_pass_builder(machine, tuning)
     builder.getModulePassManager().run(module, builder)
     used = {name for name in re.findall(r"call \w+ @(\w+)\(", str(module))} | {"_start"}
@@ -109,7 +114,7 @@ def operations(target: Target) -> dict[Any, Callable[..., Any]]:
 
 def as_word(target: Target, lower: Any, value: Any) -> str:
     known = not isinstance(value, Scalar)
-    word = lower.lift(int(value), target.word) if known else convert(lower, value, target.word)
+    word = lower.lift(int(value) & target.word.most, target.word) if known else convert(lower, value, target.word)
     return f"{llvm_type(target.word)} {word.text}"
 
 

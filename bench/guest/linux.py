@@ -13,6 +13,7 @@ from guesthouse.typed import Pointer, store, u8, u32, u64
 MARK = "bench"
 ROOM = 16 << 20  # bytes that a program has for its data, at room()
 MONOTONIC, SECOND = 1, 1_000_000_000
+CHILD = 17  # SIGCHLD: the parent is told when it ends
 CONSOLE = 2  # standard error: what a program writes to its output is its own matter
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench.guest import linux
 from bench.guest.integer import FACTOR, folded, numbers
-from bench.guest.linux import call, move_bytes, new_code, store_word, word_size
+from bench.guest.linux import CHILD, call, move_bytes, new_code, store_word, word_size
 from guesthouse.typed import Pointer, invoke, load, store, u8, u32, u64
 
 SIZE, OTHER = 1 << 20, 0x13_5000  # bytes; where the second piece begins: not a power of two away
@@ -63,9 +63,6 @@ def calls(room: u64, rounds: u32) -> u64:
         same += u64(call("getpid") == first)
         rounds -= 1
     return same
-
-
-CHILD = 17  # SIGCHLD: the parent is told when it ends
 
 
 def switches(room: u64, rounds: u32) -> u64:
