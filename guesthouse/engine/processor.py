@@ -148,7 +148,8 @@ class Processor(Sharing):
         """The block that the jump cache has for pc, if it is the one decoded from these bytes in this mode; or 0. Its
         context does not matter: that is how a guest that has changed its address space finds its blocks again."""
         jump = self.jumps[jump_index(pc)]
-        if jump.pc == pc:
+        # An entry that is none has a pc, too, which a guest can have: all zero at first, all ones once forgotten.
+        if jump.pc == pc and jump.record + 1 > 1:
             block = jump.record - Block.size
             header = Pointer[Block](block)[0]
             if header.host == host and header.mode == self.context & 0xFFFF and header.second == 0:
