@@ -1,5 +1,5 @@
-"""Compiled code of a chip whose window is used too often for exits: the `read` and `write` of its typed state, which
-processors then call themselves (cpu.py, ChipWindow). The text is the chip's own, the same in every way.
+"""Compiled code of a chip that is used too often for exits: methods of its typed state, which processors then call
+themselves (cpu.py, ChipWindow). The text is the chip's own, the same in every way.
 """
 
 import ctypes
@@ -13,18 +13,19 @@ from guesthouse.engine import build
 from guesthouse.errors import HouseBug
 from guesthouse.typed.machine import Code, assemble, identity
 
-ENTRIES = {"read": ("offset", "size"), "write": ("offset", "size", "value")}  # besides the chip
+ENTRIES = {"read": ("offset", "size"), "write": ("offset", "size", "value"),  # besides the chip
+           "port_read": ("offset", "size"), "port_write": ("offset", "size", "value")}
 
 
 class ChipCode:
-    """`read` and `write` can be called from Python with the state's address; where they lie is for processors."""
+    """The entries can be called from Python with the state's address; where they lie is for processors."""
 
     def __init__(self, data: bytes) -> None:
         self._code = Code([data])
-        self.read, self.write = (
+        self.read, self.write, self.port_read, self.port_write = (
             self._code.function(name, ctypes.c_uint64, ctypes.c_void_p, *[ctypes.c_uint64] * len(arguments))
             for name, arguments in ENTRIES.items())
-        self.read_at, self.write_at = (self._code.address(name) for name in ENTRIES)
+        self.places = tuple(self._code.address(name) for name in ENTRIES)
 
 
 def chip_code(chip: Any, cache: Path | None = None) -> ChipCode:
@@ -48,7 +49,7 @@ def key(chip: Any) -> str:
 
 
 def text(chip: Any) -> str:
-    """The two entries as LLVM IR."""
+    """The entries as LLVM IR."""
     from guesthouse.typed.emit import Unit  # only now: not needed where the cache has the code
     from guesthouse.typed.lower import compile_function
     from guesthouse.typed.values import Ref, Scalar

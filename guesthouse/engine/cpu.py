@@ -12,6 +12,7 @@ READ, WRITE, EXECUTE = 0, 1, 2
 PAGE, PAGE_BITS = 4096, 12
 TLB_SIZE, TLB_SETS = 1024, 4
 RANGES = 32  # of RAM
+REFUSED = 1 << 63  # what a chip's compiled code answers for a port that is none of its own
 REPLIES = 128  # the devices that one instruction can meet: FXSAVE 55, ENTER with 31 levels 66
 STEP = 1 << 15  # a bit of the mode given to use(): while it is set, poll() is called after every instruction
 
@@ -41,14 +42,19 @@ class RamRange(Struct):
 
 
 class ChipWindow(Struct):
-    """Guest-physical addresses [start, start + length) where a chip's own compiled code answers; none if length is 0.
-    `read(chip, offset, size)` and `write(chip, offset, size, value)` are host addresses of C functions."""
+    """Guest-physical addresses [start, start + length), and as many `ports` from `port` on, where a chip's own compiled
+    code answers; none if the length is 0. The rest are host addresses: of the chip's state, and of C functions
+    (chip_code.py)."""
 
     start: u64
     length: u64
+    port: u64
+    ports: u64
     chip: u64
     read: u64
     write: u64
+    port_read: u64
+    port_write: u64
 
 
 class CodePage(Struct):
@@ -205,6 +211,21 @@ class Cpu(Struct):
                 return invoke(window.read, window.chip, offset, size)
             return invoke(window.write, window.chip, offset, size, value)
         return self.device(kind, physical, size, value)
+
+    @function
+    def at_port(self, kind: u64, port: u64, size: u64, value: u64) -> u64:
+        """The same for ports, of which the chip refuses those that are the board's matter. An instruction asks for no
+        other device after this one, so that this one is asked once."""
+        window = self.window_of_chip
+        offset = port - window.port
+        if offset < window.ports:
+            if kind == PORT_READ:
+                answer = invoke(window.port_read, window.chip, offset, size)
+                if answer != REFUSED:
+                    return answer
+            elif invoke(window.port_write, window.chip, offset, size, value) != REFUSED:
+                return u64(0)
+        return self.device(kind, port, size, value)
 
     @function
     def device(self, kind: u64, address: u64, size: u64, value: u64) -> u64:

@@ -126,7 +126,7 @@ class Memory:
         at offset `self.hidden` of the mapping, and no part of the space until they are mapped."""
         self.hidden = sum(length for _, length in ranges)
         self.size = self.hidden + hidden
-        self.chip = (0, 0, 0, 0, 0)  # see call_directly
+        self.chip: tuple[int, ...] = (0,) * 9  # see call_directly
         self.management: Range | None = None  # what processors find besides in system-management mode
         self._users: list[User] = []
         self.still: Callable[[], AbstractContextManager[object]] = nullcontext  # while it holds, no processor runs
@@ -167,9 +167,10 @@ class Memory:
             self.management = range
             self._tell_all()
 
-    def call_directly(self, start: int, length: int, chip: int, read: int, write: int) -> None:
-        """Where this is not RAM, processors call a chip's compiled code instead of coming back to the board."""
-        self.chip = (start, length, chip, read, write)
+    def call_directly(self, start: int, length: int, port: int, ports: int, chip: int, *code: int) -> None:
+        """At these addresses, where they are not RAM, and ports processors call a chip's compiled code instead of
+        coming back to the board (engine/cpu.py, ChipWindow)."""
+        self.chip = (start, length, port, ports, chip, *code)
         self._tell_all()
 
     def free(self, start: int, length: int) -> bool:
@@ -297,8 +298,8 @@ class Memory:
         self._fill(state.ram, views[inside])
         if hasattr(state, "smm_ram"):
             self._fill(state.smm_ram, [] if self.management is None else views[1 - inside])
-        window = state.window_of_chip
-        window.start, window.length, window.chip, window.read, window.write = map(u64, self.chip)
+        for (name, _), value in zip(type(state.window_of_chip).fields.items(), self.chip, strict=True):
+            setattr(state.window_of_chip, name, u64(value))
         cpu.forget_translations()
 
     def _fill(self, places: Any, ranges: list[Range]) -> None:
@@ -322,13 +323,13 @@ class Memory:
 
 
 class Window:
-    """A range of ports or addresses that a chip answers."""
+    """A range of ports or addresses that a chip answers; `wait` is what an access takes, in nanoseconds."""
 
-    __slots__ = ("length", "name", "read", "start", "uses", "write")
+    __slots__ = ("length", "name", "read", "start", "uses", "wait", "write")
 
-    def __init__(self, start: int, length: int, read: Read, write: Write, name: str) -> None:
+    def __init__(self, start: int, length: int, read: Read, write: Write, name: str, wait: int = 0) -> None:
         self.start, self.length, self.read, self.write, self.name = start, length, read, write, name
-        self.uses = 0
+        self.uses, self.wait = 0, wait
 
 
 class AddressMap:
@@ -336,8 +337,8 @@ class AddressMap:
 
     SEEN = 4096  # addresses that are found without a search
 
-    def __init__(self, kind: str, limit: int) -> None:
-        self.kind, self.limit = kind, limit
+    def __init__(self, kind: str, limit: int, wait: int = 0) -> None:
+        self.kind, self.limit, self.wait = kind, limit, wait
         self.windows: list[Window] = []
         self._starts: list[int] = []
         self._seen: dict[int, Window] = {}
@@ -346,7 +347,7 @@ class AddressMap:
         """Offsets from `start` go to the chip. Overlap is a mistake of the board's (or of a BAR: see free)."""
         if start < 0 or length <= 0 or start + length > self.limit or not self.free(start, length):
             raise ValueError(f"{name}: {self.kind} {start:#x} to {start + length - 1:#x} cannot be given")
-        made = Window(start, length, read, write, name)
+        made = Window(start, length, read, write, name, self.wait)
         i = bisect_right(self._starts, start)
         self.windows.insert(i, made)
         self._starts.insert(i, start)

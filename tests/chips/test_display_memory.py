@@ -5,11 +5,11 @@ import random
 import pytest
 
 from guesthouse.engine.chip_code import chip_code
+from guesthouse.engine.cpu import REFUSED
 from guesthouse.errors import UserError
 from guesthouse.system.chips.vga.memory import FRAMEBUFFER, NOBODY, PLANES, DisplayMemory
 from guesthouse.system.chips.vga.planes import Planes
 
-GRAPHICS = (0x0F, 0x0F, 0x0F, 0x1F, 0x03, 0x7B, 0x0F, 0x0F, 0xFF)
 EDGES = (0, 0x8000, 0x10000, 0x17FFC, 0x18000, 0xFFFC, 0x1FFF0)
 
 
@@ -32,10 +32,10 @@ def choose_registers(rng, *memories):
         value = any if rng.random() < 0.7 else plain
         for memory in memories:
             memory.sequencer[number] = value
-    for number, mask in enumerate(GRAPHICS):
-        value = rng.randrange(256) & mask if rng.random() < 0.6 else 0xFF if number == 8 else 0
+    for number in range(9):
+        value = rng.randrange(256) if rng.random() < 0.6 else 0xFF if number == 8 else 0
         for memory in memories:
-            memory.graphics[number] = value
+            memory.port_write(10, 2, number | value << 8)
 
 
 def test_compiled_code_draws_what_its_text_says(pair):
@@ -55,6 +55,24 @@ def test_compiled_code_draws_what_its_text_says(pair):
                 text.write(offset, size, value)
                 compiled.write(offset, size, value)
         assert text.save() == compiled.save()
+
+
+def test_compiled_code_answers_ports_as_its_text_does_and_refuses_the_same(pair):
+    rng = random.Random(3)
+    for memory in pair:
+        memory.colour_bits(6)
+    for _ in range(3000):
+        offset, size = rng.randrange(12), rng.choice((1, 1, 1, 2, 4))
+        if rng.random() < 0.5:
+            text, compiled = (memory.port_read(offset, size) for memory in pair)
+            assert text == compiled
+        else:
+            value = rng.getrandbits(32)
+            for memory in pair:
+                memory.port_write(offset, size, value)
+    assert pair[0].save() == pair[1].save()
+    refused = ((8, 1), (5, 2), (9, 2))
+    assert all(memory.port_read(offset, size) == REFUSED for memory in pair for offset, size in refused)
 
 
 @pytest.mark.parametrize("way", (0, 1))

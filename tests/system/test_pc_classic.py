@@ -54,6 +54,22 @@ def test_the_processor_begins_at_the_reset_vector_and_goes_on_below_one_megabyte
     assert int(b.state.segments[1].selector) == 0xF000 and int(b.state.pc) == 0xF_F006
 
 
+PRINTS = "ba ce 03 b8 08 55 ef b8 05 00 ef ec ba c8 03 b0 10 ee 42 b0 3f ee ee ee ba c4 03 ec f4"
+
+
+@pytest.mark.parametrize("way", ("compiled", "plain"))
+def test_the_ports_that_choose_planes_bits_and_colours_cost_neither_exits_nor_time(way):
+    code = None if way == "plain" else engine(X86_GUEST, code_folder())
+    b = ClassicPc(16 * MIB, VirtualClock(), lambda memory: SoftVcpu(X86_GUEST, code), firmware=image(PRINTS),
+                  random_bytes=lambda n: b"r" * n)
+    b.run(instructions=21)
+    exits = b.statistics()
+    assert (exits.get("exits.PortWrite", 0), exits.get("exits.PortRead", 0)) == ((0, 0) if code else (6, 2))
+    assert b.clock.now() == b.count() and b.vga.planes.graphics[8] == 0x55
+    assert bytes(b.vga.palette[48:51]) == b"\x3F\x3F\x3F"
+    b.close()
+
+
 DRAWS = ("ba c2 03 b0 67 ee"  # the VGA's memory is on
          "0e 1f b8 00 a0 8e c0 ba c4 03 b8 02 0f ef b8 04 06 ef b2 ce b8 08 ff ef"  # all planes, all bits
          "be 00 f0 31 ff b9 00 01 f3 a4 26 80 36 00 00 ff 26 8a 1e 00 00 f4")  # copy 256 bytes; change one, and read it

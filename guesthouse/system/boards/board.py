@@ -55,7 +55,7 @@ class Board:
                  slice: int = SLICE, cpus: int = 1, parallel: bool = False) -> None:
         self.memory, self.clock = memory, clock
         self.trace = trace or Trace.off()
-        self.ports, self.addresses = AddressMap("ports", 1 << 16), AddressMap("addresses", 1 << 64)
+        self.ports, self.addresses = AddressMap("ports", 1 << 16, PORT_NS), AddressMap("addresses", 1 << 64)
         self.chips: list[Stateful] = []  # in the order in which they are reset
         self.watch = PanicWatch()
         self.serial = [Port(self.post, self.watch) for _ in range(SERIALS)]
@@ -164,13 +164,13 @@ class Board:
         self.chips.append(chip)
         where.add(start, size or chip.SIZE, chip.read, chip.write, name)
 
-    def call_directly(self, start: int, length: int, chip: Any) -> None:
-        """Let compiled processors answer this window themselves, by the chip's compiled code; one such window."""
+    def call_directly(self, start: int, length: int, port: int, ports: int, chip: Any) -> None:
+        """Let compiled processors answer these addresses and ports themselves, by compiled code of one chip."""
         compiler = getattr(self.vcpu, "engine", None)
         if compiler is not None:
             code = compiler.chip_code(type(chip.memory))
             chip.compiled(code)
-            self.memory.call_directly(start, length, chip.memory.where, code.read_at, code.write_at)
+            self.memory.call_directly(start, length, port, ports, chip.memory.where, *code.places)
 
     # from other threads
 
@@ -388,7 +388,7 @@ class Board:
 
     def _port_read(self, exit: PortRead) -> None:
         window = self.ports.find(exit.port)
-        self.clock.spend(PORT_NS)
+        self.clock.spend(PORT_NS if window is None else window.wait)
         if window is None:
             self._unanswered += 1
             exit.reply(ONES[exit.size])
@@ -398,7 +398,7 @@ class Board:
 
     def _port_write(self, exit: PortWrite) -> None:
         window = self.ports.find(exit.port)
-        self.clock.spend(PORT_NS)
+        self.clock.spend(PORT_NS if window is None else window.wait)
         if window is None:
             self._unanswered += 1
         else:

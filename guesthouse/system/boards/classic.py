@@ -57,6 +57,7 @@ KEYBOARD_IRQ, FLOPPY_IRQ, MOUSE_IRQ = 1, 6, 12
 FLOPPY_PORTS, FLOPPY_DRIVES = ((0x3F0, 0, 6), (0x3F7, 7, 1)), 4  # 3F6h between them is the first IDE channel's
 VGA_SLOT = 3
 VGA_PORTS, DISPI_PORTS, VGA_WINDOW, TEXT_SCREEN = 0x3B0, 0x1CE, VGA, 0xB_8000
+DIRECT_PORTS, DIRECT_COUNT = 0x3C4, 12  # of the VGA: these and those between them that it does not refuse
 DISPI_OFF, DISPI_ON = (4, 0), (4, 0x41)  # enable: with the linear framebuffer
 OPENED, SHADOWED = (0x33,) * 7, (0x10, 0x33, 0x33, 0x33, 0x33, 0x11, 0x11)
 APM_PORTS = 0xB2
@@ -188,10 +189,19 @@ class ClassicPc(PcBoard):
 
     def _wire_screen(self) -> None:
         self.vga = Vga(self.clock, frame=self.memory.slice(self.frame_at, FRAME))
-        self.plug(self.ports, VGA_PORTS, self.vga, "vga")
+        self.vga.trace_to(self.trace, "vga")
+        self.chips.append(self.vga)
+        for first, size in ((0, 0x14), (0x14, 6), (0x1A, 4), (0x1E, 2), (0x20, 0x10)):
+            made = self.ports.add(
+                VGA_PORTS + first, size,
+                lambda at, size, first=first: self.vga.read(first + at, size),  # type: ignore[misc]
+                lambda at, size, value, first=first: self.vga.write(first + at, size, value),  # type: ignore[misc]
+                "vga")
+            made.wait = 0 if first in (0x14, 0x1E) else made.wait  # they take no time: compiled processors do not wait
         self.plug(self.ports, DISPI_PORTS, self.vga.dispi, "dispi")
         self.addresses.add(VGA_WINDOW, ROMS - VGA, self.vga.window_read, self.vga.window_write, "vga")
-        self.call_directly(VGA_WINDOW, ROMS - VGA, self.vga.planes)
+        if self.vga.event is None:  # nobody wants to hear of each access
+            self.call_directly(VGA_WINDOW, ROMS - VGA, DIRECT_PORTS, DIRECT_COUNT, self.vga.planes)
         self.screen_function = VgaFunction(self.vga, rom=self.vga_rom)
         self.pci.on_window = self._window_moved
         self.pci.plug(VGA_SLOT, self.screen_function)

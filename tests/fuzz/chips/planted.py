@@ -373,10 +373,9 @@ PLANTED: tuple[tuple[str, str, str, str], ...] = (
         "data rotates the wrong way",
     ),
     (
-        "vga.card",
-        "if self.sequencer_index < len(SEQUENCER_MASK):\n            "
-        "self.planes.sequencer[self.sequencer_index] = value & SEQUENCER_MASK[self.sequencer_index]",
-        "if True:\n            self.planes.sequencer[self.sequencer_index] = value",
+        "vga.memory",
+        "value & u8(u64(SEQUENCER_MASKS) >> index * 8)",
+        "value",
         "sequencer registers keep reserved bits",
     ),
     (
@@ -386,10 +385,10 @@ PLANTED: tuple[tuple[str, str, str, str], ...] = (
         "a write over the framebuffer's end makes it grow",
     ),
     (
-        "vga.card",
-        "            self.dac_write = self.dac_write + 1 & 0xFF",
-        "            self.dac_write = self.dac_write + 1",
-        "the palette's index does not go round",
+        "vga.memory",
+        "last = self.dac_part == 2",
+        "last = self.dac_part == 3",
+        "the palette has four parts for each colour",
     ),
     (
         "vga.dispi",

@@ -1,4 +1,4 @@
-"""The VGA's ports and windows: CRT controller, attribute controller and DAC, after the IBM VGA technical
+"""The VGA's ports and windows: CRT controller and attribute controller, after the IBM VGA technical
 reference (PS/2 Hardware Interface, "Video Subsystem").
 
 Retrace is where the clock says that the beam is. What the registers mean for the picture is in screen.py. Not
@@ -12,7 +12,7 @@ import ctypes
 from guesthouse.clock import SECOND, Clock
 from guesthouse.system.chips.kit import ONES, Chip, Field, Stateful, on_read, on_write
 from guesthouse.system.chips.vga.dispi import BANK, BANK_SIZE, DAC8, ENABLE, Dispi
-from guesthouse.system.chips.vga.memory import FRAMEBUFFER, NOBODY, PLANES
+from guesthouse.system.chips.vga.memory import FRAMEBUFFER, GRAPHICS_INDEX, NOBODY, PLANES
 from guesthouse.system.chips.vga.planes import Planes
 from guesthouse.system.chips.vga.screen import Screen, see
 
@@ -20,8 +20,7 @@ FRAME = 16 << 20
 DOT_CLOCKS = (25_175_000, 28_322_000, 25_175_000, 25_175_000)
 COLOUR, RAM_ENABLE = 0x01, 0x02  # miscellaneous output
 NOT_SHOWN, RETRACE = 0x01, 0x08  # input status 1
-SEQUENCER_MASK = (0x03, 0x3D, 0x0F, 0x3F, 0x0E)
-GRAPHICS_MASK = (0x0F, 0x0F, 0x0F, 0x1F, 0x03, 0x7B, 0x0F, 0x0F, 0xFF)
+PORTS, PORT_COUNT = 0x14, 12  # 3C4h to 3CFh: sequencer, DAC, miscellaneous output, graphics controller
 CRTC_COUNT, ATTRIBUTES = 0x19, 0x15
 MONO, COLOURED = 0x04, 0x24  # where the CRT controller is
 
@@ -30,19 +29,11 @@ class Vga(Chip):
     SIZE, BUS = 0x30, 1
     misc = Field()
     feature = Field()
-    sequencer_index = Field()
-    graphics_index = Field()
     crtc_index = Field()
     crtc = Field([0] * CRTC_COUNT)
     attribute_index = Field()
     attribute_data_next = Field(False)
     attributes = Field([0] * ATTRIBUTES)
-    pel_mask = Field(0xFF)
-    palette = Field(bytearray(768))
-    dac_read = Field()
-    dac_write = Field()
-    dac_part = Field()
-    dac_state = Field()
 
     def __init__(self, clock: Clock, *, frame: bytearray | memoryview | None = None) -> None:
         """`frame` is the linear framebuffer; who gives it saves it."""
@@ -51,6 +42,7 @@ class Vga(Chip):
         self._hold(bytearray(FRAME) if frame is None else frame)
         self.dispi = Dispi(len(self.frame), self._clear_frame, self.settle)
         super().__init__()
+        self.settle()
 
     def _hold(self, frame: bytearray | memoryview) -> None:
         self.frame = frame
@@ -76,8 +68,17 @@ class Vga(Chip):
     def window_write(self, offset: int, size: int, value: int) -> None:
         self.planes.write(offset, size, value)
 
+    @property
+    def pel_mask(self) -> int:
+        return self.planes.pel_mask
+
+    @property
+    def palette(self) -> memoryview:
+        return self.planes.palette
+
     def settle(self) -> None:
         """The window at A0000h is the framebuffer's while the VBE extension is on, else that of the planes."""
+        self.planes.colour_bits(8 if self.dispi.registers[ENABLE] & DAC8 else 6)
         if self.dispi.enabled:
             self.planes.answer(FRAMEBUFFER, self._frame_at + self.dispi.registers[BANK] * BANK_SIZE)
         else:
@@ -163,83 +164,23 @@ class Vga(Chip):
         """Scan lines that are shown."""
         return int(self.crtc[0x12] | (self.crtc[7] & 2) << 7 | (self.crtc[7] & 0x40) << 3) + 1
 
-    # sequencer, graphics controller
+    # sequencer, DAC, graphics controller: in memory.py
 
-    @on_write(0x14)
-    def select_sequencer(self, value: int) -> None:
-        self.sequencer_index = value & 7
+    @on_write(PORTS, count=6)
+    def write_sequencer_or_dac(self, port: int, value: int) -> None:
+        self.planes.port_write(port, 1, value)
 
-    @on_read(0x14, pure=True)
-    def sequencer_selected(self) -> int:
-        return int(self.sequencer_index)
+    @on_read(PORTS, count=6, pure=True)
+    def read_sequencer_or_dac(self, port: int) -> int:
+        return self.planes.port_read(port, 1)
 
-    @on_write(0x15)
-    def write_sequencer(self, value: int) -> None:
-        if self.sequencer_index < len(SEQUENCER_MASK):
-            self.planes.sequencer[self.sequencer_index] = value & SEQUENCER_MASK[self.sequencer_index]
+    @on_write(PORTS + GRAPHICS_INDEX, count=2)
+    def write_graphics(self, port: int, value: int) -> None:
+        self.planes.port_write(GRAPHICS_INDEX + port, 1, value)
 
-    @on_read(0x15, pure=True)
-    def read_sequencer(self) -> int:
-        return int(self.planes.sequencer[self.sequencer_index])
-
-    @on_write(0x1E)
-    def select_graphics(self, value: int) -> None:
-        self.graphics_index = value & 15
-
-    @on_read(0x1E, pure=True)
-    def graphics_selected(self) -> int:
-        return int(self.graphics_index)
-
-    @on_write(0x1F)
-    def write_graphics(self, value: int) -> None:
-        if self.graphics_index < len(GRAPHICS_MASK):
-            self.planes.graphics[self.graphics_index] = value & GRAPHICS_MASK[self.graphics_index]
-
-    @on_read(0x1F, pure=True)
-    def read_graphics(self) -> int:
-        return int(self.planes.graphics[self.graphics_index])
-
-    # DAC
-
-    @on_write(0x16)
-    def write_pel_mask(self, value: int) -> None:
-        self.pel_mask = value
-
-    @on_read(0x16, pure=True)
-    def read_pel_mask(self) -> int:
-        return int(self.pel_mask)
-
-    @on_write(0x17)
-    def select_dac_read(self, value: int) -> None:
-        self.dac_read, self.dac_part, self.dac_state = value, 0, 3
-
-    @on_read(0x17, pure=True)
-    def read_dac_state(self) -> int:
-        return int(self.dac_state)
-
-    @on_write(0x18)
-    def select_dac_write(self, value: int) -> None:
-        self.dac_write, self.dac_part, self.dac_state = value, 0, 0
-
-    @on_read(0x18, pure=True)
-    def dac_selected(self) -> int:
-        return int(self.dac_write)
-
-    @on_write(0x19)
-    def write_dac(self, value: int) -> None:
-        wide = self.dispi.registers[ENABLE] & DAC8
-        self.palette[3 * self.dac_write + self.dac_part] = value if wide else value & 0x3F
-        self.dac_part = (self.dac_part + 1) % 3
-        if self.dac_part == 0:
-            self.dac_write = self.dac_write + 1 & 0xFF
-
-    @on_read(0x19)
-    def read_dac(self) -> int:
-        value = self.palette[3 * self.dac_read + self.dac_part]
-        self.dac_part = (self.dac_part + 1) % 3
-        if self.dac_part == 0:
-            self.dac_read = self.dac_read + 1 & 0xFF
-        return int(value)
+    @on_read(PORTS + GRAPHICS_INDEX, count=2, pure=True)
+    def read_graphics(self, port: int) -> int:
+        return self.planes.port_read(GRAPHICS_INDEX + port, 1)
 
     # CRT controller: at 3B4h or 3D4h, as the miscellaneous output register says
 

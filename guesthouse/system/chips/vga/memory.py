@@ -1,10 +1,10 @@
-"""The VGA's sequencer and graphics controller with the 256 KiB behind them, after the IBM VGA technical reference
-(PS/2 Hardware Interface, "Video Subsystem").
+"""The VGA's sequencer and graphics controller with the 256 KiB behind them, and its DAC, after the IBM VGA technical
+reference (PS/2 Hardware Interface, "Video Subsystem").
 
 Four planes of 64 KiB; what the processor sees of them is up to the mode registers. A word holds one address of all
 planes, plane 0 in its lowest byte, so that what is done to four planes is done once. Games and consoles store here a
-million times a second: that is why this part is typed, and why processors call it themselves (DisplayMemory.read and
-write). Not modelled: the page bit of odd/even addressing.
+million times a second, and choose planes, bits and colours nearly as often: that is why this part is typed, and why
+processors call it themselves. Not modelled: the page bit of odd/even addressing.
 """
 
 from guesthouse.bits import rotr, select, u8, u32, u64
@@ -17,6 +17,12 @@ CHAIN4, NOT_ODD_EVEN = 0x08, 0x04  # memory mode
 READ_COMPARE, HOST_ODD_EVEN = 0x08, 0x10  # mode
 NOBODY, PLANES, FRAMEBUFFER = range(3)  # who answers in the window A0000h-BFFFFh
 BANK_SIZE = 0x10000
+# Ports, from 3C4h on.
+SEQUENCER_INDEX, SEQUENCER, PEL_MASK, DAC_READ, DAC_WRITE, DAC, GRAPHICS_INDEX, GRAPHICS = 0, 1, 2, 3, 4, 5, 10, 11
+SEQUENCER_MASKS = 0x0E_3F_0F_3D_03  # the bits that registers have: register 0 in the lowest byte, none from 5 on
+GRAPHICS_MASKS, LAST_GRAPHICS = 0x0F_0F_7B_03_1F_0F_0F_0F, 8
+READING, WRITING = 3, 0  # DAC state
+REFUSED = 1 << 63  # as processors expect it (engine/cpu.py)
 
 
 class DisplayMemory(Struct):
@@ -27,6 +33,15 @@ class DisplayMemory(Struct):
     latches: u32
     sequencer: Array[u8, 8]
     graphics: Array[u8, 16]
+    sequencer_index: u8
+    graphics_index: u8
+    pel_mask: u8
+    dac_mask: u8  # 3Fh, or FFh where colours have eight bits
+    dac_state: u8
+    dac_read: u8
+    dac_write: u8
+    dac_part: u8
+    palette: Array[u8, 768]
     planes: Array[u32, PLANE]
 
     @function
@@ -129,6 +144,88 @@ class DisplayMemory(Struct):
         elif how == 3:
             data = data ^ latches
         return data
+
+
+    # Ports.
+
+    @function
+    def port_read(self, offset: u64, size: u64) -> u64:
+        value, n = u64(0), u64(0)
+        if not self.ours(offset, size):
+            return u64(REFUSED)
+        while n < size:
+            value = value | u64(self.read_port(offset + n)) << n * 8
+            n += 1
+        return value
+
+    @function
+    def port_write(self, offset: u64, size: u64, value: u64) -> u64:
+        n = u64(0)
+        if not self.ours(offset, size):
+            return u64(REFUSED)
+        while n < size:
+            self.write_port(offset + n, u8(value >> n * 8))
+            n += 1
+        return u64(0)
+
+    def ours(self, offset: u64, size: u64):
+        return offset + size <= DAC + 1 or offset >= GRAPHICS_INDEX and offset + size <= GRAPHICS + 1
+
+    @function
+    def read_port(self, port: u64) -> u8:
+        if port == SEQUENCER_INDEX:
+            return self.sequencer_index
+        if port == SEQUENCER:
+            return self.peek(u8, SEQUENCER_AT + u64(self.sequencer_index))
+        if port == GRAPHICS_INDEX:
+            return self.graphics_index
+        if port == GRAPHICS:
+            return self.peek(u8, GRAPHICS_AT + u64(self.graphics_index))
+        if port == PEL_MASK:
+            return self.pel_mask
+        if port == DAC_READ:
+            return self.dac_state
+        if port == DAC_WRITE:
+            return self.dac_write
+        value = self.peek(u8, self.in_palette(self.dac_read))
+        self.dac_read += self.next_part()
+        return value
+
+    @function
+    def write_port(self, port: u64, value: u8) -> None:
+        if port == SEQUENCER_INDEX:
+            self.sequencer_index = value & 7
+        elif port == SEQUENCER:
+            index = u64(self.sequencer_index)
+            self.poke(u8, SEQUENCER_AT + index, value & u8(u64(SEQUENCER_MASKS) >> index * 8))
+        elif port == GRAPHICS_INDEX:
+            self.graphics_index = value & 15
+        elif port == GRAPHICS:
+            index = u64(self.graphics_index)
+            mask = select(index == LAST_GRAPHICS, u8(0xFF), u8(u64(GRAPHICS_MASKS) >> index * 8))
+            self.poke(u8, GRAPHICS_AT + index, value & mask)
+        elif port == PEL_MASK:
+            self.pel_mask = value
+        elif port == DAC_READ:
+            self.dac_read, self.dac_part, self.dac_state = value, u8(0), u8(READING)
+        elif port == DAC_WRITE:
+            self.dac_write, self.dac_part, self.dac_state = value, u8(0), u8(WRITING)
+        else:
+            self.poke(u8, self.in_palette(self.dac_write), value & self.dac_mask)
+            self.dac_write += self.next_part()
+
+    def in_palette(self, entry: u8):
+        return PALETTE_AT + u64(entry) * 3 + u64(self.dac_part)
+
+    def next_part(self):
+        """Red, green, blue; 1 if that was the last, and the next entry's turn comes."""
+        last = self.dac_part == 2
+        self.dac_part = select(last, u8(0), self.dac_part + 1)
+        return u8(last)
+
+
+SEQUENCER_AT, GRAPHICS_AT, PALETTE_AT = (
+    DisplayMemory.offset(name) for name in ("sequencer", "graphics", "palette"))
 
 
 def in_all(byte: u8):
