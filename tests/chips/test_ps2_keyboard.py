@@ -122,8 +122,8 @@ def test_a_mouse_grows_a_wheel_when_knocked_at():
     assert bench.bytes() == "08 00 00 ff"
 
 
-def test_a_mouse_tells_its_state_and_long_ways_in_several_packets():
+def test_a_mouse_tells_its_state_and_long_ways_in_packets_that_fit_signed_bytes():
     bench = Bench()
     assert bench.to_mouse(0xFF, 0xE9, 0xE8, 3, 0xF4) == ["fa aa 00", "fa 00 02 64", "fa", "fa", "fa"]
-    bench.mouse.move(300, 0, 0)
-    assert bench.bytes() == "08 ff 00 08 2d 00"
+    bench.mouse.move(300, 130, 0)
+    assert bench.bytes() == "28 7f 80 28 7f fe 08 2e 00"

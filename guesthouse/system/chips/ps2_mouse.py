@@ -13,6 +13,7 @@ from guesthouse.system.chips.kit import Field, Stateful
 ACK, RESEND, PASSED = 0xFA, 0xFE, 0xAA
 KNOCK = [200, 100, 80]
 FARTHEST = 1 << 15  # movement that is remembered
+FAR = 128  # in one packet, which has nine bits for it: KolibriOS takes eight
 
 
 def within(value: int, limit: int) -> int:
@@ -66,7 +67,7 @@ class Ps2Mouse(Stateful):
         return int(self.last)
 
     def _packet(self) -> bytes:
-        dx, dy, dz = within(self.x, 256), within(self.y, 256), within(self.wheel, 8)
+        dx, dy, dz = within(self.x, FAR), within(self.y, FAR), within(self.wheel, 8)
         self.x, self.y, self.wheel = self.x - dx, self.y - dy, self.wheel - dz
         self.reported = self.buttons
         first = self.buttons | 8 | (dx < 0) << 4 | (dy < 0) << 5

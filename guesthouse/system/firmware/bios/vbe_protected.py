@@ -21,12 +21,14 @@ PORTS = struct.pack("<5H", 0x1CE, 0x1CF, 0x3C8, 0x3C9, 0xFFFF) + struct.pack("<H
 
 
 def interface() -> bytes:
-    """Offsets of the three routines and of the list of ports, then these."""
-    at, offsets = 8, []
+    """Offsets of the three routines and of the list of ports, then these. The list is words, which Linux reads as such
+    from the table's beginning on."""
+    at, offsets, parts = 8, [], []
     for part in (SET_WINDOW, SET_START, SET_PALETTE, PORTS):
+        parts.append(part + bytes(len(part) & 1))
         offsets.append(at)
-        at += len(part)
-    return struct.pack("<4H", *offsets) + SET_WINDOW + SET_START + SET_PALETTE + PORTS
+        at += len(parts[-1])
+    return struct.pack("<4H", *offsets) + b"".join(parts)
 
 
 def edid() -> bytes:

@@ -412,7 +412,7 @@ class Keyboards(Subject):
 
     @traffic
     def mouse_moves(self):
-        """Movements add up and arrive in packets of at most 255 each way."""
+        """Movements add up and arrive in packets that fit signed bytes."""
         rng = self.rng
         self.quiet()
         wheel = rng.random() < 0.5
@@ -434,6 +434,7 @@ class Keyboards(Subject):
         sums = [0, 0, 0]
         for packet in (raw[n:n + size] for n in range(0, len(raw), size)):
             must(packet[0] & 8 and packet[0] & 7 == buttons, "a packet's first byte")
+            must((packet[1] ^ packet[0] << 3) & 0x80 == 0 == (packet[2] ^ packet[0] << 2) & 0x80, "a sign", packet)
             sums[0] += packet[1] - (packet[0] << 4 & 0x100)
             sums[1] += packet[2] - (packet[0] << 3 & 0x100)
             sums[2] += (packet[3] ^ 0x80) - 0x80 if wheel else 0
