@@ -11,6 +11,7 @@ from guesthouse.engine.build import Engine
 from guesthouse.engine.cpu import REPLIES, TLB_SETS, TLB_SIZE, Cpu, TlbEntry
 from guesthouse.engine.op import Guest
 from guesthouse.engine.plain import Plain
+from guesthouse.engine.processor import JUMPS, Jump
 from guesthouse.engine.threaded import call
 from guesthouse.engine.vcpu import (
     Alone, Breakpoint, Budget, Died, Exit, Halted, HostCall, MemoryRead, MemoryWrite, PortRead, PortWrite, RegisterRead,
@@ -69,6 +70,7 @@ class SoftVcpu:
         state.room_start = state.room = u64(ctypes.addressof(anchor))
         state.room_end = state.room_start + ROOM
         state.record_size = u64(self.guest.record.size)
+        fill(state.jumps.address, u8(0xFF), u64(JUMPS * Jump.size))  # empty: pc 0 is a place like any other
         state.handlers = Pointer[u64](ctypes.addressof(engine.table))
         state.ends = Pointer[u8](ctypes.addressof(engine.ends))
         state.resync, state.advance = u64(engine.resync), u64(engine.advance)

@@ -2,13 +2,14 @@
 
 import pytest
 
+from guesthouse.bits import u64
 from guesthouse.engine.hot import regions
 from guesthouse.engine.hot.compiler import Inside
 from guesthouse.engine.hot.regions import Regions
 from guesthouse.system.cpu.x86.guest import X86_GUEST
 from tests.x86.assembler import assemble
-from tests.x86.host import DATA, WINDOW, WINDOW_SIZE, Situation
-from tests.x86.ours import Ours
+from tests.x86.host import CODE, DATA, WINDOW, WINDOW_SIZE, Situation
+from tests.x86.ours import TABLES, Ours
 
 PROGRAMS = {
     "registers": "add rax, rbx; xor rbx, rax; rol rax, 7; lea rdx, [rax+rbx*2+5]; sub rbx, rdx; shr rdx, 3; "
@@ -68,3 +69,18 @@ def test_code_that_changes_under_a_region_is_seen_at_once(threaded):
         made.append(state_of(machine))
         assert way is None or way.installed
     assert made[0] == made[1]
+
+
+@pytest.mark.parametrize("address", [0, (1 << 64) - 1])
+def test_code_at_either_end_of_the_address_space_is_found_though_it_was_never_decoded(machine_code, address):
+    machine = Ours(machine_code)
+    machine.prepare(b"\x90", Situation([0] * 16, 2, bytes(WINDOW_SIZE)), 64)
+    for table in range(TABLES, TABLES + 0x3000, 0x1000):
+        machine.memory.write(table + 511 * 8, (table + 0x1007).to_bytes(8, "little"))
+    for n in (0, 511):
+        machine.memory.write(TABLES + 0x3000 + 8 * n, (CODE | 7).to_bytes(8, "little"))
+    machine.memory.write(CODE, b"\x90\x90")
+    machine.memory.write(CODE + 0xFFF, b"\x90")
+    machine.cpu.pc = u64(address)
+    machine.vcpu.run(2)
+    assert int(machine.cpu.pc) == address + 2 & (1 << 64) - 1
