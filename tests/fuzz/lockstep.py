@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from guesthouse.engine.build import Engine
+from guesthouse.engine.hot.compiler import Inside, Job
+from guesthouse.engine.hot.regions import Regions
+from guesthouse.engine.hot.shelf import Part, Shelf
 from guesthouse.engine.op import Guest
 from guesthouse.engine.processor import Processor
 from guesthouse.engine.soft import SoftVcpu
@@ -31,12 +34,13 @@ class Life(Protocol):
 
     guest: Guest
     unseen: frozenset[str]  # fields that no guest can see and that depend on the way
+    budgets: tuple[int, ...]  # of which each run has one
 
     def memory(self, chance: random.Random) -> Memory: ...
 
     def begin(self, state: Any, chance: random.Random) -> None: ...
 
-    def disturb(self, state: Any, chance: random.Random) -> None: ...
+    def disturb(self, state: Any, memory: Memory, chance: random.Random) -> None: ...
 
     def lost(self, state: Any) -> bool: ...
 
@@ -63,15 +67,46 @@ class Fields:
         return [ctypes.string_at(state.where + at, size) for _, at, size in self.places]
 
 
+class Regional(Inside):
+    """Compiles regions for many worlds, which do not know of each other's: each world alone is the same again."""
+
+    def __init__(self, guest: Guest) -> None:
+        super().__init__(guest)
+        self.made: dict[str, list[Part]] = {}
+
+    def again(self) -> Regional:
+        self.shelf = Shelf(None)
+        return self
+
+    def send(self, job: Job, inbox: list[tuple[str, list[Part]]]) -> None:
+        if job.name not in self.made:
+            self.made[job.name] = self.workshop.make(job)
+        for part in self.made[job.name]:
+            self.shelf.add(part)
+        inbox.append((job.name, self.made[job.name]))
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a world runs: plain without an engine, threaded with one, hot with a compiler of regions too."""
+
+    engine: Engine | None = None
+    compiler: Regional | None = None
+
+    def of(self, vcpu: SoftVcpu) -> Any:
+        return Regions(self.engine, vcpu.state, self.compiler.again()) if self.engine and self.compiler else None
+
+
 class World:
     """One processor that runs in one way."""
 
-    def __init__(self, life: Life, seed: int, engine: Engine | None) -> None:
+    def __init__(self, life: Life, seed: int, way: Way) -> None:
         self.life, self.chance = life, random.Random(seed)
         self.memory = life.memory(self.chance)
-        self.vcpu = SoftVcpu(life.guest, engine)
+        self.vcpu = SoftVcpu(life.guest, way.engine)
         self.state = self.vcpu.state
         self.memory.install(self.state)
+        self.regions = way.of(self.vcpu)
         self.stuck = False
         life.begin(self.state, self.chance)
         self.fields = Fields.of(life)
@@ -79,12 +114,14 @@ class World:
     def disturb(self) -> int:
         """Something happens to the processor while it stands; returns how far it may run then."""
         if not self.vcpu.unfinished and self.chance.random() < 0.3:
-            self.life.disturb(self.state, self.chance)
-        return self.chance.choice(BUDGETS)
+            self.life.disturb(self.state, self.memory, self.chance)
+        return self.chance.choice(self.life.budgets)
 
     def run(self, budget: int) -> Exit:
         count, faults = self.vcpu.count, int(self.state.faults)
         exit = self.vcpu.run(budget)
+        if self.regions is not None:
+            self.regions.look()
         self.stuck = 8 * (int(self.state.faults) - faults) > max(16, self.vcpu.count - count)
         return exit
 
@@ -156,26 +193,31 @@ def where(one: bytes, other: bytes) -> str:
     return f"+{at:#x}: {mine:#x}, {its:#x}"
 
 
-def first_difference(life: Life, seed: int, engine: Engine, steps: int) -> tuple[str, int]:
-    """What the two ways disagree about ("": nothing), and how many instructions were compared."""
-    pair = Pair(World(life, seed, None), World(life, seed, engine))
+def first_difference(life: Life, seed: int, ways: tuple[Way, Way], steps: int) -> tuple[str, int, int]:
+    """What the two ways disagree about ("": nothing), how many instructions were compared, and how many regions were
+    put in."""
+    pair = Pair(World(life, seed, ways[0]), World(life, seed, ways[1]))
     try:
         for step in range(steps):
             budget, one, other = pair.advance()
             found = ([f"exit: {one}, {other}"] if one != other else []) + pair.differences()
             if found:
                 return "\n".join([f"seed {seed}, step {step}, budget {budget}:", *found,
-                                  *culprit(life, seed, engine, step, budget)]), pair.one.vcpu.count
+                                  *culprit(life, seed, ways, step, budget)]), pair.one.vcpu.count, installed(pair)
             pair.answer(one, other)
-        return "", pair.one.vcpu.count
+        return "", pair.one.vcpu.count, installed(pair)
     finally:
         pair.close()
 
 
-def culprit(life: Life, seed: int, engine: Engine, step: int, budget: int) -> list[str]:
+def installed(pair: Pair) -> int:
+    return sum(world.regions.installed for world in (pair.one, pair.other) if world.regions is not None)
+
+
+def culprit(life: Life, seed: int, ways: tuple[Way, Way], step: int, budget: int) -> list[str]:
     """The instruction before which the two still agree, if the last run is cut into ever shorter ones."""
     def at(count: int, look: Callable[[Pair], Any]) -> Any:
-        pair = Pair(World(life, seed, None), World(life, seed, engine))
+        pair = Pair(World(life, seed, ways[0]), World(life, seed, ways[1]))
         try:
             for _ in range(step):
                 _, one, other = pair.advance()

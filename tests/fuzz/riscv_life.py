@@ -16,6 +16,7 @@ from guesthouse.system.cpu.riscv.csr import CSRS
 from guesthouse.system.cpu.riscv.guest import INSTRUCTIONS, RISCV, disassemble
 from guesthouse.system.cpu.riscv.state import State
 from guesthouse.system.memory import Memory
+from tests.fuzz.lockstep import BUDGETS
 
 M64 = (1 << 64) - 1
 RAM, PAGES = 0x8000_0000, 24
@@ -42,6 +43,7 @@ class RiscvLife:
 
     guest = RISCV
     unseen = frozenset({"wide"})
+    budgets = BUDGETS
     devices: tuple[int, ...] = (DEVICE, NOWHERE, 0, RAM + (PAGES << 12))
 
     def memory(self, chance: random.Random) -> Memory:
@@ -186,7 +188,7 @@ class RiscvLife:
         for n in range(1, 32):
             state.x[n], state.f[n] = u64(self.value(chance, 0.7)), u64(self.value(chance, 0))
 
-    def disturb(self, state: Any, chance: random.Random) -> None:
+    def disturb(self, state: Any, memory: Memory, chance: random.Random) -> None:
         """New registers, interrupts, another place."""
         kind = chance.randrange(4)
         if kind == 0:

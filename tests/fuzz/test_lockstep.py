@@ -13,9 +13,12 @@ import pytest
 
 from guesthouse.engine.build import engine
 from guesthouse.manager.building import code_folder
-from tests.fuzz.lockstep import Life, first_difference
+from guesthouse.engine.hot import regions
+from guesthouse.system.cpu.x86.guest import X86_GUEST
+from tests.fuzz.lockstep import Life, Regional, Way, first_difference
 from tests.fuzz.riscv_life import RiscvLife
 from tests.fuzz.x86_life import X86Life
+from tests.fuzz.x86_loops import X86Loops
 
 TIMES = int(os.environ.get("GUESTHOUSE_RANDOM", "1"))
 FIRST = int(os.environ.get("GUESTHOUSE_SEED", "0"))
@@ -28,12 +31,24 @@ def test_both_ways_agree_about_random_worlds(name: str) -> None:
     kind, worlds = LIVES[name]
     life: Life = kind()
     code = engine(life.guest, code_folder())
-    compared, start, wrong = 0, time.monotonic(), []
-    for seed in range(FIRST, FIRST + worlds * TIMES):
-        found, count = first_difference(life, seed, code, STEPS)
-        compared += count
+    compare(name, life, (Way(), Way(code)), worlds * TIMES, STEPS)
+
+
+def test_regions_agree_with_threaded_code_about_random_loops(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(regions, "ENOUGH", 1)
+    code = engine(X86_GUEST, code_folder())
+    assert compare("loops", X86Loops(), (Way(code), Way(code, Regional(X86_GUEST))), 6 * TIMES, 150) > 20
+
+
+def compare(name: str, life: Life, ways: tuple[Way, Way], worlds: int, steps: int) -> int:
+    """Run so many worlds in two ways; how many regions were put in."""
+    compared, installed, start, wrong = 0, 0, time.monotonic(), []
+    for seed in range(FIRST, FIRST + worlds):
+        found, count, more = first_difference(life, seed, ways, steps)
+        compared, installed = compared + count, installed + more
         if found:
             wrong.append(found)
             print(found, flush=True)
-    print(f"{name}: {compared} instructions in {time.monotonic() - start:.0f} s")
+    print(f"{name}: {compared} instructions, {installed} regions in {time.monotonic() - start:.0f} s")
     assert not wrong
+    return installed

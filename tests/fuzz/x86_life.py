@@ -18,9 +18,8 @@ from guesthouse.engine.soft import SoftVcpu
 from guesthouse.system.cpu.x86.disassemble import Disassembler
 from guesthouse.system.cpu.x86.entry import reset
 from guesthouse.system.cpu.x86.guest import X86_GUEST
-from guesthouse.system.cpu.x86.state import General
 from guesthouse.system.memory import Memory
-from guesthouse.typed import fill
+from tests.fuzz.lockstep import BUDGETS
 from tests.fuzz.x86_code import Coder
 
 M64 = (1 << 64) - 1
@@ -57,6 +56,8 @@ class X86Life:
 
     guest = X86_GUEST
     unseen = frozenset({"large", "huge", "ea"})
+    budgets: tuple[int, ...] = BUDGETS
+    modes: tuple[str, ...] = MODES
 
     def memory(self, chance: random.Random) -> Memory:
         made = Memory([(0, RAM), (TABLES, TABLE_PAGES << 12)])
@@ -77,6 +78,10 @@ class X86Life:
 
     def entry(self, chance: random.Random) -> int:
         return CODE + chance.randrange(CODE_SIZE)
+
+    def start(self, chance: random.Random) -> int:
+        """Where a life begins, and goes on when it has been moved."""
+        return self.entry(chance)
 
     def pointer(self, chance: random.Random) -> int:
         base = chance.choice((CODE, DATA, DATA, DATA, MORE, MORE, MORE, MORE, 0x3_8000, HIGH + DATA,
@@ -160,15 +165,14 @@ class X86Life:
     # Life.
 
     def begin(self, state: Any, chance: random.Random) -> None:
-        fill(state.where + General.offset("zero"), u8(0), u64(type(state).size - General.offset("zero")))
         reset(state, seed=chance.randbytes(32))
-        mode = chance.choice(MODES)
+        mode = chance.choice(self.modes)
         cpl = 3 if mode.endswith("3") else 0
         if mode == "real":
             self.real(state, chance)
         else:
             self.protected(state, mode, cpl)
-        state.pc = u64(self.entry(chance))
+        state.pc = u64(self.start(chance))
         state.star, state.lstar = u64(0x0028_0008 << 32), u64(self.entry(chance))
         state.sfmask, state.kernel_gs_base = u64(chance.choice((0, 0x300))), u64(self.pointer(chance) >> 20)
         state.sysenter_cs, state.sysenter_eip = u64(8), u64(self.entry(chance))
@@ -226,7 +230,7 @@ class X86Life:
         state.r[4] = u64(MORE + chance.randrange(0x800, 0x6000) & ~7)
         state.r[1] = u64(chance.choice((0, 1, 5, 100, self.value(chance))))
 
-    def disturb(self, state: Any, chance: random.Random) -> None:
+    def disturb(self, state: Any, memory: Memory, chance: random.Random) -> None:
         """New registers, interrupts, another place."""
         kind = chance.randrange(5)
         if kind == 0:
@@ -236,7 +240,7 @@ class X86Life:
         elif kind == 2:
             state.nmi, state.smi = u64(chance.randrange(2)), u64(chance.randrange(2))
         elif int(state.pc) >> 17:
-            state.pc = u64(self.entry(chance))
+            state.pc = u64(self.start(chance))
 
     def lost(self, state: Any) -> bool:
         at = int(state.pc) & 0x1F_FFFF
