@@ -70,7 +70,7 @@ class SoftVcpu:
         state.room_start = state.room = u64(ctypes.addressof(anchor))
         state.room_end = state.room_start + ROOM
         state.record_size = u64(self.guest.record.size)
-        fill(state.jumps.address, u8(0xFF), u64(JUMPS * Jump.size))  # empty: pc 0 is a place like any other
+        fill(state.jumps.address, u8(0xFF), u64(JUMPS * Jump.size))  # with context 0, pc 0 would be found
         state.handlers = Pointer[u64](ctypes.addressof(engine.table))
         state.ends = Pointer[u8](ctypes.addressof(engine.ends))
         state.resync, state.advance = u64(engine.resync), u64(engine.advance)
