@@ -1,4 +1,4 @@
-"""The same small world of x86 as X86Life, with loops instead of straight code: what runs again and again becomes regions.
+"""The small world of X86Life, with loops instead of straight code: what runs again and again becomes regions.
 
 A loop is a few pieces of random code, with branches over some of them, calls into another page, and now and then a
 store into the loop itself. It ends only where the outside interferes: other registers, interrupts, other pages under
