@@ -77,5 +77,6 @@ class Guest:
     calls: tuple[str, ...] = ()  # methods (self, u64) for the board, between runs; one that faults is delivered
     registers: tuple[str, ...] = ()  # fields of the state that hot code keeps in variables, pc among them
     deferred: tuple[Callable[..., None], ...] = ()  # methods of the state that only write such fields, from numbers
+    rare: tuple[Any, ...] = ()  # functions that hot code leaves to the threaded way; nothing has changed before a call
     shortcuts: dict[tuple[Any, Any], Any] = field(default_factory=dict, hash=False)
     #   (what asks, what was deferred): the answer, from the arguments of both, without the fields

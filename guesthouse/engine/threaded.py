@@ -149,6 +149,8 @@ def make_up(cpu, kinds, number, value0, value1, value2, value3) -> None:
             count = function.__code__.co_argcount - 1
             if count == 1:
                 function(cpu, kind(value0))
+            elif count == 2:
+                function(cpu, kind(value0), kind(value1))
             elif count == 3:
                 function(cpu, kind(value0), kind(value1), kind(value2))
             else:

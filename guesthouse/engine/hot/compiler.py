@@ -54,7 +54,7 @@ class Workshop:
         parts: dict[str, Part] = {}
         self.collect(needs, parts)
         blocks = [(block[0], digest(block)) for block in job.blocks]
-        return [*parts.values(), Part(job.name, needs, blocks, assemble(text, passes=PASSES))]
+        return [*parts.values(), Part(job.name, needs, blocks, machine_code(text))]
 
     def collect(self, names: list[str], parts: dict[str, Part]) -> None:
         """The parts of library functions, and of what they need."""
@@ -74,6 +74,11 @@ class Workshop:
             handler = self.guest.handlers[int(record.handler)]
             made.append(Instruction(handler, record, int(record.after), int(record.left), int(record.length)))
         return Block(pc, count, made, falls)
+
+
+def machine_code(text: str) -> bytes:
+    """The object of a region. All that LLVM does to functions as a rule is worth its time for lanes and floating point."""
+    return assemble(text, passes=() if "float" in text or "double" in text or "insertelement" in text else PASSES)
 
 
 class Inside:

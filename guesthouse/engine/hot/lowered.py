@@ -297,7 +297,7 @@ class Lowered(Lower):
     # Calls of functions that are machine code.
 
     def call_compiled(self, function: Any, args: list[Any], named: dict[str, Any]) -> Any:
-        if function in SLOW:
+        if function in SLOW or function in self.guest.rare:
             self.raise_abandon()
             return Scalar(u64, "0")
         source = source_of(function.__code__)

@@ -88,6 +88,14 @@ class Flags(Processor):
         self.adjust = u8(a ^ b ^ r)
         self.result(r)
 
+    def numbers_compared(self, below, differs) -> None:
+        """What a comparison of numbers that can be compared says (UCOMISD): CF and ZF; the others are cleared."""
+        self.carry = u8(below)
+        self.zero = u64(differs)
+        self.sign = u64(1)
+        self.overflow = u8(0)
+        self.adjust = u8(0)
+
     def parity(self) -> bool:
         return popcount(u8(self.sign)) & 1 == 0
 
@@ -163,6 +171,19 @@ def compared(cpu, cc: int, a, b, r):
     if cc == 10:
         return popcount(u8(r)) & 1 == 0
     return S(a) < S(b) if cc == 12 else S(a) <= S(b)
+
+
+def order_told(cpu, cc: int, below, differs):
+    """Condition `cc` after numbers_compared(below, differs)."""
+    if cc & 1:
+        return not order_told(cpu, cc - 1, below, differs)
+    if cc == 2:
+        return below != 0
+    if cc == 4:
+        return differs == 0
+    if cc == 6 or cc == 14:
+        return (below != 0) & (cc == 6) | (differs == 0)
+    return False
 
 
 def tested(cpu, cc: int, r):

@@ -130,8 +130,12 @@ class FloatState(SystemState):
     def begin_sse(self) -> None:
         """To be called before the arithmetic of an instruction, so that end_sse can tell what it did."""
         if unlikely(self.sse.unmasked != 0):
-            self.before = self.sse.flags
-            self.sse.flags = u64(0)
+            self.note_sse()
+
+    @function
+    def note_sse(self) -> None:
+        self.before = self.sse.flags
+        self.sse.flags = u64(0)
 
     def end_sse(self) -> None:
         """To be called after it and before the result is written: raises what is not masked."""

@@ -51,7 +51,7 @@ from guesthouse.system.cpu.x86 import (
 from guesthouse.system.cpu.x86.decode import decoded
 from guesthouse.system.cpu.x86.definitions import Definition, definitions
 from guesthouse.system.cpu.x86.float_state import FloatState
-from guesthouse.system.cpu.x86.flags import Flags, compared, tested
+from guesthouse.system.cpu.x86.flags import Flags, compared, order_told, tested
 from guesthouse.system.cpu.x86.forms import Forms
 from guesthouse.system.cpu.x86.msr import ModelSpecific
 from guesthouse.system.cpu.x86.operands import BindAddress, BindConstant, BindNumber, Decoded
@@ -170,7 +170,10 @@ X86_GUEST = Guest(
     "x86", X86, Decoded, tuple(HANDLERS), ("guesthouse.system.cpu.x86", "guesthouse.system.cpu.softfloat"),
     "guesthouse.system.cpu.x86.guest:X86_GUEST", ("inject", "outdate"),
     registers=("pc", "zero", "sign", "carry", "overflow", "adjust", "r", "ea", "xmm"),
+    rare=(X86.no_sse, X86.note_sse, X86.report_sse, X86.no_mmx, sse_float.all_lanes, sse_float.one_lane,
+          sse_float.tell_order),
     deferred=(Flags.logical, Flags.added, Flags.added_with, Flags.subtracted, Flags.subtracted_with,
-              Flags.stepped_up, Flags.stepped_down),
-    shortcuts={(Flags.condition, Flags.subtracted): compared, (Flags.condition, Flags.logical): tested},
+              Flags.stepped_up, Flags.stepped_down, Flags.numbers_compared),
+    shortcuts={(Flags.condition, Flags.subtracted): compared, (Flags.condition, Flags.logical): tested,
+               (Flags.condition, Flags.numbers_compared): order_told},
 )

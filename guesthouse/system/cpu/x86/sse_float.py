@@ -6,7 +6,7 @@ hardware gives fewer bits, and which ones differs between processors.
 
 from functools import partial
 
-from guesthouse.bits import f32, lanes, packed, select, sqrt as host_sqrt, u32, u64, u128
+from guesthouse.bits import f32, lanes, likely, packed, select, sqrt as host_sqrt, u8, u32, u64, u128
 from guesthouse.system.cpu.softfloat import (
     EQUAL,
     LESS,
@@ -36,6 +36,61 @@ def lane_type(form):
 
 
 # Arithmetic. `each` is (environment, format, mode, a, b) -> pattern.
+#
+# What the host does alike is done first, for all lanes at once and without a branch: `quick` is (x, y) -> number of the
+# host, and a rule for patterns that says where its result is ours, and raises nothing that is not raised already.
+
+
+def both_normal(form, x, y):
+    """No denormals. Only they lie in [0, minimum - 1) after 1 is taken off."""
+    T = lane_type(form)
+    least, m = T(form.minimum - 1), T(form.magnitude)
+    return ((x & m) - T(1) >= least) & ((y & m) - T(1) >= least)
+
+
+def ordinary(form, r):
+    """Normal, finite, and not so small that it could have been rounded up from a denormal."""
+    T = lane_type(form)
+    return (r & T(form.magnitude)) - T(2 * form.minimum) < T(form.infinity - 2 * form.minimum)
+
+
+def sum_is_ours(form, x, y, r):
+    return both_normal(form, x, y) & (ordinary(form, r) | (r & lane_type(form)(form.magnitude) == 0))
+
+
+def product_is_ours(form, x, y, r):
+    m = lane_type(form)(form.magnitude)
+    exact = (r & m == 0) & ((x & m == 0) | (y & m == 0))
+    return both_normal(form, x, y) & (ordinary(form, r) | exact)
+
+
+def quotient_is_ours(form, x, y, r):
+    m = lane_type(form)(form.magnitude)
+    return both_normal(form, x, y) & (ordinary(form, r) | (r & m == 0) & (x & m == 0))
+
+
+def root_is_ours(form, x, y, r):
+    T = lane_type(form)
+    return y - T(form.minimum) < T(form.infinity - form.minimum)
+
+
+QUICK = {
+    add: (lambda x, y: x + y, sum_is_ours),
+    sub: (lambda x, y: x - y, sum_is_ours),
+    mul: (lambda x, y: x * y, product_is_ours),
+    div: (lambda x, y: x / y, quotient_is_ours),
+}
+
+
+def quick_lanes(cpu, form, each, a, b):
+    """Whether the host's results for all lanes are ours, and the results."""
+    T, env = lane_type(form), cpu.sse
+    compute, is_ours = QUICK[each]
+    r = packed(type(a), [compute(x, y) for x, y in zip(lanes(form.host, a), lanes(form.host, b))])
+    ours = (env.flags & env.host != 0) & (env.rounding == form.rules.nearest) & (env.unmasked == 0)
+    for x, y, z in zip(lanes(T, a), lanes(T, b), lanes(T, r)):
+        ours = ours & is_ours(form, x, y, z)
+    return ours, r
 
 
 @function
@@ -54,9 +109,24 @@ def packed_form(name: str, encoding: str, form, each):
 
     def run(cpu, to, by):
         cpu.need_sse()
-        to.put(all_lanes(cpu, form, each, to.get(), by.get()))
+        a, b = to.get(), by.get()
+        if each in QUICK:
+            ours, r = quick_lanes(cpu, form, each, a, b)
+            if likely(ours):
+                to.put(r)
+                return
+        to.put(all_lanes(cpu, form, each, a, b))
 
     return op(f"{encoding} /r", Vx, Wx)(named(run, __name__, name))
+
+
+@function
+def one_lane(cpu, form, each, a: u64, b: u64) -> u64:
+    """each() for the lowest lanes; raises what is not masked."""
+    cpu.begin_sse()
+    r = each(cpu.sse, form, cpu.sse.rounding, a, b)
+    cpu.end_sse()
+    return r
 
 
 def scalar_form(name: str, encoding: str, form, each):
@@ -64,11 +134,13 @@ def scalar_form(name: str, encoding: str, form, each):
 
     def run(cpu, to, by):
         cpu.need_sse()
-        a, b = u64(to.get()), u64(by.get())
-        cpu.begin_sse()
-        r = each(cpu.sse, form, cpu.sse.rounding, a, b)
-        cpu.end_sse()
-        to.put(to.type(r))
+        a, b = to.get(), by.get()
+        if each in QUICK:
+            ours, r = quick_lanes(cpu, form, each, a, b)
+            if likely(ours):
+                to.put(r)
+                return
+        to.put(to.type(one_lane(cpu, form, each, u64(a), u64(b))))
 
     register, other = (Vd, Wd) if form.bits == 32 else (Vq, Wq)
     return op(f"{encoding} /r", register, other)(named(run, __name__, name))
@@ -89,6 +161,9 @@ def root(env, form, mode, a, b):
     return sqrt(env, form, mode, b)
 
 
+QUICK[root] = lambda x, y: host_sqrt(y), root_is_ours
+
+
 @function
 def minimum(env, form, mode, a: u64, b: u64):
     """MINPS's own minimum: the second operand where there is none, or both are zero."""
@@ -105,6 +180,16 @@ def maximum(env, form, mode, a: u64, b: u64):
         return x
     return y
 
+
+def ordered_is_ours(form, x, y, r):
+    """Neither is a NaN."""
+    T = lane_type(form)
+    m, most = T(form.magnitude), T(form.infinity)
+    return both_normal(form, x, y) & (x & m <= most) & (y & m <= most)
+
+
+QUICK[minimum] = lambda x, y: select(x < y, x, y), ordered_is_ours
+QUICK[maximum] = lambda x, y: select(y < x, x, y), ordered_is_ours
 
 addps, addpd, addss, addsd = four_forms("add", "58", add)
 mulps, mulpd, mulss, mulsd = four_forms("mul", "59", mul)
@@ -286,16 +371,25 @@ cmpss, cmpsd = comparing("cmpss", "F3 0F C2", SINGLE, True), comparing("cmpsd", 
 ORDER_FLAGS = Table(u64, [ZF, CF, 0, ZF | PF | CF])  # by EQUAL, LESS, GREATER, UNORDERED
 
 
+@function
+def tell_order(cpu, form, x: u64, y: u64, quiet) -> None:
+    cpu.begin_sse()
+    order = compare(cpu.sse, form, x, y, quiet)
+    cpu.end_sse()
+    cpu.set_status(ORDER_FLAGS[order & 3])
+
+
 def ordering(name: str, encoding: str, form, quiet: bool):
     """A definition that tells in ZF, PF and CF how two numbers stand."""
 
     def run(cpu, a, b):
         cpu.need_sse()
-        x, y = u64(a.get()), u64(b.get())
-        cpu.begin_sse()
-        order = compare(cpu.sse, form, x, y, quiet)
-        cpu.end_sse()
-        cpu.set_status(ORDER_FLAGS[order & 3])
+        x, y = a.get(), b.get()
+        if likely(ordered_is_ours(form, x, y, x)):
+            p, q = form.host.from_bits(x), form.host.from_bits(y)
+            cpu.numbers_compared(u8(p < q), u8(p != q))
+        else:
+            tell_order(cpu, form, u64(x), u64(y), quiet)
 
     register, other = (Vd, Wd) if form.bits == 32 else (Vq, Wq)
     return op(f"{encoding} /r", register, other)(named(run, __name__, name))
