@@ -24,6 +24,8 @@ FORMAT = 2
 NAMES = ("debian",)
 ARCHITECTURES = ("amd64", "riscv64")
 RECORD = "entry.json"
+# A kernel that lies at the same addresses in each boot finds the code again that was compiled for it before.
+APPEND = {"amd64": "nokaslr guesthouse.run=shell", "riscv64": "guesthouse.run=shell"}
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ class Catalogue:
             entry["version"],
             kernel,
             initrd,
-            "guesthouse.run=shell",
+            APPEND[entry["arch"]],
             kernel_form(kernel),
             entry["suite"],
             entry["signature"],

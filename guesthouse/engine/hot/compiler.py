@@ -48,8 +48,11 @@ class Workshop:
         sys.setrecursionlimit(20000)
 
     def make(self, job: Job) -> list[Part]:
-        """The parts of a region: what it needs of the library, then itself."""
-        text = Region(self.guest, self.library, [self.read(b) for b in job.blocks], job.name).text()
+        """The parts of a region: what it needs of the library, then itself. None if it would do nothing."""
+        region = Region(self.guest, self.library, [self.read(b) for b in job.blocks], job.name)
+        text = region.text()
+        if region.barren:
+            return []
         needs = self.library.needs(text)
         parts: dict[str, Part] = {}
         self.collect(needs, parts)

@@ -71,6 +71,7 @@ class Region(Threaded):
         self.pages = list(dict.fromkeys(block.pc & PAGE_MASK for block in blocks))
         self.page_of = [self.pages.index(block.pc & PAGE_MASK) for block in blocks]
         self.at = 0, 0  # the block and the record that are being lowered
+        self.barren = False  # the first instruction already is one for the threaded way
         self.edges: dict[tuple[int, int], None] = {}
         self.ends: list[tuple[int, str, list[Deferred]]] = []  # of blocks: the next pc, and what is put off
         self.asking: set[int] = set()
@@ -176,6 +177,7 @@ class Region(Threaded):
         """Lower one; False if the region ends here."""
         lower, e, op = self.lower, self.e, what.handler.op
         if op.ends == LEAVES or op.counts or not self.body(block, what):
+            self.barren = self.barren or self.at == (0, 0)
             e.branch(self.way_out())
             return False
         if lower.may_retire:

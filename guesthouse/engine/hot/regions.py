@@ -108,7 +108,7 @@ class Regions:
 
     def want(self, pc: int) -> bool:
         """Have the region that begins at this block compiled."""
-        first = self.find(pc, int(self.state.context) & 0xFFFF)
+        first = self.last(pc)
         if first == 0 or self.leads(first):
             return False
         key = first, pc, self.ended(first).value
@@ -135,25 +135,30 @@ class Regions:
             key = pc, name, self.beginnings
             if self.refused[key] >= TRIES:
                 continue
-            mode = int(self.state.context) & 0xFFFF
-            blocks = []
-            first = self.find(pc, mode)
+            first = self.last(pc)
             if not first or self.leads(first):
                 continue
-            for at, expected in self.shelf.parts[name].blocks:
-                block = self.find(at, mode) or self.prepare(at, mode)
-                told = self.block(block) if block else None
-                if told is None or digest(told) != expected:
-                    break
-                blocks.append(block)
-            else:
-                found = self.load(name) and self.install(name, blocks) or found
+            blocks = self.blocks_of(self.shelf.parts[name], int(HEADER.at(first).mode))
+            found = bool(blocks) and self.load(name) and self.install(name, blocks) or found
             self.refused[key] += 1
         return found
 
+    def blocks_of(self, part: Part, mode: int) -> list[int]:
+        """The guest's blocks that a region was made from; none if one of them is not there, or another."""
+        blocks: list[int] = []
+        pages: dict[int, int] = {}
+        for at, expected in part.blocks:
+            block = self.find(at, mode) or self.prepare(at, mode)
+            told = self.block(block) if block else None
+            if told is None or digest(told) != expected or not in_pages(block, pages):
+                return []
+            blocks.append(block)
+        return blocks
+
     def prepare(self, pc: int, mode: int) -> int:
         """Have a block decoded of which only the page has been met; 0 if even that has not."""
-        if int(self.state.tlb[pc >> PAGE_BITS & (TLB_SIZE - 1)].execute) != pc & PAGE_MASK:
+        entry = self.state.tlb[pc >> PAGE_BITS & (TLB_SIZE - 1)]
+        if int(entry.execute) != pc & PAGE_MASK or int(self.state.context) & 0xFFFF != mode:
             return 0
         self.engine.prepare(self.state.where, pc)
         return self.find(pc, mode)
@@ -169,14 +174,23 @@ class Regions:
         self.loaded.add(name)
         return True
 
-    def find(self, pc: int, mode: int) -> int:
-        """The block at pc, in this mode and where the code is now; 0 if there is none, or it lies in two pages."""
+    def last(self, pc: int) -> int:
+        """The block that was last run at pc, in whatever mode and address space, if it is known still and lies in one
+        page; or 0."""
         jump = self.state.jumps[int(jump_index(u64(pc)))]
-        if int(jump.pc) == pc and int(jump.context) == int(self.state.context):
-            block = int(jump.record) - HEADER.size
-            return 0 if int(HEADER.at(block).second) else block
+        if int(jump.pc) != pc:
+            return 0
+        header = HEADER.at(int(jump.record) - HEADER.size)
+        return 0 if int(header.second) or int(header.mode) > 0xFFFF else int(jump.record) - HEADER.size
+
+    def find(self, pc: int, mode: int) -> int:
+        """The block that was last run at pc in this mode, or one that lies where the code is now; 0 if there is none, or
+        it lies in two pages."""
+        last = self.last(pc)
+        if last and int(HEADER.at(last).mode) == mode:
+            return last
         entry = self.state.tlb[pc >> PAGE_BITS & (TLB_SIZE - 1)]
-        if int(entry.execute) != pc & PAGE_MASK:
+        if int(entry.execute) != pc & PAGE_MASK or int(self.state.context) & 0xFFFF != mode:
             return 0
         host = pc + int(entry.addend) & (1 << 64) - 1
         block = self._buckets[int(bucket_index(u64(pc), u64(host)))]
@@ -193,12 +207,13 @@ class Regions:
         jobs: list[tuple[int, int, list[bytes], bool]] = []
         taken: list[int] = []
         known = {pc}
+        pages: dict[int, int] = {}
         queue = [(0, pc, first)]
         budget = MOST_INSTRUCTIONS
         while queue and len(taken) < MOST_BLOCKS:
             _, at, block = heapq.heappop(queue)
             made = self.block(block)
-            if made is None or budget < made[1]:
+            if made is None or budget < made[1] or not in_pages(block, pages):
                 continue
             budget -= made[1]
             jobs.append(made)
@@ -280,3 +295,10 @@ class Regions:
                 self.entry(block).value = address
         self.installed += 1
         return True
+
+
+def in_pages(block: int, pages: dict[int, int]) -> bool:
+    """Whether a block lies where the others of its page do, which `pages` tells: host addresses by virtual ones."""
+    header = HEADER.at(block)
+    host = int(header.host) & PAGE_MASK
+    return pages.setdefault(int(header.pc) & PAGE_MASK, host) == host
