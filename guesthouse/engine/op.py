@@ -54,6 +54,21 @@ class Handler:
 
 
 @dataclass(frozen=True)
+class HostFloats:
+    """How hot code uses the host's own floating point, on hosts whose MXCSR has the guest's flags at the same places.
+
+    `instead` says which functions are lowered as which others. These call `operation(name, kind, a, b)`, which is never
+    run in Python: LLVM's name of an operation, for all lanes of this kind in two registers; it gives whether no lane of
+    the result is a NaN, and the result. What the host raises is added to `flags`, a field of a field of the state, at
+    the way out of a region.
+    """
+
+    instead: dict[Any, Any]
+    operation: Any
+    flags: tuple[str, str]
+
+
+@dataclass(frozen=True)
 class Guest:
     """An instruction set as the engine takes it: state, record, handlers (their index is Record.handler).
 
@@ -78,5 +93,6 @@ class Guest:
     registers: tuple[str, ...] = ()  # fields of the state that hot code keeps in variables, pc among them
     deferred: tuple[Callable[..., None], ...] = ()  # methods of the state that only write such fields, from numbers
     rare: tuple[Any, ...] = ()  # functions that hot code leaves to the threaded way; nothing has changed before a call
+    floats: HostFloats | None = field(default=None, hash=False)
     shortcuts: dict[tuple[Any, Any], Any] = field(default_factory=dict, hash=False)
     #   (what asks, what was deferred): the answer, from the arguments of both, without the fields

@@ -408,7 +408,7 @@ class Expressions(ABC):
         if issubclass(kind, Float):
             if type(op) not in FLOAT_OPS:
                 self.fail(f"{type(op).__name__} is not defined for {kind.__name__}")
-            return Scalar(kind, self.e.op(f"{FLOAT_OPS[type(op)]} {llvm_type(kind)} {a.text}, {b.text}"))
+            return Scalar(kind, self.float_operation(FLOAT_OPS[type(op)], kind, a.text, b.text))
         if type(op) in INT_OPS:
             return Scalar(kind, self.e.op(f"{INT_OPS[type(op)]} {llvm_type(kind)} {a.text}, {b.text}"))
         if isinstance(op, (ast.LShift, ast.RShift)):
@@ -416,6 +416,12 @@ class Expressions(ABC):
         if isinstance(op, (ast.FloorDiv, ast.Mod)):
             return intrinsics.divide(self, isinstance(op, ast.FloorDiv), kind, a.text, b.text)
         self.fail(f"{type(op).__name__} is not part of typed Python")
+
+    def float_operation(self, name: str, kind: Any, a: str, b: str) -> str:
+        return self.e.op(f"{name} {llvm_type(kind)} {a}, {b}")
+
+    def float_test(self, name: str, kind: Any, a: str, b: str) -> str:
+        return self.e.op(f"fcmp {name} {llvm_type(kind)} {a}, {b}")
 
     def same_type(self, a: Any, b: Any) -> tuple[Scalar, Scalar, Any]:
         if isinstance(a, Scalar):
@@ -466,7 +472,7 @@ class Expressions(ABC):
         a, b, kind = self.same_type(a, b)
         names = COMPARE[type(op)]
         if kind is not bool and issubclass(kind, Float):
-            return Scalar(bool, self.e.op(f"fcmp {names[2]} {llvm_type(kind)} {a.text}, {b.text}"))
+            return Scalar(bool, self.float_test(names[2], kind, a.text, b.text))
         name = names[1] if kind is not bool and kind.signed else names[0]
         return Scalar(bool, self.e.op(f"icmp {name} {llvm_type(kind)} {a.text}, {b.text}"))
 

@@ -32,7 +32,8 @@ FORMS: dict[str, tuple[str, ...]] = {
     "movq": ("mx: 66 0F 7E /r",),
     "addsd": ("xy: F2 0F 58 /r",), "mulsd": ("xy: F2 0F 59 /r",), "subsd": ("xy: F2 0F 5C /r",),
     "divsd": ("xy: F2 0F 5E /r",), "sqrtsd": ("xy: F2 0F 51 /r",), "ucomisd": ("xy: 66 0F 2E /r",),
-    "cvtsi2sd": ("xm: F2 0F 2A /r",),
+    "cvtsi2sd": ("xm: F2 0F 2A /r",), "minsd": ("xy: F2 0F 5D /r",), "maxsd": ("xy: F2 0F 5F /r",),
+    "addpd": ("xy: 66 0F 58 /r",), "mulps": ("xy: 0F 59 /r",), "divps": ("xy: 0F 5E /r",), "sqrtps": ("xy: 0F 51 /r",),
     **{name: (f"mi: 81 /{n} id", f"ni: 80 /{n} ib", f"mr: {8 * n + 1:02X} /r", f"rm: {8 * n + 3:02X} /r")
        for n, name in enumerate(ARITHMETIC)},
     **{name: (f"mi: C1 /{n} ib",) for name, n in SHIFTS.items()},

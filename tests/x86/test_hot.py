@@ -19,6 +19,9 @@ PROGRAMS = {
     "calls": "call inner; add rax, rsi; test rax, rbx; jz inner; dec rcx; jnz next; jmp next; inner: inc rsi; ret",
     "floats": "cvtsi2sd xmm1, rcx; addsd xmm0, xmm1; mulsd xmm0, xmm1; sqrtsd xmm0, xmm0; ucomisd xmm0, xmm1; "
               "ja next; movapd xmm2, xmm0; divsd xmm1, xmm2; dec rcx; jnz next",
+    "numbers": "cvtsi2sd xmm1, rcx; movapd xmm3, xmm1; mulsd xmm3, xmm1; divsd xmm3, xmm0; subsd xmm3, xmm1; "
+               "addpd xmm2, xmm3; mulps xmm4, xmm3; divps xmm4, xmm1; sqrtsd xmm5, xmm3; minsd xmm5, xmm1; "
+               "maxsd xmm3, xmm5; sqrtps xmm6, xmm2; addsd xmm0, xmm6; dec rcx; jnz next",
     "faults": "add rax, rcx; cmp rax, rbx; mov rdx, [rcx+room]; add rcx, 8; jmp next",
 }
 
@@ -33,7 +36,38 @@ def prepared(code, native):
 def state_of(machine):
     cpu = machine.cpu
     return ([int(cpu.r[n]) for n in range(16)], [int(cpu.xmm[n]) for n in range(16)], int(cpu.pc), int(cpu.rflags()),
-            int(cpu.cr2), machine.vcpu.count, machine.memory.read(0, 0x40_0000))
+            int(cpu.cr2), int(cpu.sse.flags), machine.vcpu.count, machine.memory.read(0, 0x40_0000))
+
+
+VALUES = [0x3FF0_0000_0000_0000, 0x7FF0_0000_0000_0000, 0x7FF4_0000_0000_0001, 1, 0x8000_0000_0000_0000,
+          0x3FF0_0000_0000_0001, 0x7FEF_FFFF_FFFF_FFFF, 0x0010_0000_0000_0000, 0xFFF8_0000_0000_1234, 0x4008_0000_0000_0000]
+
+
+@pytest.mark.parametrize("mxcsr", [0x1F80, 0x3F80, 0x9FC0, 0x1F00])
+def test_the_host_raises_what_the_guest_would(threaded, mxcsr, monkeypatch):
+    """Special numbers in turn, as operands of hot floating point: results and flags are those of the threaded way."""
+    monkeypatch.setattr(regions, "ENOUGH", 1)
+    native = threaded.vcpu.engine
+    code = assemble("next: movapd xmm4, xmm0; addsd xmm4, xmm1; movapd xmm5, xmm0; mulsd xmm5, xmm1; movapd xmm6, xmm0; "
+                    "divsd xmm6, xmm1; movapd xmm7, xmm0; sqrtsd xmm7, xmm1; movapd xmm8, xmm0; addpd xmm8, xmm1; "
+                    "movapd xmm9, xmm0; divps xmm9, xmm1; dec rcx; jnz next", {})
+    cold, hot = prepared(code, native), prepared(code, native)
+    way = Regions(native, hot.cpu, Inside(X86_GUEST))
+    for machine in (cold, hot):
+        machine.vcpu.run(4000)
+    for _ in range(3):
+        way.look()
+        for machine in (cold, hot):
+            machine.vcpu.run(4000)
+    assert way.installed
+    for a in VALUES:
+        for b in VALUES:
+            for machine in (cold, hot):
+                cpu = machine.cpu
+                cpu.set_mxcsr(type(cpu.pc)(mxcsr))
+                cpu.xmm[0], cpu.xmm[1] = (type(cpu.xmm[0])(v << 64 | v) for v in (a, b))
+                machine.vcpu.run(140)
+            assert state_of(cold)[1:] == state_of(hot)[1:], (hex(a), hex(b))
 
 
 @pytest.mark.parametrize("name", PROGRAMS)

@@ -80,7 +80,7 @@ class Workshop:
 
 
 def machine_code(text: str) -> bytes:
-    """The object of a region. All that LLVM does to functions as a rule is worth its time for lanes and floating point."""
+    """The object of a region. All that LLVM does to functions as a rule is worth its time for lanes and numbers."""
     return assemble(text, passes=() if "float" in text or "double" in text or "insertelement" in text else PASSES)
 
 

@@ -6,6 +6,7 @@ or at a way out, is kept as a number for the function and its arguments (`later`
 it is made (threaded.make_up).
 """
 
+import platform
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -19,9 +20,11 @@ from guesthouse.typed.emit import HOUSE, OFTEN, Emitter, Unit
 from guesthouse.typed.lower import Lower, result_type
 from guesthouse.typed.source import source_of
 from guesthouse.typed.struct import BoolKind, Kind, PointerKind, ScalarKind
-from guesthouse.typed.values import ArrayRef, PointerTo, Ref, Scalar, is_known, llvm_type
+from guesthouse.typed.values import ArrayRef, PointerTo, Ref, Scalar, Sequence, is_known, llvm_type
 
 SLOW = (Cpu.load_bytes, Cpu.store_bytes, Cpu.probe)  # what follows when the address cache does not have a page
+HOST_HAS_MXCSR = platform.machine() in ("x86_64", "AMD64")
+GATHER, CLEAR = "; the host's flags are added to the guest's", "; the host's flags are cleared"
 DISPATCH, MAKE_UP, RECORDS = range(3)  # what the first words of a region's table are
 
 
@@ -57,6 +60,10 @@ class Lowered(Lower):
         self.depth = 0
         self.disturbed = False  # what has been put off has been asked for where ways have parted
         self.may_retire = False
+        self.floats = self.guest.floats if HOST_HAS_MXCSR else None
+        self.gathers = False  # the host's floating point is used
+        if self.floats:
+            unit.intrinsics[self.floats.operation] = host_operation
         self.plain = False  # while a deferred call is being made
         self.numbers = {kind: n for n, kind in enumerate(kinds_of(self.guest), 1)}
         self.before = Deferred(None, [], frozenset(s for f in self.guest.deferred for s in library.writes(f)))
@@ -230,6 +237,8 @@ class Lowered(Lower):
         return not self.depth and not any(frame.returns for frame in self.frames) and len(self.handlers) == 1
 
     def inline(self, function: Any, args: list[Any], named: dict[str, Any]) -> Any:
+        if self.floats:
+            function = self.floats.instead.get(function, function)
         if len(self.deferred) == 1 and not self.plain and not named:
             shortcut = self.guest.shortcuts.get((function, self.deferred[0].function))
             if shortcut:
@@ -314,7 +323,9 @@ class Lowered(Lower):
         for slot in sorted(reads | writes, key=lambda s: s.start):
             self.used.add(slot)
             self.store_slot(slot)
+        self.mark(GATHER)
         result = self.emit_call(callee, leaves)
+        self.mark(CLEAR)
         if effects.writes is None or INVALIDATIONS in effects.writes:
             now = self.e.op(f"load i64, ptr {super().pointer(Ref(None, CPU, INVALIDATIONS))}")
             self.may_retire = True
@@ -323,6 +334,33 @@ class Lowered(Lower):
             self.settle_before_write(slot)
             self.load_slot(slot)
         return result
+
+    # The host's floating point.
+
+    def mark(self, what: str) -> None:
+        """Here the host's flags are added to the guest's, or cleared, if they are used at all (Region.text)."""
+        if self.e.open:
+            self.e.lines.append(what)
+
+    def float_operation(self, name: str, kind: Any, a: str, b: str) -> str:
+        return self.strict(name, llvm_type(kind), f"f{kind.bits}", [a, b])
+
+    def float_test(self, name: str, kind: Any, a: str, b: str) -> str:
+        if not self.floats:
+            return super().float_test(name, kind, a, b)
+        t = llvm_type(kind)
+        self.unit.declare(f"i1 @llvm.experimental.constrained.fcmp.f{kind.bits}({t}, {t}, metadata, metadata)")
+        return self.e.op(f"call i1 @llvm.experimental.constrained.fcmp.f{kind.bits}({t} {a}, {t} {b}, "
+                         f'metadata !"{name}", metadata !"fpexcept.strict") strictfp')
+
+    def strict(self, name: str, t: str, suffix: str, values: list[str]) -> str:
+        """An operation that raises flags where it stands, and nowhere else."""
+        if not self.floats:
+            return self.e.op(f"{name} {t} {', '.join(values)}")
+        full = f"@llvm.experimental.constrained.{name}.{suffix}"
+        self.unit.declare(f"{t} {full}({', '.join([t] * len(values))}, metadata, metadata)")
+        given = ", ".join(f"{t} {value}" for value in values)
+        return self.e.op(f'call {t} {full}({given}, metadata !"round.tonearest", metadata !"fpexcept.strict") strictfp')
 
     def touched(self, octets: frozenset[int] | None) -> set[Slot]:
         if octets is None:
@@ -341,3 +379,28 @@ class Lowered(Lower):
         place = super().pointer(Ref(None, CPU, slot.start))
         value = self.e.op(f"load {kind}, ptr {place}, align {min(slot.size, 8)}, !tbaa !1")
         self.e.do(f"store {kind} {value}, ptr {slot.name}")
+
+
+def host_operation(lower: Lowered, name: str, kind: Any, a: Scalar, b: Scalar) -> Sequence:
+    """HostFloats.operation."""
+    lower.gathers = True
+    count, t = a.type.bits // kind.bits, llvm_type(kind)
+    vector, suffix = (t, f"f{kind.bits}") if count == 1 else (f"<{count} x {t}>", f"v{count}f{kind.bits}")
+    x, y = (lower.e.op(f"bitcast {llvm_type(v.type)} {v.text} to {vector}") for v in (a, b))
+    r = lower.strict(name, vector, suffix, [y] if name == "sqrt" else [x, y])
+    raw = lower.e.op(f"bitcast {vector} {r} to {llvm_type(a.type)}")
+    # A NaN has all bits of the exponent, and another below.
+    bits = f"i{kind.bits}" if count == 1 else f"<{count} x i{kind.bits}>"
+    lanes = lower.e.op(f"bitcast {vector} {r} to {bits}")
+    most, infinity = (1 << kind.bits - 1) - 1, (0x7F80_0000 if kind.bits == 32 else 0x7FF0_0000_0000_0000)
+    same = [most, infinity] if count == 1 else [splat(kind.bits, count, value) for value in (most, infinity)]
+    magnitude = lower.e.op(f"and {bits} {lanes}, {same[0]}")
+    numbers = lower.e.op(f"icmp ule {bits} {magnitude}, {same[1]}")
+    if count > 1:
+        mask = lower.e.op(f"bitcast <{count} x i1> {numbers} to i{count}")
+        numbers = lower.e.op(f"icmp eq i{count} {mask}, -1")
+    return Sequence((Scalar(bool, numbers), Scalar(a.type, raw)))
+
+
+def splat(bits: int, count: int, value: int) -> str:
+    return "<" + ", ".join(f"i{bits} {value}" for _ in range(count)) + ">"

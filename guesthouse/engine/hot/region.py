@@ -26,11 +26,12 @@ from guesthouse.engine.op import BRANCHES, FALLS, LEAVES, Guest, Handler
 from guesthouse.engine.threaded import ARGUMENTS, HEADER, Threaded
 from guesthouse.errors import DefinitionError
 from guesthouse.engine.hot.library import CPU, INVALIDATIONS, Library
-from guesthouse.engine.hot.lowered import DISPATCH, RECORDS, Asked, Deferred, Lowered
+from guesthouse.engine.hot.lowered import CLEAR, DISPATCH, GATHER, RECORDS, Asked, Deferred, Lowered
 from guesthouse.typed.emit import OFTEN, RARELY, Emitter, Unit
 from guesthouse.typed.lower import Lower
 from guesthouse.typed.values import Ref, Scalar
 
+MXCSR = 0x1F80  # of the host, in a region that uses its floating point
 PAGE_MASK = (1 << 64) - (1 << PAGE_BITS)
 PASSES = ("sroa", "jump_threading", "instruction_combine", "simplify_cfg", "sinking", "simplify_cfg")
 
@@ -99,8 +100,10 @@ class Region(Threaded):
         self.lower.e.open = True
         self.prologue()
         self.lower.e.lines += body
+        if self.lower.gathers:
+            self.gather()
         self.unit.define(f"@{self.name}.table = global [{table_size(self.blocks)} x i64] zeroinitializer")
-        header = HEADER.format("@" + self.name).replace("internal ", "")
+        header = HEADER.format("@" + self.name).replace("internal ", "") + " strictfp" * self.lower.gathers
         self.unit.functions.append(self.e.text(header))
         return self.unit.text()
 
@@ -118,6 +121,7 @@ class Region(Threaded):
         e.do("store i1 false, ptr %retired")
         place = Lower.pointer(self.lower, Ref(None, CPU, INVALIDATIONS))
         e.lines.append(f"  %invalidations = load i64, ptr {place}")
+        self.lower.mark(CLEAR)
         here = e.op("ptrtoint ptr %record to i64")
         for n in range(count - 1):
             other = e.new_label("other")
@@ -288,6 +292,31 @@ class Region(Threaded):
             e.do(f"store i64 {self.blocks[n].pc}, ptr {self.pc.name}")
             e.branch("threaded")
 
+    def gather(self) -> None:
+        """Put in what collects the host's floating-point flags. Our environment has all exceptions masked, and nearest."""
+        e = self.e
+        lines, e.lines = e.lines, []
+        assert self.lower.floats is not None
+        outer, inner = self.lower.floats.flags
+        field = self.guest.state.fields[outer]
+        place = field.offset + field.kind.type.offset(inner)
+        e.slots.append("  %mxcsr = alloca i32")
+        self.unit.declare("void @llvm.x86.sse.ldmxcsr(ptr)")
+        self.unit.declare("void @llvm.x86.sse.stmxcsr(ptr)")
+        for line in lines:
+            if line == CLEAR:
+                e.do(f"store i32 {MXCSR}, ptr %mxcsr")
+                e.do("call void @llvm.x86.sse.ldmxcsr(ptr %mxcsr)")
+            elif line == GATHER:
+                e.do("call void @llvm.x86.sse.stmxcsr(ptr %mxcsr)")
+                bits = e.op("load i32, ptr %mxcsr")
+                raised = e.op(f"zext i32 {e.op(f'and i32 {bits}, 63')} to i64")
+                flags = Lower.pointer(self.lower, Ref(None, CPU, place))
+                now = e.op(f"load i64, ptr {flags}, align 8, !tbaa !1")
+                e.do(f"store i64 {e.op(f'or i64 {now}, {raised}')}, ptr {flags}, align 8, !tbaa !1")
+            else:
+                e.lines.append(line)
+
     def read(self, name: str) -> str:
         return self.e.op(f"load i64, ptr %{name}")
 
@@ -312,6 +341,7 @@ class Region(Threaded):
         e.do(f"store i64 {e.op(f'select i1 {own}, i64 {before}, i64 {target}')}, ptr %exit.a")
         e.branch("out")
         e.start("out")
+        self.lower.mark(GATHER)
         for slot in sorted(self.lower.written | {self.pc}, key=lambda s: s.start):
             self.lower.store_slot(slot)
         self.put("start", self.read(self.pc.name[1:]))

@@ -184,8 +184,8 @@ class Regions:
         return 0 if int(header.second) or int(header.mode) > 0xFFFF else int(jump.record) - HEADER.size
 
     def find(self, pc: int, mode: int) -> int:
-        """The block that was last run at pc in this mode, or one that lies where the code is now; 0 if there is none, or
-        it lies in two pages."""
+        """The block that was last run at pc in this mode, or one that lies where the code is now; 0 if there is none,
+        or it lies in two pages."""
         last = self.last(pc)
         if last and int(HEADER.at(last).mode) == mode:
             return last
