@@ -40,7 +40,8 @@ def state_of(machine):
 
 
 VALUES = [0x3FF0_0000_0000_0000, 0x7FF0_0000_0000_0000, 0x7FF4_0000_0000_0001, 1, 0x8000_0000_0000_0000,
-          0x3FF0_0000_0000_0001, 0x7FEF_FFFF_FFFF_FFFF, 0x0010_0000_0000_0000, 0xFFF8_0000_0000_1234, 0x4008_0000_0000_0000]
+          0x3FF0_0000_0000_0001, 0x7FEF_FFFF_FFFF_FFFF, 0x0010_0000_0000_0000, 0xFFF8_0000_0000_1234,
+          0x4008_0000_0000_0000]
 
 
 @pytest.mark.parametrize("mxcsr", [0x1F80, 0x3F80, 0x9FC0, 0x1F00])
@@ -48,9 +49,9 @@ def test_the_host_raises_what_the_guest_would(threaded, mxcsr, monkeypatch):
     """Special numbers in turn, as operands of hot floating point: results and flags are those of the threaded way."""
     monkeypatch.setattr(regions, "ENOUGH", 1)
     native = threaded.vcpu.engine
-    code = assemble("next: movapd xmm4, xmm0; addsd xmm4, xmm1; movapd xmm5, xmm0; mulsd xmm5, xmm1; movapd xmm6, xmm0; "
-                    "divsd xmm6, xmm1; movapd xmm7, xmm0; sqrtsd xmm7, xmm1; movapd xmm8, xmm0; addpd xmm8, xmm1; "
-                    "movapd xmm9, xmm0; divps xmm9, xmm1; dec rcx; jnz next", {})
+    code = assemble("next: movapd xmm4, xmm0; addsd xmm4, xmm1; movapd xmm5, xmm0; mulsd xmm5, xmm1; "
+                    "movapd xmm6, xmm0; divsd xmm6, xmm1; movapd xmm7, xmm0; sqrtsd xmm7, xmm1; "
+                    "movapd xmm8, xmm0; addpd xmm8, xmm1; movapd xmm9, xmm0; divps xmm9, xmm1; dec rcx; jnz next", {})
     cold, hot = prepared(code, native), prepared(code, native)
     way = Regions(native, hot.cpu, Inside(X86_GUEST))
     for machine in (cold, hot):

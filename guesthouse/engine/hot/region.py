@@ -31,7 +31,7 @@ from guesthouse.typed.emit import OFTEN, RARELY, Emitter, Unit
 from guesthouse.typed.lower import Lower
 from guesthouse.typed.values import Ref, Scalar
 
-MXCSR = 0x1F80  # of the host, in a region that uses its floating point
+MXCSR = 0x1F80  # of the host, in a region that uses its floating point: nearest, and all exceptions masked
 PAGE_MASK = (1 << 64) - (1 << PAGE_BITS)
 PASSES = ("sroa", "jump_threading", "instruction_combine", "simplify_cfg", "sinking", "simplify_cfg")
 
@@ -293,7 +293,7 @@ class Region(Threaded):
             e.branch("threaded")
 
     def gather(self) -> None:
-        """Put in what collects the host's floating-point flags. Our environment has all exceptions masked, and nearest."""
+        """Put in what collects the host's floating-point flags."""
         e = self.e
         lines, e.lines = e.lines, []
         assert self.lower.floats is not None

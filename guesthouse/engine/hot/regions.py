@@ -178,7 +178,7 @@ class Regions:
         """The block that was last run at pc, in whatever mode and address space, if it is known still and lies in one
         page; or 0."""
         jump = self.state.jumps[int(jump_index(u64(pc)))]
-        if int(jump.pc) != pc:
+        if int(jump.pc) != pc or int(jump.count) == (1 << 64) - 1:
             return 0
         header = HEADER.at(int(jump.record) - HEADER.size)
         return 0 if int(header.second) or int(header.mode) > 0xFFFF else int(jump.record) - HEADER.size
