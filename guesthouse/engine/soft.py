@@ -47,7 +47,6 @@ class SoftVcpu:
         # The engine's fields as plain numbers: at every exit a dozen are read and written.
         self._words = (ctypes.c_uint64 * (guest.state.offset("ram") // 8)).from_address(self.state.where)
         fill(self.state.tlbs.address, u8(0xFF), u64(TLB_SIZE * TLB_SETS * TlbEntry.size))
-        fill(self.state.jumps.address, u8(0xFF), u64(JUMPS * Jump.size))
         self.state.use(u64(0), u64(0))
         self.state.pace = u64(1024)
         if engine is None:
