@@ -81,9 +81,9 @@ class Sitting:
 
 @dataclass(frozen=True)
 class Shot:
-    """What is in the drive, how it is used, and what the picture shows."""
+    """What is in the drive, or a kernel and its ramdisk; how it is used, and what the picture shows."""
 
-    drive: Callable[[], Attached]
+    start: Callable[[], Attached | tuple[Path, Path]]
     use: Callable[[Sitting], object]
     caption: str
     speed: int = 2_000_000  # instructions a second of guest time
@@ -96,6 +96,17 @@ def floppy(name: str) -> Callable[[], Attached]:
 
 def packaged(kind: str, package: str, path: str) -> Callable[[], Attached]:
     return lambda: Attached(kind, Memory(Packages().file(package, path).read_bytes(), SECTOR_SIZES[kind]))
+
+
+def installer(arch: str) -> Callable[[], tuple[Path, Path]]:
+    folder = "*/text/debian-installer/*/"
+
+    def files() -> tuple[Path, Path]:
+        found = Packages().files(f"debian-installer-12-netboot-{arch}",
+                                 {"linux": f"{folder}linux", "root": f"{folder}initrd.gz"})
+        return found["linux"], found["root"]
+
+    return files
 
 
 def freedos(me: Sitting) -> None:
@@ -125,6 +136,19 @@ def memtest(me: Sitting) -> None:
     me.let_run(20 * SECOND)
 
 
+def language(me: Sitting) -> None:
+    me.see("Select a language")
+    me.see("English")
+    me.let_run(SECOND)
+
+
+def location(me: Sitting) -> None:
+    language(me)
+    me.type("\n", "Select your location")
+    me.see("United States")
+    me.let_run(SECOND)
+
+
 SHOTS = {
     "freedos": Shot(floppy("freedos722.img"), freedos, "FreeDOS from a floppy of 720 kB: VER and DIR."),
     "mikeos": Shot(floppy("mikeos.flp"), mikeos, "MikeOS, sixteen bits and real mode, shows its programs."),
@@ -133,21 +157,29 @@ SHOTS = {
                  "GRUB's rescue floppy from Debian's package, and its menu.", speed=20_000_000, memory=64),
     "memtest": Shot(packaged("cdrom", "memtest86+", "usr/lib/memtest86+/memtest86+ia32.iso"), memtest,
                     "memtest86+ from its CD image.", speed=50_000_000, memory=32),
+    "installer-amd64": Shot(installer("amd64"), language,
+                            "Debian 12's installer for amd64, given as a kernel, asks for a language.",
+                            speed=300_000_000, memory=1024),
+    "installer-i386": Shot(installer("i386"), location, "The one for i386, a dialog later.",
+                           speed=300_000_000, memory=1024),
 }
 
 
 def take(shot: Shot) -> bytes:
     kind = instruction_set("amd64")
     code = engine(kind, cache_folder() / "code")
+    given = shot.start()
     board = ClassicPc(
         shot.memory << 20,
         VirtualClock(shot.speed),
         lambda memory: SoftVcpu(kind, code),
         epoch=EPOCH,
         random_bytes=bytes,
-        drives=[shot.drive()],
+        drives=[given] if isinstance(given, Attached) else [],
     )
     try:
+        if not isinstance(given, Attached):
+            board.load_linux(*given, "vga=normal nomodeset")
         sitting = Sitting(board)
         shot.use(sitting)
         return sitting.picture()
