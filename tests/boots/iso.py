@@ -1,4 +1,4 @@
-"""A small ISO 9660 image (ECMA-119): all files in the root, and one to boot from (El Torito, no emulation).
+"""A small ISO 9660 image (ECMA-119): all files in the root, and one to boot from (El Torito).
 
 It also serves as a disk that a boot loader can read. Not modelled: folders, names longer than 8.3, Joliet, Rock Ridge.
 """
@@ -12,8 +12,9 @@ SECTOR = 2048
 DESCRIPTORS, TABLES, CATALOGUE, ROOT, FILES = 16, 19, 21, 22, 24
 
 
-def image(files: Mapping[str, bytes], boot: str = "") -> bytes:
-    """`boot` names the file that the BIOS loads; isolinux is told where it lies, as mkisofs -boot-info-table does."""
+def image(files: Mapping[str, bytes], boot: str = "", emulation: int = 0) -> bytes:
+    """`boot` names the file that the BIOS loads; isolinux is told where it lies, as mkisofs -boot-info-table does. With
+    `emulation` it is the image of a floppy (1: 1.2 MB, 2: 1.44, 3: 2.88) or of a hard disk (4)."""
     places, at = {}, FILES
     for name, data in files.items():
         places[name] = at
@@ -31,9 +32,9 @@ def image(files: Mapping[str, bytes], boot: str = "") -> bytes:
     put(ROOT, record(b"\0", ROOT, SECTOR, 2) + record(b"\1", ROOT, SECTOR, 2)
         + b"".join(record(f"{name.upper()};1".encode(), places[name], len(files[name]), 0) for name in sorted(files)))
     for name, data in files.items():
-        put(places[name], with_table(data, places[name]) if name == boot else data)
+        put(places[name], with_table(data, places[name]) if name == boot and not emulation else data)
     if boot:
-        put(CATALOGUE, catalogue(places[boot]))
+        put(CATALOGUE, catalogue(places[boot], emulation))
     return bytes(made)
 
 
@@ -58,12 +59,13 @@ def volume(sectors: int) -> bytes:
     return head + sizes + paths + record(b"\0", ROOT, SECTOR, 2) + texts
 
 
-def catalogue(at: int) -> bytes:
-    """The boot catalogue: validation entry, default entry with four sectors of 512 bytes (El Torito, 2.1 and 2.2)."""
+def catalogue(at: int, emulation: int) -> bytes:
+    """The boot catalogue: validation entry, default entry with four sectors of 512 bytes, or one of what is emulated (El
+    Torito, 2.1 and 2.2)."""
     valid = bytearray(struct.pack("<BBH24sHBB", 1, 0, 0, b"", 0, 0x55, 0xAA))
     words = struct.unpack("<16H", valid)
     valid[28:30] = struct.pack("<H", -sum(words) & 0xFFFF)
-    return bytes(valid) + struct.pack("<BBHBBHI", 0x88, 0, 0, 0, 0, 4, at)
+    return bytes(valid) + struct.pack("<BBHBBHI", 0x88, emulation, 0, 0, 0, 1 if emulation else 4, at)
 
 
 def with_table(data: bytes, at: int) -> bytes:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.boots import iso
 from tests.boots.computer import Computer, drive
 
 pytestmark = [pytest.mark.boot, pytest.mark.slow]
@@ -35,6 +36,16 @@ def test_a_file_on_a_second_floppy_is_there_after_a_restart(switch_on: SwitchOn,
     again = switch_on(drive("floppy", image(name)), second, speed=SPEED)
     assert "\nGuests are fed here" in again.ask("type b:house.txt", "\nGuests are fed here")
     assert "HOUSE" in again.ask("dir b:house.txt", "bytes free")
+
+
+@pytest.mark.parametrize("name", ["freedos-8086tiny.img", "mikeos.flp"])
+def test_a_floppy_that_lies_on_a_cd_boots_as_a_floppy(switch_on: SwitchOn, image: Image, name: str) -> None:
+    cd = iso.image({"floppy.img": image(name)}, "floppy.img", emulation=2)
+    computer = switch_on(drive("cdrom", cd), speed=SPEED)
+    if name == "mikeos.flp":
+        computer.wait_for("Please select an interface")
+    else:
+        assert "FREEDOS" in computer.ask("dir a:", "bytes free")
 
 
 def test_mikeos_shows_its_programs_and_answers_at_its_command_line(switch_on: SwitchOn, image: Image) -> None:

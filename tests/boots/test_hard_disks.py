@@ -15,6 +15,7 @@ import pytest
 
 import guesthouse as gh
 from guesthouse.system.chips.vga import Text
+from tests.boots import iso
 from tests.boots.computer import Computer, drive
 from tests.boots.conftest import GUESTS
 from tests.cli.conftest import OnTerminal
@@ -86,6 +87,12 @@ def test_a_disk_that_dos_has_partitioned_has_one_volume_of_fat16(disk: bytes) ->
 
 def test_dos_starts_from_its_hard_disk_and_reads_what_was_written(switch_on: SwitchOn, disk: bytes) -> None:
     computer = switch_on(drive("disk", disk), speed=SPEED)
+    computer.wait_for("Come in")
+    assert "\nGuests are fed here" in computer.ask("type house.txt", "fed here", prompt="C:\\>")
+
+
+def test_dos_starts_from_a_hard_disk_that_lies_on_a_cd(switch_on: SwitchOn, disk: bytes) -> None:
+    computer = switch_on(drive("cdrom", iso.image({"disk.img": disk}, "disk.img", 4)), speed=SPEED)
     computer.wait_for("Come in")
     assert "\nGuests are fed here" in computer.ask("type house.txt", "fed here", prompt="C:\\>")
 

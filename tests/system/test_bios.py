@@ -200,6 +200,21 @@ def test_extended_reads_take_a_packet_and_tell_the_size():
     assert pc.failed and pc.guest.ah == 4
 
 
+def test_an_ide_drives_parameters_end_with_where_it_is_and_other_drives_do_not():
+    ide, other = sectors(1000), sectors(1000)
+    ide.place = 1, 1, 0, 1
+    pc = Machine(ide, other)
+    for unit, size in ((0x80, 66), (0x81, 30)):
+        pc.bus.write(0x600, struct.pack("<H", 70) + bytes(68))
+        pc.interrupt(0x13, ah=0x48, si=0x600, dl=unit)
+        assert not pc.failed and pc.guest.word(0x600) == size
+    pc.bus.write(0x600, struct.pack("<H", 66))
+    pc.interrupt(0x13, ah=0x48, si=0x600, dl=0x80)
+    path = pc.bus.read(0x61E, 36)
+    assert path[:3] == b"\xDD\xBE\x24" and sum(path) & 0xFF == 0
+    assert path[6:18] == b"PCI ATA     " and path[18:22] == b"\0\1\1\0" and path[26:34] == b"\1" + bytes(7)
+
+
 def test_a_changed_floppy_is_reported_once():
     floppy = sectors(2880, "floppy")
     pc = Machine(floppy)

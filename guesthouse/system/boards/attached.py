@@ -26,6 +26,7 @@ class Attached:
         self.bus, self.serial = bus, serial
         self.source = source  # where the medium came from, for whoever has put it in
         self.kind, self.name, self.sector_size = kind, name or kind, SECTOR_SIZES[kind]
+        self.place: tuple[int, int, int, int] | None = None  # on an IDE bus: slot, function, channel, unit
         self.watchers: list[Callable[[], object]] = []  # controllers that have to know of another medium
         self._take(disk, geometry)
         self.changed = False

@@ -56,6 +56,7 @@ class Bays:
         first, second = self.channels = tuple(Channel(board.irq(irq)) for *_, irq in CHANNELS)
         for n, drive in enumerate(drives):
             self.channels[n // 2].attach(n % 2, made(drive, serial_ata=False))
+            drive.place = PIIX_SLOT, 1, n // 2, n % 2
         board.chips += self.channels
         for n, (channel, (command, control, _)) in enumerate(zip(self.channels, CHANNELS, strict=True)):
             board.plug(board.ports, command, channel.command, f"ide{n}")

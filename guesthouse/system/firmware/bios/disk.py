@@ -26,6 +26,7 @@ class EmulatedDrive:
     """A floppy or disk whose image lies on a CD: sectors of 512 bytes in those of 2048. Read-only."""
 
     writable, sector_size, changed = False, 512, False
+    place: tuple[int, int, int, int] | None = None
 
     def __init__(self, cd: Drive, entry: eltorito.Entry) -> None:
         self.cd, self.start, self.present = cd, entry.start, True
@@ -284,18 +285,19 @@ class Disks:
         return self._packet(drive, lambda drive, first, count, at: self._ready(drive))
 
     def _parameters_far(self, drive: Drive) -> int:
-        """EDD, 8.7: the result buffer at DS:SI, as much as it has room for (1.x: 26 bytes, 2.x: 30)."""
+        """EDD, 8.7: the result buffer at DS:SI, as much as it has room for (1.x: 26 bytes, 2.x: 30, 3.0: 66)."""
         guest, (cylinders, heads, sectors) = self.guest, drive.geometry
         at = guest.linear(DS, guest.si)
         room = guest.word(at)
         if room < 26:
             return BAD_COMMAND
-        size = 30 if room >= 30 else 26
+        path = device_path(drive) if room >= 66 else b""
+        size = 30 + len(path) if room >= 30 else 26
         flags = 0x0002 if drive.sectors <= 1024 * 255 * 63 else 0
         if drive.kind == "cdrom":
             flags, cylinders, heads, sectors = 0x0074, 0xFFFF_FFFF, 0xFFFF_FFFF, 0xFFFF_FFFF
         made = struct.pack("<HHIIIQHI", size, flags, cylinders, heads, sectors, drive.sectors, drive.sector_size,
-                           0xFFFF_FFFF)
+                           0xFFFF_FFFF) + path
         guest.write(at, made[:size])
         return OK
 
@@ -354,3 +356,16 @@ class Disks:
             return BAD_COMMAND
         _, count, target, first = struct.unpack("<BBIH", guest.read(guest.linear(DS, guest.si), 8))
         return self._load(self.cds[0], self.boot_entry[0].catalogue + first, max(1, count), target)
+
+
+def device_path(drive: Drive) -> bytes:
+    """EDD, 8.7.2: where an IDE drive is, with a sum of 0; nothing of drives on other buses, which EDD 3.0 has no name
+    for."""
+    if drive.place is None:
+        return b""
+    slot, function, channel, unit = drive.place
+    made = bytearray(struct.pack("<HB3x4s8s4B4xB7xxx", 0xBEDD, 36, b"PCI ",
+                                 (b"ATAPI" if drive.kind == "cdrom" else b"ATA").ljust(8), 0, slot, function, channel,
+                                 unit))
+    made[-1] = -sum(made) & 0xFF
+    return bytes(made)

@@ -24,6 +24,7 @@ class Drive(Protocol):
     present: bool
     changed: bool
     writable: bool
+    place: tuple[int, int, int, int] | None  # on an IDE bus: slot and function of its controller, channel, unit
 
     def read(self, first: int, count: int) -> bytes | None: ...
     def write(self, first: int, data: bytes) -> None: ...
@@ -38,7 +39,7 @@ class MemoryDrive:
         self.sector_size = 2048 if kind == "cdrom" else 512
         self.sectors = len(data) // self.sector_size
         self.geometry = geometry or geometry_of(kind, len(data))
-        self.present, self.changed = True, False
+        self.present, self.changed, self.place = True, False, None
 
     def read(self, first: int, count: int) -> bytes | None:
         return bytes(self.data[first * self.sector_size:(first + count) * self.sector_size])
