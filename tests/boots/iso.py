@@ -60,8 +60,8 @@ def volume(sectors: int) -> bytes:
 
 
 def catalogue(at: int, emulation: int) -> bytes:
-    """The boot catalogue: validation entry, default entry with four sectors of 512 bytes, or one of what is emulated (El
-    Torito, 2.1 and 2.2)."""
+    """The boot catalogue: validation entry, default entry with four sectors of 512 bytes, or one of what is emulated
+    (El Torito, 2.1 and 2.2)."""
     valid = bytearray(struct.pack("<BBH24sHBB", 1, 0, 0, b"", 0, 0x55, 0xAA))
     words = struct.unpack("<16H", valid)
     valid[28:30] = struct.pack("<H", -sum(words) & 0xFFFF)
