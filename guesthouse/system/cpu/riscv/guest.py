@@ -83,7 +83,7 @@ class Hart(Csrs):
 
 RISCV = Guest("riscv", Hart, RiscvRecord, HANDLERS,
               sources=("guesthouse.system.cpu.riscv", "guesthouse.system.cpu.softfloat"),
-              origin="guesthouse.system.cpu.riscv.guest:RISCV")
+              origin="guesthouse.system.cpu.riscv.guest:RISCV", registers=("pc", "x", "f"))
 
 
 def disassemble(word: int, address: int | None = None) -> str:

@@ -1,0 +1,39 @@
+"""The hot way of RISC-V against its threaded way: the same state after the same number of instructions."""
+
+import pytest
+
+from guesthouse.engine.hot import regions
+from guesthouse.engine.hot.compiler import Inside
+from guesthouse.engine.hot.regions import Regions
+from guesthouse.system.cpu.riscv.guest import RISCV
+from tests.riscv.machine import DATA, Machine, word
+
+LOOPS = {
+    "integers": [word("add", rd=5, rs1=5, rs2=6), word("xor", rd=6, rs1=6, rs2=5), word("mul", rd=7, rs1=5, rs2=6),
+                 word("srli", rd=7, rs1=7, shamt=3), word("sltu", rd=8, rs1=7, rs2=5)],
+    "memory": [word("ld", rd=5, rs1=10, imm=8), word("addi", rd=5, rs1=5, imm=3), word("sd", rs1=10, rs2=5, imm=8),
+               word("lbu", rd=6, rs1=10, imm=9), word("add", rd=7, rs1=7, rs2=6)],
+    "zero": [word("addi", rd=0, rs1=5, imm=1), word("add", rd=5, rs1=0, rs2=6), word("addi", rd=6, rs1=5, imm=1)],
+}
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_hot_code_is_as_exact_as_threaded_code(compiled, name, monkeypatch):
+    monkeypatch.setattr(regions, "ENOUGH", 1)
+    body = LOOPS[name]
+    made = []
+    for hot in (False, True):
+        machine = Machine(compiled)
+        machine.program(*body, word("addi", rd=9, rs1=9, imm=1), word("jal", rd=0, imm=-4 * (len(body) + 1)))
+        machine.set(x5=3, x6=0x1234_5678_9ABC, x10=DATA)
+        way = Regions(compiled, machine.hart, Inside(RISCV)) if hot else None
+        states = []
+        for budget in (5000, 5000, 5000, 1, 7, 4096, 9991):
+            machine.vcpu.run(budget)
+            states.append(([machine.x(n) for n in range(32)], int(machine.hart.pc), machine.load(DATA + 8)))
+            if way:
+                way.look()
+        assert way is None or way.installed
+        made.append(states)
+        machine.memory.close()
+    assert made[0] == made[1]
