@@ -56,6 +56,7 @@ class Wishes:
     display: str | None = None
     serial: tuple[str, ...] = ()
     screenshot: str | None = None
+    check: bool = False
 
     @property
     def shown(self) -> str:
@@ -98,16 +99,17 @@ class Wishes:
 @click.option("--way", type=click.Choice(["plain", "threaded", "hot"]), help="How instructions run; plain is slow.")
 @click.option("--time", type=click.Choice(["real", "virtual"]), default="real", show_default=True,
               help="virtual: by instructions executed, the same in each run.")
+@click.option("--check", is_flag=True, help="Run it hot and threaded side by side, and tell the first difference.")
 @click.option("--trace", metavar="NAMES@START",
               help="Print events to stderr, as in uart,pc.*@1000000 (from that instruction on).")
 @click.option("--stats", is_flag=True, help="Print the counters at the end, to stderr.")
 @click.option("--json", is_flag=True, help="Print COMMAND's result as one JSON object.")
 def run(guest: str, command: tuple[str, ...], tty: bool | None, timeout: float | None, stats: bool, json: bool,
-        display: str | None, serial: tuple[str, ...], screenshot: str | None, **machine: Any) -> int:
+        display: str | None, serial: tuple[str, ...], screenshot: str | None, check: bool, **machine: Any) -> int:
     """The command; its help is HELP."""
     terminals = sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
     on_terminal = bool(command) and not json and (terminals if tty is None else tty)
-    wishes = Wishes(command, on_terminal, timeout, stats, json, display, serial, screenshot)
+    wishes = Wishes(command, on_terminal, timeout, stats, json, display, serial, screenshot, check)
     return trouble.status_of(lambda: perform(guest, machine, wishes), command=bool(command))
 
 
@@ -129,6 +131,8 @@ def perform(guest: str, options: dict[str, Any], wishes: Wishes) -> int:
     described = config("guesthouse run", guest, **options)
     if not guest and not described.drives and described.firmware is None:
         raise click.UsageError("There is nothing to run: name a guest or a file, or give a drive a medium.")
+    if wishes.check:
+        return side_by_side(described, wishes)
     began = time.monotonic()
     with Narrator() as narrator:
         machine = boot(described, wishes, narrator)
@@ -141,6 +145,30 @@ def perform(guest: str, options: dict[str, Any], wishes: Wishes) -> int:
                 machine.screenshot(wishes.screenshot)
             if wishes.stats or value("stats"):
                 print_statistics(machine, time.monotonic() - began)
+
+
+def side_by_side(described: Config, wishes: Wishes) -> int:
+    """--check: its guest hears nothing, what it says on its console goes to standard output."""
+    from guesthouse.cli.progress import Narrator
+    from guesthouse.manager.building import Announce
+    from guesthouse.manager.checking import check, why_ended
+
+    if wishes.command:
+        raise click.UsageError("--check has no COMMAND: the two machines hear nothing.")
+
+    def say(data: bytes) -> None:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+
+    with Narrator() as narrator:
+        announce = Announce(narrator, narrator.warn)
+        verdict = check(described, userland(wishes), wishes.timeout, announce, say)
+    if verdict.differences:
+        click.echo("\n".join(["The hot way and the threaded way differ:", *verdict.differences]), err=True)
+        return 1
+    click.echo(f"{verdict.instructions:,} instructions, the same in both ways, then: {why_ended(verdict.outcome)}",
+               err=True)
+    return 0
 
 
 def refuse_displays(wishes: Wishes) -> None:

@@ -64,7 +64,8 @@ class SoftVcpu:
     def _attach(self, engine: Engine) -> None:
         """Hand the compiled code its tables and its room."""
         state = self.state
-        self._room = mmap.mmap(-1, ROOM)
+        private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+        self._room = mmap.mmap(-1, ROOM, **private)  # a fork of this process decodes for itself
         anchor = (ctypes.c_uint8 * ROOM).from_buffer(self._room)
         self._anchor = anchor
         state.room_start = state.room = u64(ctypes.addressof(anchor))
