@@ -1,4 +1,4 @@
-"""Whether the hot way does what the threaded way does: two machines in lockstep, one in each (`guesthouse run --check`).
+"""Whether the hot way does what the threaded way does: two machines in lockstep, one in each (`run --check`).
 
 Both live in virtual time and hear nothing from outside, so that they must be the same after every slice: registers,
 RAM, what they have sent. Regions come in only between two slices. Before each slice a fork of this process is put

@@ -1,4 +1,4 @@
-"""Two machines side by side, hot and threaded (manager/checking.py): alike as it is, and told apart by one wrong region."""
+"""Two machines side by side, hot and threaded (manager/checking.py): alike, and told apart by one wrong region."""
 
 from __future__ import annotations
 
