@@ -81,6 +81,7 @@ def config(where: str, guest: str = "debian", *, memory: int | str = "512M", arc
         raise ConfigError(where, "memory", memory, f"{units.size_text(LEAST)} to {units.size_text(MOST)}")
     if not 1 <= cpus <= (most := 1 if arch == "riscv64" else PROCESSORS):
         raise ConfigError(where, "cpus", cpus, f"1 to {most}" if most > 1 else "1: riscv64 machines have one")
+    way = way or str(value("way"))
     for key, found_to, needed in (("cpus", cpus == 1, "2 or more"), ("time", time == "virtual", "real"),
                                   ("way", way in ("plain", "hot"), "threaded")):
         if parallel and found_to:
@@ -101,7 +102,7 @@ def config(where: str, guest: str = "debian", *, memory: int | str = "512M", arc
         guest="" if image else guest, arch=_one_of(where, "arch", arch or "amd64", ARCHITECTURES), memory=found,
         cpus=cpus,
         parallel=parallel,
-        way=_one_of(where, "way", way or str(value("way")), WAYS), time=_one_of(where, "time", time, TIMES),
+        way=_one_of(where, "way", way, WAYS), time=_one_of(where, "time", time, TIMES),
         kernel=_file(where, "kernel", kernel), initrd=_file(where, "initrd", initrd), append=append, trace=told,
     )
 

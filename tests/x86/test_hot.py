@@ -4,7 +4,7 @@ import pytest
 
 from guesthouse.bits import u64
 from guesthouse.engine.hot import regions
-from guesthouse.engine.hot.compiler import Inside
+from guesthouse.engine.hot.compiler import Compiler, Inside, Job
 from guesthouse.engine.hot.regions import Regions
 from guesthouse.system.cpu.x86.guest import X86_GUEST
 from tests.x86.assembler import assemble
@@ -119,3 +119,37 @@ def test_code_at_either_end_of_the_address_space_is_found_though_it_was_never_de
     machine.cpu.pc = u64(address)
     machine.vcpu.run(2)
     assert int(machine.cpu.pc) == address + 2 & (1 << 64) - 1
+
+
+def test_a_compiler_that_was_killed_leaves_the_guest_to_the_threaded_way(threaded, monkeypatch, tmp_path):
+    monkeypatch.setattr(regions, "ENOUGH", 2)
+    native = threaded.vcpu.engine
+    cold, hot = (prepared(assemble(f"next: {PROGRAMS['memory']}", {"room": DATA}), native) for _ in range(2))
+    compiler, inbox = Compiler(X86_GUEST, tmp_path / "x86.regions"), []
+    way = Regions(native, hot.cpu, compiler)
+    for turn in range(30):
+        for machine in (cold, hot):
+            machine.vcpu.run(20_000)
+        way.look()
+        if turn == 4:
+            process = compiler._process
+            assert process is not None and process.poll() is None
+            process.kill()
+            process.wait()
+            compiler.send(Job("later", []), inbox)
+    assert state_of(cold) == state_of(hot)
+    assert not way.wanted and inbox == [("later", [])]
+
+
+def test_a_region_that_cannot_be_made_stops_nothing(threaded, monkeypatch):
+    monkeypatch.setattr(regions, "ENOUGH", 2)
+    native = threaded.vcpu.engine
+    cold, hot = (prepared(assemble(f"next: {PROGRAMS['memory']}", {"room": DATA}), native) for _ in range(2))
+    inside = Inside(X86_GUEST)
+    monkeypatch.setattr(inside, "send", lambda job, inbox: inbox.append((job.name, [])))
+    way = Regions(native, hot.cpu, inside)
+    for _ in range(20):
+        for machine in (cold, hot):
+            machine.vcpu.run(20_000)
+        way.look()
+    assert state_of(cold) == state_of(hot) and not way.installed and not way.wanted

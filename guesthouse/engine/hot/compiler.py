@@ -109,14 +109,26 @@ class Compiler:
         self._inboxes: list[tuple[str, list[tuple[str, list[Part]]]]] = []
         self._heard = bytearray()
         self._process: subprocess.Popen[bytes] | None = None
+        self._gone = False  # it was killed, or could not begin: what is not compiled stays threaded
 
     def send(self, job: Job, inbox: list[tuple[str, list[Part]]]) -> None:
         with self._lock:
-            if self._process is None:
-                self._process = self._begin()
             self._inboxes.append((job.name, inbox))
-            assert self._process.stdin is not None
-            write_message(self._process.stdin, job)
+            try:
+                if not self._gone:
+                    self._process = self._process or self._begin()
+                    assert self._process.stdin is not None
+                    write_message(self._process.stdin, job)
+            except OSError:
+                self._gone = True
+            if self._gone:
+                self._give_up()
+
+    def _give_up(self) -> None:
+        """Nothing will come for those who wait."""
+        for name, inbox in self._inboxes:
+            inbox.append((name, []))
+        self._inboxes.clear()
 
     def _begin(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "guesthouse.engine.hot.compiler", self.guest.origin, str(self.path)]
@@ -137,6 +149,7 @@ class Compiler:
             assert source is not None
             while octets := source.read(1 << 20):
                 self._heard += octets
+            self._gone = self._gone or octets == b""  # the end of the pipe; None: nothing now
             heard = self._heard
             while len(heard) >= 8 and len(heard) >= (size := 8 + int.from_bytes(heard[:8], "little")):
                 name, parts = pickle.loads(heard[8:size])
@@ -146,6 +159,8 @@ class Compiler:
                         inbox.append((name, parts))
                         del self._inboxes[n]
                         break
+            if self._gone:
+                self._give_up()
         finally:
             self._lock.release()
 

@@ -45,8 +45,9 @@ class Shelf:
         for start, head, body in entries(self._data):
             try:
                 told = json.loads(self._data[start + FRONT:start + FRONT + head])
-                part = Part(told["name"], told["needs"], [(int(pc), str(digest)) for pc, digest in told["blocks"]])
-            except (ValueError, KeyError, TypeError):
+                blocks = [(int(pc) & (1 << 64) - 1, str(digest)) for pc, digest in told["blocks"]]
+                part = Part(str(told["name"]), list(map(str, told["needs"])), blocks)
+            except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
                 continue
             self.places[part.name] = start, head, body
             self.note(part)
@@ -127,5 +128,10 @@ def tidy(path: Path) -> None:
     if len(data) > LIMIT:
         kept = kept[len(kept) // 2:]
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.stem, suffix=".tmp", delete=False) as file:
-        file.write(MAGIC + b"".join(kept))
-    os.replace(file.name, path)
+        try:
+            file.write(MAGIC + b"".join(kept))
+            file.flush()
+            os.replace(file.name, path)
+        except BaseException:
+            os.unlink(file.name)
+            raise
