@@ -23,6 +23,7 @@ from guesthouse.engine.hot.region import PASSES, Block, Instruction, Region
 from guesthouse.engine.hot.shelf import Part, Shelf
 from guesthouse.typed.machine import assemble
 
+LIVES = 4  # of the compiler's process
 Told = tuple[int, int, list[bytes], bool]  # a block: pc, count, records with handler numbers, whether it falls
 
 
@@ -109,23 +110,29 @@ class Compiler:
         self._inboxes: list[tuple[str, list[tuple[str, list[Part]]]]] = []
         self._heard = bytearray()
         self._process: subprocess.Popen[bytes] | None = None
-        self._gone = False  # it was killed, or could not begin: what is not compiled stays threaded
+        self._lives = LIVES
 
     def send(self, job: Job, inbox: list[tuple[str, list[Part]]]) -> None:
         with self._lock:
             self._inboxes.append((job.name, inbox))
             try:
-                if not self._gone:
+                if self._lives:
                     self._process = self._process or self._begin()
                     assert self._process.stdin is not None
                     write_message(self._process.stdin, job)
+                    return
             except OSError:
-                self._gone = True
-            if self._gone:
-                self._give_up()
+                pass
+            self._give_up()
 
     def _give_up(self) -> None:
-        """Nothing will come for those who wait."""
+        """The process was killed, by a user or by LLVM over one of these regions: nothing comes for those who wait, and
+        the blocks stay threaded. The next job gets a new one, a few times."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        self._process, self._lives = None, max(0, self._lives - 1)
+        self._heard.clear()
         for name, inbox in self._inboxes:
             inbox.append((name, []))
         self._inboxes.clear()
@@ -149,7 +156,6 @@ class Compiler:
             assert source is not None
             while octets := source.read(1 << 20):
                 self._heard += octets
-            self._gone = self._gone or octets == b""  # the end of the pipe; None: nothing now
             heard = self._heard
             while len(heard) >= 8 and len(heard) >= (size := 8 + int.from_bytes(heard[:8], "little")):
                 name, parts = pickle.loads(heard[8:size])
@@ -159,7 +165,7 @@ class Compiler:
                         inbox.append((name, parts))
                         del self._inboxes[n]
                         break
-            if self._gone:
+            if octets == b"":  # the end of the pipe; None: nothing now
                 self._give_up()
         finally:
             self._lock.release()
