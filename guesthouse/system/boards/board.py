@@ -43,7 +43,7 @@ SLICE_PLAIN = 1 << 10  # where instructions run as plain Python, ten thousand a 
 SLICE_LEAST, SLICE_MOST = 1 << 12, 1 << 24
 SLICE_NS = 1_000_000  # of host time that a slice should take when time is real: how late a timer may be seen
 PORT_NS = 1_000  # what an access to a port takes on an ISA bus: loops that poll one count on it
-PACE_MOST, PACE_LEAST = 1024, 1000  # of 1024 instructions, in ns; how many tell what they take
+PACE_MOST, PACE_OF = 1024, 1 << 24  # what 1024 instructions take at most, in ns; of how many it is measured
 READ_NS = 500  # what a read of a device's memory takes on PCI; a write is posted, and nobody waits for it
 CPU_COUNTERS = ("faults", "fills", "flushes", "invalidations", "builds", "lookups")
 
@@ -61,6 +61,7 @@ class Board:
         self.serial = [Port(self.post, self.watch) for _ in range(SERIALS)]
         self.slice = slice
         self._real = isinstance(clock, RealClock)
+        self._measured = [0, 0]  # instructions, and the host's nanoseconds for them
         self._alarm = clock.timer(self._time_is_up)
         self._exits: dict[type[Exit], int] = {}
         self._unanswered = self._slept = 0
@@ -345,9 +346,11 @@ class Board:
         ahead = ticks + (executed * int(state.pace) >> 10) - self.clock.now()
         if ahead > 0:
             self.clock.advance_to(ticks + (executed * int(state.pace) >> 10))
-        if executed >= PACE_LEAST:
-            measured = (took << 10) // executed
-            state.pace = u64(max(1, min(PACE_MOST, measured if ahead <= 0 else measured // 2)))
+        self._measured = [self._measured[0] + executed, self._measured[1] + took]
+        if self._measured[0] > PACE_OF:  # the long slices count, not the many short ones
+            self._measured = [part // 2 for part in self._measured]
+        measured = (self._measured[1] << 10) // max(1, self._measured[0])
+        state.pace = u64(max(1, min(PACE_MOST, measured if ahead <= 0 else measured // 2)))
 
     def _fit_slice(self, took: int) -> None:
         if took > 2 * SLICE_NS and self.slice > SLICE_LEAST:
