@@ -18,7 +18,7 @@ from guesthouse.typed import Abandon, Array, Pointer, Struct, copy, fill, functi
 BLOCK_LIMIT = 64
 LONGEST = BLOCK_LIMIT * 16  # bytes of a block, at most
 BUCKETS = 16384
-JUMP_PAGES, JUMPS_A_PAGE = 64, 512  # the jump cache: so many pages, so many places in each
+JUMP_PAGES, JUMPS_A_PAGE = 256, 512  # the jump cache: so many pages, so many places in each
 JUMPS = JUMP_PAGES * JUMPS_A_PAGE
 TRAIL = 64  # branch targets that are remembered, for reports
 LOOKUP, LEFT, ABANDONED = range(3)  # why machine code came back to run()
@@ -369,7 +369,7 @@ def longest(pc: u64) -> u64:
 def jump_index(pc: u64) -> u64:
     """Places of one page lie together, so that those of a page can be forgotten."""
     page = pc >> PAGE_BITS
-    return (page ^ page >> 6) % JUMP_PAGES * JUMPS_A_PAGE + (pc ^ pc >> 9) % JUMPS_A_PAGE
+    return (page ^ page >> 8) % JUMP_PAGES * JUMPS_A_PAGE + (pc ^ pc >> 9) % JUMPS_A_PAGE
 
 
 def bucket_index(pc: u64, host: u64) -> u64:
