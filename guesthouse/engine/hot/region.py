@@ -210,6 +210,7 @@ class Region(Threaded):
         except DefinitionError:
             del e.lines[lines:], e.slots[slots:]
             e.open, e.label = opened, label
+            lower.handlers, lower.frames, lower.depth = ["nowhere"], [], 0  # it may have failed deep inside
             lower.deferred, lower.materialised, lower.may_retire, lower.plain = deferred, materialised, False, False
             self.exits = {key: self.exits[key] for key in exits}
             return False
