@@ -52,7 +52,8 @@ SWITCHES = (
     Switch("trace", str, "", "Events to print: names with wildcards, and the instruction count to start at: "
                              "`uart,riscv.*@1000000`."),
     Switch("stats", bool, False, "Print the counters when a machine ends."),
-    Switch("way", str, "threaded", "How instructions run.", ("plain", "threaded", "hot")),
+    Switch("way", str, "", "How instructions run; else `hot`, and `threaded` where processors run at the same time.",
+           ("plain", "threaded", "hot")),
     Switch("cache", str, "", "Folder for compiled code and images, instead of the user's cache folder."),
     Switch("mirror", str, "", "Debian mirror, instead of the one that the host's apt uses."),
     Switch("debian_mirror", str, "", "The same, for Debian only; `GUESTHOUSE_MIRROR` comes first."),

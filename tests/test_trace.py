@@ -65,7 +65,7 @@ def test_each_switch_has_a_default_of_its_type_and_a_sentence():
 
 
 def test_the_environment_overrules_a_default():
-    assert value("way", {}) == "threaded"
+    assert value("way", {}) == ""
     assert value("way", {"GUESTHOUSE_WAY": "plain"}) == "plain"
     assert value("stats", {"GUESTHOUSE_STATS": "1"}) is True
     assert value("stats", {"GUESTHOUSE_STATS": "off"}) is False

@@ -29,7 +29,7 @@ class Config:
     memory: int = 512 << 20
     cpus: int = 1
     parallel: bool = False
-    way: str = "threaded"
+    way: str = "hot"
     time: str = "real"
     kernel: Path | None = None
     initrd: Path | None = None
@@ -81,7 +81,7 @@ def config(where: str, guest: str = "debian", *, memory: int | str = "512M", arc
         raise ConfigError(where, "memory", memory, f"{units.size_text(LEAST)} to {units.size_text(MOST)}")
     if not 1 <= cpus <= (most := 1 if arch == "riscv64" else PROCESSORS):
         raise ConfigError(where, "cpus", cpus, f"1 to {most}" if most > 1 else "1: riscv64 machines have one")
-    way = way or str(value("way"))
+    way = way or str(value("way")) or ("threaded" if parallel else "hot")
     for key, found_to, needed in (("cpus", cpus == 1, "2 or more"), ("time", time == "virtual", "real"),
                                   ("way", way in ("plain", "hot"), "threaded")):
         if parallel and found_to:

@@ -21,6 +21,7 @@ from guesthouse.engine.op import Guest
 from guesthouse.engine.hot.library import Library
 from guesthouse.engine.hot.region import PASSES, Block, Instruction, Region
 from guesthouse.engine.hot.shelf import Part, Shelf
+from guesthouse.trace import value
 from guesthouse.typed.machine import assemble
 
 LIVES = 4  # of the compiler's process
@@ -140,8 +141,9 @@ class Compiler:
     def _begin(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "guesthouse.engine.hot.compiler", self.guest.origin, str(self.path)]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        # Ctrl-C is for us; and what LLVM says of a region before it ends the process is for nobody.
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
-                                   process_group=0)  # Ctrl-C is for us
+                                   stderr=None if value("debug") else subprocess.DEVNULL, process_group=0)
         assert process.stdout is not None
         os.set_blocking(process.stdout.fileno(), False)
         weakref.finalize(self, process.kill)
