@@ -126,7 +126,7 @@ def host() -> dict[str, Any]:
     qemu = shutil.which(QEMU["amd64"][0])
     asked = subprocess.run([qemu, "--version"], capture_output=True, text=True).stdout if qemu else "none"
     return {"cpu": models[0] if models else platform.machine(), "cores": os.cpu_count(),
-            "load": round(os.getloadavg()[0], 2), "kernel": platform.release(),
+            "load": round(os.getloadavg()[0], 2), "kernel": ".".join(platform.release().split(".")[:2]),
             "python": platform.python_version(), "llvmlite": version("llvmlite"),
             "qemu": asked.partition("\n")[0]}
 

@@ -26,7 +26,7 @@ from bench.sides import Setup
 
 # Both sides shall run the same code: which mitigations there are depends on what the processor says of itself, and what
 # a random offset of the kernel's stack costs each system call, on when random numbers are ready.
-QUIET = "quiet loglevel=0 panic=-1 mitigations=off randomize_kstack_offset=off"
+QUIET = "quiet loglevel=0 panic=-1 nokaslr mitigations=off randomize_kstack_offset=off"
 FOLDER = "bench"  # in the guest's root
 
 

@@ -93,6 +93,7 @@ class Guest:
     registers: tuple[str, ...] = ()  # fields of the state that hot code keeps in variables, pc among them
     deferred: tuple[Callable[..., None], ...] = ()  # methods of the state that only write such fields, from numbers
     rare: tuple[Any, ...] = ()  # functions that hot code leaves to the threaded way; nothing has changed before a call
+    unfit: tuple[str, ...] = ()  # modules whose instructions gain nothing in hot code: their blocks stay threaded
     floats: HostFloats | None = field(default=None, hash=False)
     shortcuts: dict[tuple[Any, Any], Any] = field(default_factory=dict, hash=False)
     #   (what asks, what was deferred): the answer, from the arguments of both, without the fields

@@ -9,6 +9,7 @@ were, it is put into their first records. What is on the shelf from an earlier r
 import ctypes
 import hashlib
 import heapq
+import inspect
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -50,6 +51,8 @@ class Regions:
         self.loaded: set[str] = set()
         self.inbox: list[tuple[str, list[Part]]] = []
         self.numbers = {address: n for n, address in enumerate(engine.table)}
+        self.unfit = {n for n, handler in enumerate(self.guest.handlers)
+                      if inspect.unwrap(handler.op.run).__module__ in self.guest.unfit}
         self.heads: dict[int, tuple[int, int]] = {}  # blocks that lead into regions: to which, and the handler before
         self.seen: dict[int, int] = {}
         self.ready: set[int] = set()
@@ -258,7 +261,7 @@ class Regions:
             if address == self.engine.advance:
                 return int(header.pc), int(header.count), records, True
             number = self.numbers.get(address)
-            if number is None:
+            if number is None or number in self.unfit:
                 return None
             records.append(number.to_bytes(8, "little") + octets[at + 8:at + size])
         return int(header.pc), int(header.count), records, False

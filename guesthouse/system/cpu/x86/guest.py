@@ -170,6 +170,7 @@ X86_GUEST = Guest(
     "x86", X86, Decoded, tuple(HANDLERS), ("guesthouse.system.cpu.x86", "guesthouse.system.cpu.softfloat"),
     "guesthouse.system.cpu.x86.guest:X86_GUEST", ("inject", "outdate"),
     registers=("pc", "zero", "sign", "carry", "overflow", "adjust", "r", "ea", "xmm"),
+    unfit=tuple(module.__name__ for module in MODULES if "x87" in module.__name__),
     rare=(X86.no_sse, X86.note_sse, X86.report_sse, X86.no_mmx, sse_float.all_lanes, sse_float.one_lane,
           sse_float.tell_order, sse_float.other_environment),
     floats=HostFloats({sse_float.quick_lanes: sse_float.native_lanes}, sse_float.host_operation, ("sse", "flags")),
