@@ -54,14 +54,19 @@ def test_the_processor_begins_at_the_reset_vector_and_goes_on_below_one_megabyte
     assert int(b.state.segments[1].selector) == 0xF000 and int(b.state.pc) == 0xF_F006
 
 
+def with_code_of_its_chips(way, program):
+    """The engine, None for the plain way, and a PC whose processor runs this program that way."""
+    code = None if way == "plain" else engine(X86_GUEST, code_folder())
+    return code, ClassicPc(16 * MIB, VirtualClock(), lambda memory: SoftVcpu(X86_GUEST, code), firmware=image(program),
+                           random_bytes=lambda n: b"r" * n)
+
+
 PRINTS = "ba ce 03 b8 08 55 ef b8 05 00 ef ec ba c8 03 b0 10 ee 42 b0 3f ee ee ee ba c4 03 ec f4"
 
 
 @pytest.mark.parametrize("way", ("compiled", "plain"))
 def test_the_ports_that_choose_planes_bits_and_colours_cost_neither_exits_nor_time(way):
-    code = None if way == "plain" else engine(X86_GUEST, code_folder())
-    b = ClassicPc(16 * MIB, VirtualClock(), lambda memory: SoftVcpu(X86_GUEST, code), firmware=image(PRINTS),
-                  random_bytes=lambda n: b"r" * n)
+    code, b = with_code_of_its_chips(way, PRINTS)
     b.run(instructions=21)
     exits = b.statistics()
     assert (exits.get("exits.PortWrite", 0), exits.get("exits.PortRead", 0)) == ((0, 0) if code else (6, 2))
@@ -77,9 +82,7 @@ DRAWS = ("ba c2 03 b0 67 ee"  # the VGA's memory is on
 
 @pytest.mark.parametrize("way", ("compiled", "plain"))
 def test_display_memory_costs_compiled_processors_no_exits(way):
-    code = None if way == "plain" else engine(X86_GUEST, code_folder())
-    b = ClassicPc(16 * MIB, VirtualClock(), lambda memory: SoftVcpu(X86_GUEST, code), firmware=image(DRAWS),
-                  random_bytes=lambda n: b"r" * n)
+    code, b = with_code_of_its_chips(way, DRAWS)
     b.run(instructions=300)
     exits = b.statistics()
     assert (exits.get("exits.MemoryWrite", 0), exits.get("exits.MemoryRead", 0)) == ((0, 0) if code else (257, 2))

@@ -69,7 +69,7 @@ class Workshop:
                 self.collect(needs, parts)
                 parts[name] = Part(name, needs, [], self.library.object(name))
 
-    def read(self, block: tuple[int, int, list[bytes], bool]) -> Block:
+    def read(self, block: Told) -> Block:
         pc, count, records, falls = block
         made = []
         for octets in records:
@@ -77,7 +77,7 @@ class Workshop:
             record = self.guest.record.at(ctypes.addressof(room))
             record.owner = room
             handler = self.guest.handlers[int(record.handler)]
-            made.append(Instruction(handler, record, int(record.after), int(record.left), int(record.length)))
+            made.append(Instruction(handler, record, int(record.after)))
         return Block(pc, count, made, falls)
 
 

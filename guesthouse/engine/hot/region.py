@@ -43,8 +43,6 @@ class Instruction:
     handler: Handler
     record: Any
     after: int
-    left: int
-    length: int
 
 
 @dataclass

@@ -19,7 +19,7 @@ from guesthouse.engine import processor
 from guesthouse.engine.build import Engine
 from guesthouse.engine.cpu import PAGE_BITS, TLB_SIZE, CodePage
 from guesthouse.engine.processor import BUCKETS, TRAIL, bucket_index, jump_index
-from guesthouse.engine.hot.compiler import Compiler, Inside, Job, digest
+from guesthouse.engine.hot.compiler import Compiler, Inside, Job, Told, digest
 from guesthouse.engine.hot.region import PAGE_MASK
 from guesthouse.engine.hot.shelf import Part
 from guesthouse.typed.machine import Code
@@ -109,31 +109,26 @@ class Regions:
             before = pc
         return trail
 
-    def want(self, pc: int) -> bool:
+    def want(self, pc: int) -> None:
         """Have the region that begins at this block compiled."""
         first = self.last(pc)
         if first == 0 or self.leads(first):
-            return False
+            return
         key = first, pc, self.ended(first).value
         if key in self.tried:
-            return False
+            return
         self.tried.add(key)
         blocks, job = self.gather(pc, first)
-        if not job.blocks:
-            return False
-        if job.name in self.wanted:
-            return False
-        self.wanted[job.name] = Wanted(blocks, [self.ended(block).value for block in blocks], self.beginnings)
-        self.compiler.send(job, self.inbox)
-        return True
+        if job.blocks and job.name not in self.wanted:
+            self.wanted[job.name] = Wanted(blocks, [self.ended(block).value for block in blocks], self.beginnings)
+            self.compiler.send(job, self.inbox)
 
     def leads(self, block: int) -> bool:
         """Whether a block leads into a region."""
         return block in self.heads and self.heads[block][0] == self.entry(block).value
 
-    def take(self, pc: int) -> bool:
+    def take(self, pc: int) -> None:
         """Use a region from the shelf that begins at pc, if there is one for what the guest has there."""
-        found = False
         for name in self.shelf.at.get(pc, ()):
             key = pc, name, self.beginnings
             if self.refused[key] >= TRIES:
@@ -142,9 +137,9 @@ class Regions:
             if not first or self.leads(first):
                 continue
             blocks = self.blocks_of(self.shelf.parts[name], int(HEADER.at(first).mode))
-            found = bool(blocks) and self.load(name) and self.install(name, blocks) or found
+            if blocks and self.load(name):
+                self.install(name, blocks)
             self.refused[key] += 1
-        return found
 
     def blocks_of(self, part: Part, mode: int) -> list[int]:
         """The guest's blocks that a region was made from; none if one of them is not there, or another."""
@@ -207,7 +202,7 @@ class Regions:
     def gather(self, pc: int, first: int) -> tuple[list[int], Job]:
         """The blocks that were seen to follow one another from here on, those that follow most often first."""
         mode = int(HEADER.at(first).mode)
-        jobs: list[tuple[int, int, list[bytes], bool]] = []
+        jobs: list[Told] = []
         taken: list[int] = []
         known = {pc}
         pages: dict[int, int] = {}
@@ -230,10 +225,6 @@ class Regions:
         name = hashlib.blake2b("".join(map(digest, jobs)).encode(), digest_size=12).hexdigest()
         return taken, Job(f"region.{name}", jobs)
 
-    def octets(self, block: int) -> bytes:
-        """A block's records."""
-        return ctypes.string_at(block + HEADER.size, int(HEADER.at(block).records) * self.guest.record.size)
-
     def entry(self, block: int) -> ctypes.c_uint64:
         """The handler in a block's first record."""
         return ctypes.c_uint64.from_address(block + HEADER.size)
@@ -250,12 +241,12 @@ class Regions:
         region, before = self.heads.get(block, (0, 0))
         return before if now == region else now
 
-    def block(self, block: int) -> tuple[int, int, list[bytes], bool] | None:
+    def block(self, block: int) -> Told | None:
         """A block as the compiler gets it; None if it is not one of plain handlers."""
         header, size = HEADER.at(block), self.guest.record.size
-        octets = self.octets(block)
-        records: list[bytes] = []
+        octets = ctypes.string_at(block + HEADER.size, int(header.records) * size)
         octets = self.original(block).to_bytes(8, "little") + octets[8:]
+        records: list[bytes] = []
         for at in range(0, len(octets), size):
             address = int.from_bytes(octets[at:at + 8], "little")
             if address == self.engine.advance:
@@ -275,11 +266,11 @@ class Regions:
         if same and parts and wanted.ended == [self.ended(block).value for block in wanted.blocks] and self.load(name):
             self.install(name, wanted.blocks)
 
-    def install(self, name: str, blocks: list[int]) -> bool:
+    def install(self, name: str, blocks: list[int]) -> None:
         """Put a region into the first records of its blocks, where no other stands."""
         originals = [self.original(block) for block in blocks]
         if not self.numbers.keys() >= set(originals):
-            return False
+            return
         for block in set(self.placed.get(name, ())) - set(blocks):  # the same code elsewhere: there is one table
             if self.leads(block):
                 self.entry(block).value = self.heads.pop(block)[1]
@@ -297,7 +288,6 @@ class Regions:
                 self.heads[block] = address, original
                 self.entry(block).value = address
         self.installed += 1
-        return True
 
 
 def in_pages(block: int, pages: dict[int, int]) -> bool:

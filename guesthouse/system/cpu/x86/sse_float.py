@@ -127,22 +127,6 @@ def all_lanes(cpu, form, each, a: u128, b: u128):
     return packed(u128, r)
 
 
-def packed_form(name: str, encoding: str, form, each):
-    """A definition of a packed operation."""
-
-    def run(cpu, to, by):
-        cpu.need_sse()
-        a, b = to.get(), by.get()
-        if each in QUICK:
-            ours, r = quick_lanes(cpu, form, each, a, b)
-            if likely(ours):
-                to.put(r)
-                return
-        to.put(all_lanes(cpu, form, each, a, b))
-
-    return op(f"{encoding} /r", Vx, Wx)(named(run, __name__, name))
-
-
 @function
 def one_lane(cpu, form, each, a: u64, b: u64) -> u64:
     """each() for the lowest lanes; raises what is not masked."""
@@ -152,18 +136,33 @@ def one_lane(cpu, form, each, a: u64, b: u64) -> u64:
     return r
 
 
+def computed(cpu, form, each, a, b):
+    """each() for all lanes of a and b: the host's results where they are ours."""
+    if each in QUICK:
+        ours, r = quick_lanes(cpu, form, each, a, b)
+        if likely(ours):
+            return r
+    if type(a).bits == 128:
+        return all_lanes(cpu, form, each, a, b)
+    return type(a)(one_lane(cpu, form, each, u64(a), u64(b)))
+
+
+def packed_form(name: str, encoding: str, form, each):
+    """A definition of a packed operation."""
+
+    def run(cpu, to, by):
+        cpu.need_sse()
+        to.put(computed(cpu, form, each, to.get(), by.get()))
+
+    return op(f"{encoding} /r", Vx, Wx)(named(run, __name__, name))
+
+
 def scalar_form(name: str, encoding: str, form, each):
     """A definition of an operation on the lowest lane."""
 
     def run(cpu, to, by):
         cpu.need_sse()
-        a, b = to.get(), by.get()
-        if each in QUICK:
-            ours, r = quick_lanes(cpu, form, each, a, b)
-            if likely(ours):
-                to.put(r)
-                return
-        to.put(to.type(one_lane(cpu, form, each, u64(a), u64(b))))
+        to.put(computed(cpu, form, each, to.get(), by.get()))
 
     register, other = (Vd, Wd) if form.bits == 32 else (Vq, Wq)
     return op(f"{encoding} /r", register, other)(named(run, __name__, name))
