@@ -91,6 +91,7 @@ class Guest:
     origin: str = ""  # "package.module:NAME", where another process finds this guest in order to compile it
     calls: tuple[str, ...] = ()  # methods (self, u64) for the board, between runs; one that faults is delivered
     registers: tuple[str, ...] = ()  # fields of the state that hot code keeps in variables, pc among them
+    settled: Callable[[int], dict[str, int]] = lambda mode: {}  # fields of the state that follow from the mode of use()
     deferred: tuple[Callable[..., None], ...] = ()  # methods of the state that only write such fields, from numbers
     rare: tuple[Any, ...] = ()  # functions that hot code leaves to the threaded way; nothing has changed before a call
     unfit: tuple[str, ...] = ()  # modules whose instructions gain nothing in hot code: their blocks stay threaded

@@ -37,6 +37,7 @@ class Block(Struct):
     in_page: u64  # the next block of the same page
     second: u64  # where its only instruction goes on in another page, or 0
     in_second: u64  # the next block of that page
+    way: u64  # which block it is of the region that it leads into (hot/region.py)
 
 
 class Jump(Struct):

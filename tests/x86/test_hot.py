@@ -122,6 +122,23 @@ def test_code_at_either_end_of_the_address_space_is_found_though_it_was_never_de
     assert int(machine.cpu.pc) == address + 2 & (1 << 64) - 1
 
 
+def test_what_follows_from_the_mode_is_no_question_in_a_region(threaded, monkeypatch):
+    """Nor are base and index registers that an operand does not have."""
+    monkeypatch.setattr(regions, "ENOUGH", 1)
+    texts, machine_code = [], compiler_module.machine_code
+    monkeypatch.setattr(compiler_module, "machine_code", lambda text: texts.append(text) or machine_code(text))
+    made = prepared(assemble("next: push rax; mov rdx, [rsp]; call inner; pop rcx; jmp next; inner: ret", {}),
+                    threaded.vcpu.engine)
+    way = Regions(made.vcpu.engine, made.cpu, Inside(X86_GUEST))
+    for _ in range(3):
+        made.vcpu.run(4000)
+        way.look()
+    assert way.installed and texts
+    for field in ("code_bits", "stack_bits", "cpl", "flat", "nothing"):
+        place = f"ptr %cpu, i64 {X86_GUEST.state.offset(field)}\n"
+        assert not [text for text in texts if place in text], field
+
+
 @pytest.mark.parametrize("lives", [1, 4])
 def test_a_compiler_that_was_killed_leaves_the_guest_to_the_threaded_way(threaded, monkeypatch, tmp_path, lives):
     monkeypatch.setattr(regions, "ENOUGH", 2)

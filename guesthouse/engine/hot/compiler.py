@@ -25,7 +25,8 @@ from guesthouse.trace import value
 from guesthouse.typed.machine import assemble
 
 LIVES = 4  # of the compiler's process
-Told = tuple[int, int, list[bytes], bool]  # a block: pc, count, records with handler numbers, whether it falls
+# A block: pc, count, records with handler numbers, whether it falls, mode.
+Told = tuple[int, int, list[bytes], bool, int]
 
 
 @dataclass
@@ -38,8 +39,7 @@ class Job:
 
 def digest(block: Told) -> str:
     """What tells a block, its instructions and where it lies, from all others."""
-    pc, count, records, falls = block
-    return hashlib.blake2b(b"".join(records) + f"{pc} {count} {falls}".encode(), digest_size=12).hexdigest()
+    return hashlib.blake2b(b"".join(block[2]) + f"{block[:2]} {block[3:]}".encode(), digest_size=12).hexdigest()
 
 
 class Workshop:
@@ -51,7 +51,8 @@ class Workshop:
 
     def make(self, job: Job) -> list[Part]:
         """The parts of a region: what it needs of the library, then itself. None if it would do nothing."""
-        region = Region(self.guest, self.library, [self.read(b) for b in job.blocks], job.name)
+        settled = self.guest.settled(job.blocks[0][4])
+        region = Region(self.guest, self.library, [self.read(b) for b in job.blocks], job.name, settled)
         text = region.text()
         if region.barren:
             return []
@@ -70,7 +71,7 @@ class Workshop:
                 parts[name] = Part(name, needs, [], self.library.object(name))
 
     def read(self, block: Told) -> Block:
-        pc, count, records, falls = block
+        pc, count, records, falls, _ = block
         made = []
         for octets in records:
             room = ctypes.create_string_buffer(octets, len(octets))

@@ -85,6 +85,7 @@ class Library:
         self.texts: dict[str, str] = {}
         self._objects: dict[str, bytes] = {}
         self._writes: dict[Any, frozenset[Slot]] = {}
+        self._fields: dict[str, frozenset[int]] = {}
 
     def writes(self, function: Any) -> frozenset[Slot]:
         """The slots that a deferred function writes: all of them, in any case."""
@@ -130,6 +131,16 @@ class Library:
             own.functions.append(text.replace("define internal", "define", 1))
             self._objects[name] = assemble(own.text())
         return self._objects[name]
+
+    def fields_written(self, name: str) -> frozenset[int]:
+        """The fields of the state, by their places in it, that a function or one that it calls stores to by name."""
+        if name not in self._fields:
+            text = self.texts[name]
+            at = {found[1]: int(found[3]) for found in GEP.finditer(text) if found[2] == "%a0"}
+            places = {at[found[3]] for found in ACCESS.finditer(text) if found[1] == "store" and found[3] in at}
+            inner = [self.fields_written(needed) for needed in self.needs(text) if needed != name]
+            self._fields[name] = frozenset(places).union(*inner)
+        return self._fields[name]
 
     def read_effects(self, text: str) -> Effects:
         """What a function does to the state that its first parameter points to, read off its text. Callees stand before

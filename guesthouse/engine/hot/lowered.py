@@ -25,7 +25,7 @@ from guesthouse.typed.values import ArrayRef, PointerTo, Ref, Scalar, Sequence, 
 SLOW = (Cpu.load_bytes, Cpu.store_bytes, Cpu.probe)  # what follows when the address cache does not have a page
 HOST_HAS_MXCSR = platform.machine() in ("x86_64", "AMD64")
 GATHER, CLEAR = "; the host's flags are added to the guest's", "; the host's flags are cleared"
-DISPATCH, MAKE_UP, RECORDS = range(3)  # what the first words of a region's table are
+DISPATCH, MAKE_UP, BLOCKS = range(3)  # the first words of a region's table, and where those of its blocks begin
 
 
 @dataclass(eq=False)
@@ -46,12 +46,13 @@ class Lowered(Lower):
     """Lowers bodies so that slots are variables and deferred calls wait."""
 
     def __init__(self, library: Library, unit: Unit, table: str = "",
-                 way_out: Callable[[], str] = lambda: "abandoned") -> None:
+                 way_out: Callable[[], str] = lambda: "abandoned", settled: dict[str, int] | None = None) -> None:
         super().__init__(unit, Emitter())
         self.table = table
         self.way_out = way_out  # the label that leads out of the region from here, as before this instruction
         self.library, self.guest = library, library.guest
         self.slots = library.slots
+        self.fixed = {self.guest.state.offset(name): value for name, value in (settled or {}).items()}
         self.cpu = Ref(self.guest.state, CPU)
         self.used: set[Slot] = set()
         self.written: set[Slot] = set()
@@ -81,6 +82,8 @@ class Lowered(Lower):
     def read(self, kind: Kind, place: Any, tag: str = HOUSE, align: int = 0) -> Any:
         slot = self.slot_at(kind, place)
         if slot is None:
+            if isinstance(kind, ScalarKind) and place.base == CPU and place.offset in self.fixed:
+                return kind.type(self.fixed[place.offset])
             return super().read(kind, place, tag, align)
         self.used.add(slot)
         if not self.materialised and not self.plain and any(slot in d.writes for d in self.deferred):
@@ -111,6 +114,8 @@ class Lowered(Lower):
     def write(self, kind: Kind, place: Any, value: Any, tag: str = HOUSE, align: int = 0) -> None:
         slot = self.slot_at(kind, place)
         if slot is None:
+            if place.base == CPU and place.offset in self.fixed:
+                raise DefinitionError("a change of the mode")
             super().write(kind, place, value, tag, align)
             return
         self.settle_before_write(slot)
@@ -314,6 +319,8 @@ class Lowered(Lower):
         leaves: list[Any] = []
         pattern = {n: self.flatten(v, function.__annotations__.get(n), leaves) for n, v in given.items()}
         callee, effects = self.library.get(function, pattern)
+        if self.library.fields_written(callee.name[1:]) & self.fixed.keys():
+            raise DefinitionError("a change of the mode")
         kinds = ", ".join(kind for kind, _ in leaves)
         self.unit.declare(f"{result_type(callee)} {callee.name}({kinds}) nounwind")
         whole = any(text == CPU for _, text in leaves)

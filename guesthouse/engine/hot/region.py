@@ -23,16 +23,22 @@ from typing import Any
 from guesthouse.bits import u64
 from guesthouse.engine.cpu import PAGE_BITS, TLB_SIZE
 from guesthouse.engine.op import BRANCHES, FALLS, LEAVES, Guest, Handler
+from guesthouse.engine import processor
 from guesthouse.engine.threaded import ARGUMENTS, HEADER, Threaded
 from guesthouse.errors import DefinitionError
 from guesthouse.engine.hot.library import CPU, INVALIDATIONS, Library
-from guesthouse.engine.hot.lowered import CLEAR, DISPATCH, GATHER, RECORDS, Asked, Deferred, Lowered
+from guesthouse.engine.hot.lowered import BLOCKS, CLEAR, DISPATCH, GATHER, Asked, Deferred, Lowered
 from guesthouse.typed.emit import OFTEN, RARELY, Emitter, Unit
 from guesthouse.typed.lower import Lower
 from guesthouse.typed.values import Ref, Scalar
 
 MXCSR = 0x1F80  # of the host, in a region that uses its floating point: nearest, and all exceptions masked
 PAGE_MASK = (1 << 64) - (1 << PAGE_BITS)
+# What the table tells of a block: where its first record is, the handler that the region stands in for there, where its
+# page's count of ended blocks is, and that count; host minus virtual address.
+RECORD, ORIGINAL, ENDED, COUNT, ADDEND = range(5)
+WORDS = 5
+WAY = processor.Block.offset("way") - processor.Block.size  # from its first record
 PASSES = ("sroa", "jump_threading", "instruction_combine", "simplify_cfg", "sinking", "simplify_cfg")
 
 
@@ -62,10 +68,11 @@ class Block:
 class Region(Threaded):
     """Writes one region into a unit of its own."""
 
-    def __init__(self, guest: Guest, library: Library, blocks: list[Block], name: str) -> None:
+    def __init__(self, guest: Guest, library: Library, blocks: list[Block], name: str,
+                 settled: dict[str, int] | None = None) -> None:
         self.guest, self.blocks, self.name = guest, blocks, name
         self.unit = Unit()
-        self.lower = Lowered(library, self.unit, f"{name}.table", self.way_out)
+        self.lower = Lowered(library, self.unit, f"{name}.table", self.way_out, settled)
         self.numbers = {block.pc: n for n, block in enumerate(blocks)}
         self.pages = list(dict.fromkeys(block.pc & PAGE_MASK for block in blocks))
         self.page_of = [self.pages.index(block.pc & PAGE_MASK) for block in blocks]
@@ -84,8 +91,7 @@ class Region(Threaded):
 
     def text(self) -> str:
         """The module: the function, and its table, which whoever installs it fills in: the handler that finds blocks,
-        the addresses of the blocks' first records, the handlers that the region stands in for there, and for each
-        page the address of its count of ended blocks, that count, and host minus virtual address."""
+        the function that makes up for what is put off, and for each block the words that are named below."""
         for n, block in enumerate(self.blocks):
             self.start_block(n, block)
         for n, pc, pending in self.ends:
@@ -100,7 +106,7 @@ class Region(Threaded):
         self.lower.e.lines += body
         if self.lower.gathers:
             self.gather()
-        self.unit.define(f"@{self.name}.table = global [{table_size(self.blocks)} x i64] zeroinitializer")
+        self.unit.define(f"@{self.name}.table = global [{BLOCKS + WORDS * len(self.blocks)} x i64] zeroinitializer")
         header = HEADER.format("@" + self.name).replace("internal ", "") + " strictfp" * self.lower.gathers
         self.unit.functions.append(self.e.text(header))
         return self.unit.text()
@@ -120,29 +126,22 @@ class Region(Threaded):
         place = Lower.pointer(self.lower, Ref(None, CPU, INVALIDATIONS))
         e.lines.append(f"  %invalidations = load i64, ptr {place}")
         self.lower.mark(CLEAR)
-        here = e.op("ptrtoint ptr %record to i64")
-        for n in range(count - 1):
-            other = e.new_label("other")
-            e.branch_if(e.op(f"icmp eq i64 {here}, {self.lower.told(RECORDS + n)}"), f"in{n}", other)
-            e.start(other)
-        e.branch(f"in{count - 1}")
-        for n in range(count):
-            e.start(f"in{n}")
-            e.do(f"store i64 {RECORDS + count + n}, ptr %exit.a")
-            e.branch_if(self.same_blocks(self.page_of[n]), f"b{n}", "stale")
+        way = e.op(f"load i64, ptr {e.op(f'getelementptr i8, ptr %record, i64 {WAY}')}, !tbaa !1")
+        words, yes = e.op(f"add i64 {e.op(f'mul i64 {way}, {WORDS}')}, {BLOCKS}"), e.new_label("same")
+        e.branch_if(self.same_blocks(words), yes, "stale", OFTEN)
         e.start("stale")
-        original = e.op(f"inttoptr i64 {self.lower.told(self.read('exit.a'))} to ptr")
+        original = e.op(f"inttoptr i64 {self.lower.told(e.op(f'add i64 {words}, {ORIGINAL}'))} to ptr")
         e.end(f"ret i64 {e.op(f'musttail call preserve_nonecc i64 {original}(ptr %cpu, ptr %record, i64 %left)')}")
+        e.start(yes)
+        e.end(f"switch i64 {way}, label %b0 [ {' '.join(f'i64 {n}, label %b{n}' for n in range(1, count))} ]")
 
-    def page_words(self, page: int) -> int:
-        """Where the table tells of a page."""
-        return RECORDS + 2 * len(self.blocks) + 3 * page
-
-    def same_blocks(self, page: int) -> str:
-        """Whether no block of a page has ended."""
-        at = self.page_words(page)
-        place = self.e.op(f"inttoptr i64 {self.lower.told(at)} to ptr")
-        return self.e.op(f"icmp eq i64 {self.e.op(f'load i64, ptr {place}, !tbaa !1')}, {self.lower.told(at + 1)}")
+    def same_blocks(self, words: int | str) -> str:
+        """Whether no block has ended of the page of the block with these words."""
+        e, told = self.e, self.lower.told
+        places = [words + n if isinstance(words, int) else e.op(f"add i64 {words}, {n}") for n in (ENDED, COUNT)]
+        ended, was = map(told, places)
+        place = e.op(f"inttoptr i64 {ended} to ptr")
+        return e.op(f"icmp eq i64 {e.op(f'load i64, ptr {place}, !tbaa !1')}, {was}")
 
     def start_block(self, n: int, block: Block) -> None:
         """One block: so that it needs nothing of what has been put off before it, else so that it asks for it."""
@@ -250,12 +249,13 @@ class Region(Threaded):
         e = self.e
         e.start(edge_label(come, n))
         if come >= 0:
-            addend = Scalar(u64, self.lower.told(self.page_words(come) + 2))
+            words = BLOCKS + WORDS * n
+            addend = Scalar(u64, self.lower.told(words + ADDEND))
             there = self.outside(page_is_at, [self.lower.cpu, u64(self.pages[come]), addend]).text
             same, yes = e.new_label("same"), e.new_label("there")
             e.branch_if(there, same, "leave", OFTEN)
             e.start(same)
-            e.branch_if(self.same_blocks(come), yes, "leave", OFTEN)
+            e.branch_if(self.same_blocks(words), yes, "leave", OFTEN)
             e.start(yes)
         left = e.op("load i64, ptr %budget")
         enough, yes = e.op(f"icmp uge i64 {left}, {self.blocks[n].count}"), e.new_label("go")
@@ -287,7 +287,7 @@ class Region(Threaded):
             e.start(label)
             lower.deferred, lower.materialised = [], True
             lower.put_off(pending)
-            e.do(f"store i64 {RECORDS + n}, ptr %exit.a")
+            e.do(f"store i64 {BLOCKS + WORDS * n}, ptr %exit.a")
             e.do(f"store i64 {self.blocks[n].pc}, ptr {self.pc.name}")
             e.branch("threaded")
 
@@ -335,7 +335,7 @@ class Region(Threaded):
         at = e.op(f"add i64 {self.lower.told(block)}, {self.read('exit.b')}")
         target = e.op(f"load i64, ptr {e.op(f'inttoptr i64 {at} to ptr')}, !tbaa !1")
         own = e.op(f"icmp eq i64 {target}, ptrtoint (ptr @{self.name} to i64)")  # the first record leads to us
-        before = self.lower.told(e.op(f"add i64 {block}, {len(self.blocks)}"))
+        before = self.lower.told(e.op(f"add i64 {block}, {ORIGINAL}"))
         e.do(f"store i64 {at}, ptr %exit.b")
         e.do(f"store i64 {e.op(f'select i1 {own}, i64 {before}, i64 {target}')}, ptr %exit.a")
         e.branch("out")
@@ -357,11 +357,6 @@ class Region(Threaded):
 
 def edge_label(come: int, n: int) -> str:
     return f"edge{n}" if come < 0 else f"come{n}"
-
-
-def table_size(blocks: list[Any]) -> int:
-    """In words; see Region.text."""
-    return RECORDS + 2 * len(blocks) + 3 * len({block.pc & PAGE_MASK for block in blocks})
 
 
 def page_is_at(cpu: Any, page: Any, addend: Any) -> Any:

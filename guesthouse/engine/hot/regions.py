@@ -250,12 +250,12 @@ class Regions:
         for at in range(0, len(octets), size):
             address = int.from_bytes(octets[at:at + 8], "little")
             if address == self.engine.advance:
-                return int(header.pc), int(header.count), records, True
+                return int(header.pc), int(header.count), records, True, int(header.mode)
             number = self.numbers.get(address)
             if number is None or number in self.unfit:
                 return None
             records.append(number.to_bytes(8, "little") + octets[at + 8:at + size])
-        return int(header.pc), int(header.count), records, False
+        return int(header.pc), int(header.count), records, False, int(header.mode)
 
     def receive(self, name: str, parts: list[Part]) -> None:
         """Use what has been compiled, unless the guest has other blocks there by now."""
@@ -276,17 +276,15 @@ class Regions:
                 self.entry(block).value = self.heads.pop(block)[1]
         self.placed[name] = blocks
         address, table = self.code.address(name), self.code.address(f"{name}.table")
-        pages = {int(HEADER.at(block).pc) & PAGE_MASK: block for block in reversed(blocks)}
         words: list[Any] = [self.engine.dispatch, self.engine.make_up]
-        words += [*(block + HEADER.size for block in blocks), *originals]
-        for page in dict.fromkeys(int(HEADER.at(block).pc) & PAGE_MASK for block in blocks):
-            header, ended = HEADER.at(pages[page]), self.ended(pages[page])
-            words += [ctypes.addressof(ended), ended.value, int(header.host) - int(header.pc) & (1 << 64) - 1]
-        (ctypes.c_uint64 * len(words)).from_address(table)[:] = words
-        for block, original in zip(blocks, originals, strict=True):
+        for n, (block, original) in enumerate(zip(blocks, originals, strict=True)):
+            header, ended = HEADER.at(block), self.ended(block)
+            words += [block + HEADER.size, original, ctypes.addressof(ended), ended.value,
+                      int(header.host) - int(header.pc) & (1 << 64) - 1]
             if self.entry(block).value == original:
                 self.heads[block] = address, original
-                self.entry(block).value = address
+                self.entry(block).value, header.way = address, u64(n)
+        (ctypes.c_uint64 * len(words)).from_address(table)[:] = words
         self.installed += 1
 
 

@@ -166,10 +166,17 @@ class X86(FloatState, ModelSpecific):
         return decoded(TABLES, self, pc, code, record)
 
 
+def settled(mode: int) -> dict[str, int]:
+    """The fields of which General.mode() is made, and the one that never changes."""
+    return {"nothing": 0, "cpl": mode & 3,
+            "flat": mode >> 2 & 1, "code_bits": mode >> 2 & 0x70, "stack_bits": mode >> 8 & 0x70}
+
+
 X86_GUEST = Guest(
     "x86", X86, Decoded, tuple(HANDLERS), ("guesthouse.system.cpu.x86", "guesthouse.system.cpu.softfloat"),
     "guesthouse.system.cpu.x86.guest:X86_GUEST", ("inject", "outdate"),
     registers=("pc", "zero", "sign", "carry", "overflow", "adjust", "r", "ea", "xmm"),
+    settled=settled,
     unfit=tuple(module.__name__ for module in MODULES if "x87" in module.__name__),
     rare=(X86.no_sse, X86.note_sse, X86.report_sse, X86.no_mmx, sse_float.all_lanes, sse_float.one_lane,
           sse_float.tell_order, sse_float.other_environment),
