@@ -200,7 +200,8 @@ class Regions:
         return 0
 
     def gather(self, pc: int, first: int) -> tuple[list[int], Job]:
-        """The blocks that were seen to follow one another from here on, those that follow most often first."""
+        """The blocks that were seen to follow one another from here on, those that follow most often first. What leads
+        into a region already is not compiled again: going there costs little, and making it again, much."""
         mode = int(HEADER.at(first).mode)
         jobs: list[Told] = []
         taken: list[int] = []
@@ -220,7 +221,7 @@ class Regions:
                 if following not in known:
                     known.add(following)
                     found = self.find(following, mode)
-                    if found:
+                    if found and not self.leads(found):
                         heapq.heappush(queue, (-times, following, found))
         name = hashlib.blake2b("".join(map(digest, jobs)).encode(), digest_size=12).hexdigest()
         return taken, Job(f"region.{name}", jobs)
