@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from guesthouse.bits import u8, u16, u64
+from guesthouse.engine.host import HostUnit
 from guesthouse.typed import Struct
 
 FALLS, BRANCHES, LEAVES = range(3)
@@ -54,21 +55,6 @@ class Handler:
 
 
 @dataclass(frozen=True)
-class HostFloats:
-    """How hot code uses the host's own floating point, on hosts whose MXCSR has the guest's flags at the same places.
-
-    `instead` says which functions are lowered as which others. These call `operation(name, kind, a, b)`, which is never
-    run in Python: LLVM's name of an operation, for all lanes of this kind in two registers; it gives whether no lane of
-    the result is a NaN, and the result. What the host raises is added to `flags`, a field of a field of the state, at
-    the way out of a region.
-    """
-
-    instead: dict[Any, Any]
-    operation: Any
-    flags: tuple[str, str]
-
-
-@dataclass(frozen=True)
 class Guest:
     """An instruction set as the engine takes it: state, record, handlers (their index is Record.handler).
 
@@ -95,6 +81,6 @@ class Guest:
     deferred: tuple[Callable[..., None], ...] = ()  # methods of the state that only write such fields, from numbers
     rare: tuple[Any, ...] = ()  # functions that hot code leaves to the threaded way; nothing has changed before a call
     unfit: tuple[str, ...] = ()  # modules whose instructions gain nothing in hot code: their blocks stay threaded
-    floats: HostFloats | None = field(default=None, hash=False)
+    unit: HostUnit | None = field(default=None, hash=False)
     shortcuts: dict[tuple[Any, Any], Any] = field(default_factory=dict, hash=False)
     #   (what asks, what was deferred): the answer, from the arguments of both, without the fields

@@ -13,6 +13,7 @@ import llvmlite.binding as llvm
 def _prepared() -> Any:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
+    llvm.initialize_native_asmparser()
     return llvm.Target.from_default_triple()
 
 
@@ -20,6 +21,13 @@ def _machine(level: int) -> Any:
     """A description of the host's own processor. The default code model: `small` makes MCJIT abort."""
     features = llvm.get_host_cpu_features().flatten()
     return _prepared().create_target_machine(cpu=llvm.get_host_cpu_name(), features=features, opt=level, jit=True)
+
+
+@lru_cache(maxsize=None)
+def has(feature: str) -> bool:
+    """Whether the host's processor has a feature, by LLVM's name of it."""
+    _prepared()
+    return bool(llvm.get_host_cpu_features().get(feature))
 
 
 def identity() -> str:

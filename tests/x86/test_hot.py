@@ -7,9 +7,13 @@ from guesthouse.engine.hot import compiler as compiler_module
 from guesthouse.engine.hot import regions
 from guesthouse.engine.hot.compiler import Compiler, Inside, Job
 from guesthouse.engine.hot.regions import Regions
+from guesthouse.system.cpu.x86.definitions import definitions
 from guesthouse.system.cpu.x86.guest import X86_GUEST
+from guesthouse.system.cpu.x86 import sse_convert, sse_float, sse_host, sse_integer, sse_moves, sse_shuffle
+from guesthouse.typed.machine import has
 from tests.x86.assembler import assemble
-from tests.x86.host import CODE, DATA, WINDOW, WINDOW_SIZE, Situation
+from tests.x86.floats import FloatOurs, cases
+from tests.x86.host import CODE, DATA, START, WINDOW, WINDOW_SIZE, Situation
 from tests.x86.ours import TABLES, Ours
 
 PROGRAMS = {
@@ -70,6 +74,59 @@ def test_the_host_raises_what_the_guest_would(threaded, mxcsr, monkeypatch):
                 cpu.xmm[0], cpu.xmm[1] = (type(cpu.xmm[0])(v << 64 | v) for v in (a, b))
                 machine.vcpu.run(140)
             assert state_of(cold)[1:] == state_of(hot)[1:], (hex(a), hex(b))
+
+
+class Looping(FloatOurs):
+    """Runs one instruction again and again, from situations that leave the code alone."""
+
+    def __init__(self, native):
+        super().__init__(native)
+        self.code = b""
+
+    def prepare(self, code, before, bits):
+        if code != self.code:
+            super().prepare(code, before, bits)
+            self.code = code
+        write, self.memory.write = self.memory.write, lambda at, octets: None
+        super().prepare(code, before, bits)
+        self.memory.write = write
+
+
+@pytest.mark.skipif(not has("avx"), reason="the host has no AVX")
+@pytest.mark.parametrize("module", [sse_convert, sse_float, sse_integer, sse_moves, sse_shuffle],
+                         ids=lambda module: module.__name__.rpartition(".")[2])
+def test_the_host_does_what_the_bodies_of_sse_do(threaded, module):
+    """In hot code, with all modes, special numbers and flags; whatever the host does not do is done threaded."""
+    native, wrong, done = threaded.vcpu.engine, [], set()
+    situations = [cases((module,), 1, seed=8, masked=masked)[:10] for masked in (True, False)]
+    machines = [Looping(native), Looping(native)]
+    for n, first in enumerate(cases((module,), 3, seed=7, masked=True)):
+        if any(machine.cpu.faults for machine in machines):
+            machines = [Looping(native), Looping(native)]
+        code = first.code + b"\xe9" + (-5 - len(first.code)).to_bytes(4, "little", signed=True)
+        for machine in machines:
+            machine.prepare(code, first.before, 64)
+            machine.vcpu.run(200)
+        way = Regions(native, machines[1].cpu, Inside(X86_GUEST))
+        way.want(START)
+        way.look()
+        if not way.installed or machines[1].cpu.faults:
+            continue
+        done.add(first.definition.name)
+        for other in situations[n % 3 == 2]:
+            situation = Situation(first.before.registers, first.before.flags, other.before.window, other.before.fx)
+            made = []
+            for machine in machines:
+                machine.prepare(code, situation, 64)
+                machine.vcpu.run(2)
+                made.append(machine.outcome(situation))
+            if made[0] != made[1]:
+                wrong.append(f"{first.definition.name} {code.hex(' ')}: {made[0]} {made[1]}")
+            if any(machine.cpu.faults for machine in machines):
+                break
+    assert not wrong
+    expected = {name for name, _ in sse_host.bodies()} & {d.name for d in definitions(module)}
+    assert not expected - done
 
 
 @pytest.mark.parametrize("name", PROGRAMS)

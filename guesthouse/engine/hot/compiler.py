@@ -83,8 +83,8 @@ class Workshop:
 
 
 def machine_code(text: str) -> bytes:
-    """The object of a region. All that LLVM does to functions as a rule is worth its time for lanes and numbers."""
-    return assemble(text, passes=() if "float" in text or "double" in text or "insertelement" in text else PASSES)
+    """The object of a region. All that LLVM does to functions as a rule is worth its time for lanes."""
+    return assemble(text, passes=() if "insertelement" in text else PASSES)
 
 
 class Inside:

@@ -25,10 +25,11 @@ INVALIDATIONS = Cpu.offset("invalidations")
 
 @dataclass(frozen=True)
 class Slot:
-    """A register of the guest that is a variable of the region."""
+    """A register of the guest that is a variable of the region. `floats`: best in a vector register of the host."""
 
     start: int
     size: int
+    floats: bool = False
 
     @property
     def name(self) -> str:
@@ -37,6 +38,8 @@ class Slot:
     @property
     def type(self) -> str:
         """As LLVM holds it: what is wider than a general register of the host is a vector."""
+        if self.floats:
+            return "double"
         return f"i{8 * self.size}" if self.size <= 8 else f"<{self.size // 8} x i64>"
 
 
@@ -50,7 +53,8 @@ def slots_of(guest: Guest) -> dict[int, Slot]:
         if isinstance(kind, ArrayKind):
             kind, count = kind.element, kind.count
         for n in range(count):
-            slot = Slot(field.offset + n * kind.size, kind.size)
+            floats = guest.unit is not None and name in guest.unit.registers
+            slot = Slot(field.offset + n * kind.size, kind.size, floats)
             found.update((at, slot) for at in range(slot.start, slot.start + slot.size))
     return found
 
@@ -64,14 +68,22 @@ class Effects:
 
 
 class Trial(Lower):
-    """Finds which places of the state a function writes."""
+    """Finds which places of the state a function of the processor and of numbers reads and writes."""
 
-    def __init__(self, unit: Unit, emitter: Emitter) -> None:
-        super().__init__(unit, emitter)
-        self.places: set[int] = set()
+    def __init__(self, guest: Guest, function: Any) -> None:
+        super().__init__(Unit(), Emitter())
+        self.reads: set[int] = set()
+        self.writes: set[int] = set()
+        arguments: list[Any] = [Ref(guest.state, "%a0")]
+        arguments += [Scalar(u64, f"%a{n}") for n in range(1, function.__code__.co_argcount)]
+        self.inline(function, arguments, {})
+
+    def read(self, kind: Any, place: Any, *more: Any, **named: Any) -> Any:
+        self.reads.add(place.offset)
+        return super().read(kind, place, *more, **named)
 
     def write(self, kind: Any, place: Any, value: Any, *more: Any, **named: Any) -> None:
-        self.places.add(place.offset)
+        self.writes.add(place.offset)
         super().write(kind, place, value, *more, **named)
 
 
@@ -86,15 +98,19 @@ class Library:
         self._objects: dict[str, bytes] = {}
         self._writes: dict[Any, frozenset[Slot]] = {}
         self._fields: dict[str, frozenset[int]] = {}
+        self.modes, self.raised = self.of_unit(guest)
+
+    def of_unit(self, guest: Guest) -> tuple[frozenset[int], frozenset[int]]:
+        """The places, no registers, that tell how the unit of vectors and floats works, and what it has raised."""
+        if guest.unit is None:
+            return frozenset(), frozenset()
+        modes, raised = Trial(guest, guest.unit.control).reads, Trial(guest, guest.unit.raised).writes
+        return frozenset(modes - self.slots.keys()), frozenset(raised - self.slots.keys())
 
     def writes(self, function: Any) -> frozenset[Slot]:
         """The slots that a deferred function writes: all of them, in any case."""
         if function not in self._writes:
-            arguments: list[Any] = [Ref(self.guest.state, "%a0")]
-            arguments += [Scalar(u64, f"%a{n}") for n in range(1, function.__code__.co_argcount)]
-            trial = Trial(Unit(), Emitter())
-            trial.inline(function, arguments, {})
-            self._writes[function] = frozenset(self.slots[place] for place in trial.places)
+            self._writes[function] = frozenset(self.slots[place] for place in Trial(self.guest, function).writes)
         return self._writes[function]
 
     def get(self, function: Any, pattern: dict[str, Any]) -> tuple[Compiled, Effects]:
@@ -176,7 +192,7 @@ class Library:
                     writes |= inner.writes
                 elif any(at in self.slots for at in passed):
                     return Effects(None, None)
-        keep = self.slots.keys() | {INVALIDATIONS}
+        keep = self.slots.keys() | {INVALIDATIONS} | self.modes | self.raised
         return Effects(frozenset(reads & keep), frozenset(writes & keep))
 
 

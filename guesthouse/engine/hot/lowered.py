@@ -6,7 +6,6 @@ or at a way out, is kept as a number for the function and its arguments (`later`
 it is made (threaded.make_up).
 """
 
-import platform
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -16,14 +15,15 @@ from guesthouse.engine.cpu import Cpu
 from guesthouse.engine.threaded import ARGUMENTS, kinds_of
 from guesthouse.errors import DefinitionError
 from guesthouse.engine.hot.library import CPU, INVALIDATIONS, Library, Slot
+from guesthouse.engine.hot.native import INTRINSICS
 from guesthouse.typed.emit import HOUSE, OFTEN, Emitter, Unit
 from guesthouse.typed.lower import Lower, result_type
+from guesthouse.typed.machine import has
 from guesthouse.typed.source import source_of
 from guesthouse.typed.struct import BoolKind, Kind, PointerKind, ScalarKind
-from guesthouse.typed.values import ArrayRef, PointerTo, Ref, Scalar, Sequence, is_known, llvm_type
+from guesthouse.typed.values import ArrayRef, PointerTo, Ref, Scalar, is_known, llvm_type
 
 SLOW = (Cpu.load_bytes, Cpu.store_bytes, Cpu.probe)  # what follows when the address cache does not have a page
-HOST_HAS_MXCSR = platform.machine() in ("x86_64", "AMD64")
 GATHER, CLEAR = "; the host's flags are added to the guest's", "; the host's flags are cleared"
 DISPATCH, MAKE_UP, BLOCKS = range(3)  # the first words of a region's table, and where those of its blocks begin
 
@@ -61,10 +61,10 @@ class Lowered(Lower):
         self.depth = 0
         self.disturbed = False  # what has been put off has been asked for where ways have parted
         self.may_retire = False
-        self.floats = self.guest.floats if HOST_HAS_MXCSR else None
-        self.gathers = False  # the host's floating point is used
-        if self.floats:
-            unit.intrinsics[self.floats.operation] = host_operation
+        self.host = self.guest.unit if has("avx") else None
+        self.natively = True  # what the host may do instead of a body is tried
+        self.needs_unit = self.gathers = False  # the unit must be as HostUnit.control says; MXCSR is used
+        unit.intrinsics.update(INTRINSICS)
         self.plain = False  # while a deferred call is being made
         self.numbers = {kind: n for n, kind in enumerate(kinds_of(self.guest), 1)}
         self.before = Deferred(None, [], frozenset(s for f in self.guest.deferred for s in library.writes(f)))
@@ -84,6 +84,8 @@ class Lowered(Lower):
         if slot is None:
             if isinstance(kind, ScalarKind) and place.base == CPU and place.offset in self.fixed:
                 return kind.type(self.fixed[place.offset])
+            if self.host and place.base == CPU and place.offset in self.library.raised:
+                raise DefinitionError("flags that the host may still have")
             return super().read(kind, place, tag, align)
         self.used.add(slot)
         if not self.materialised and not self.plain and any(slot in d.writes for d in self.deferred):
@@ -94,6 +96,8 @@ class Lowered(Lower):
         """The value of a kind at an offset in a slot. The slot is read whole, or LLVM would keep it in pieces."""
         whole = self.e.op(f"load {slot.type}, ptr {slot.name}")
         bits = 8 * kind.size
+        if slot.floats:
+            whole = self.e.op(f"bitcast {slot.type} {whole} to i64")
         if slot.size > 8 and kind.size < slot.size:
             lanes = f"<{slot.size // kind.size} x i{bits}>"
             vector = self.e.op(f"bitcast {slot.type} {whole} to {lanes}")
@@ -101,8 +105,8 @@ class Lowered(Lower):
         elif slot.size > 8:
             text = self.e.op(f"bitcast {slot.type} {whole} to i{bits}")
         else:
-            moved = self.e.op(f"lshr {slot.type} {whole}, {8 * at}") if at else whole
-            text = self.e.op(f"trunc {slot.type} {moved} to i{bits}") if kind.size < slot.size else moved
+            moved = self.e.op(f"lshr i{8 * slot.size} {whole}, {8 * at}") if at else whole
+            text = self.e.op(f"trunc i{8 * slot.size} {moved} to i{bits}") if kind.size < slot.size else moved
         if isinstance(kind, BoolKind):
             return Scalar(bool, self.e.op(f"icmp ne i8 {text}, 0"))
         if isinstance(kind, PointerKind):
@@ -116,6 +120,8 @@ class Lowered(Lower):
         if slot is None:
             if place.base == CPU and place.offset in self.fixed:
                 raise DefinitionError("a change of the mode")
+            if self.host and place.base == CPU and place.offset in self.library.modes | self.library.raised:
+                raise DefinitionError("modes of the unit, which the region has taken over")
             super().write(kind, place, value, tag, align)
             return
         self.settle_before_write(slot)
@@ -134,7 +140,9 @@ class Lowered(Lower):
     def put_part(self, slot: Slot, bits: int, text: str, at: int) -> None:
         size = bits // 8
         if size == slot.size:
-            whole = text if size <= 8 else self.e.op(f"bitcast i{bits} {text} to {slot.type}")
+            whole = text if slot.type[0] == "i" else self.e.op(f"bitcast i{bits} {text} to {slot.type}")
+        elif slot.floats:
+            raise DefinitionError("part of a register of floats")
         elif slot.size > 8:
             lanes = f"<{slot.size // size} x i{bits}>"
             vector = self.e.op(f"bitcast {slot.type} {self.e.op(f'load {slot.type}, ptr {slot.name}')} to {lanes}")
@@ -242,8 +250,8 @@ class Lowered(Lower):
         return not self.depth and not any(frame.returns for frame in self.frames) and len(self.handlers) == 1
 
     def inline(self, function: Any, args: list[Any], named: dict[str, Any]) -> Any:
-        if self.floats:
-            function = self.floats.instead.get(function, function)
+        if self.host and self.natively:
+            function = self.host.instead.get(function, function)
         if len(self.deferred) == 1 and not self.plain and not named:
             shortcut = self.guest.shortcuts.get((function, self.deferred[0].function))
             if shortcut:
@@ -333,7 +341,10 @@ class Lowered(Lower):
         self.mark(GATHER)
         result = self.emit_call(callee, leaves)
         self.mark(CLEAR)
-        if effects.writes is None or INVALIDATIONS in effects.writes:
+        if effects.writes is None or effects.writes & self.library.modes:
+            self.may_retire = True
+            self.e.do("store i1 true, ptr %retired")
+        elif INVALIDATIONS in effects.writes:
             now = self.e.op(f"load i64, ptr {super().pointer(Ref(None, CPU, INVALIDATIONS))}")
             self.may_retire = True
             self.e.do(f"store i1 {self.e.op(f'icmp ne i64 {now}, %invalidations')}, ptr %retired")
@@ -350,24 +361,17 @@ class Lowered(Lower):
             self.e.lines.append(what)
 
     def float_operation(self, name: str, kind: Any, a: str, b: str) -> str:
-        return self.strict(name, llvm_type(kind), f"f{kind.bits}", [a, b])
+        self.refuse_floats()
+        return super().float_operation(name, kind, a, b)
 
     def float_test(self, name: str, kind: Any, a: str, b: str) -> str:
-        if not self.floats:
-            return super().float_test(name, kind, a, b)
-        t = llvm_type(kind)
-        self.unit.declare(f"i1 @llvm.experimental.constrained.fcmp.f{kind.bits}({t}, {t}, metadata, metadata)")
-        return self.e.op(f"call i1 @llvm.experimental.constrained.fcmp.f{kind.bits}({t} {a}, {t} {b}, "
-                         f'metadata !"{name}", metadata !"fpexcept.strict") strictfp')
+        self.refuse_floats()
+        return super().float_test(name, kind, a, b)
 
-    def strict(self, name: str, t: str, suffix: str, values: list[str]) -> str:
-        """An operation that raises flags where it stands, and nowhere else."""
-        if not self.floats:
-            return self.e.op(f"{name} {t} {', '.join(values)}")
-        full = f"@llvm.experimental.constrained.{name}.{suffix}"
-        self.unit.declare(f"{t} {full}({', '.join([t] * len(values))}, metadata, metadata)")
-        given = ", ".join(f"{t} {value}" for value in values)
-        return self.e.op(f'call {t} {full}({given}, metadata !"round.tonearest", metadata !"fpexcept.strict") strictfp')
+    def refuse_floats(self) -> None:
+        """Arithmetic that the guest does not have would raise flags that it has."""
+        if self.host:
+            raise DefinitionError("arithmetic of our own beside the guest's")
 
     def touched(self, octets: frozenset[int] | None) -> set[Slot]:
         if octets is None:
@@ -386,28 +390,3 @@ class Lowered(Lower):
         place = super().pointer(Ref(None, CPU, slot.start))
         value = self.e.op(f"load {kind}, ptr {place}, align {min(slot.size, 8)}, !tbaa !1")
         self.e.do(f"store {kind} {value}, ptr {slot.name}")
-
-
-def host_operation(lower: Lowered, name: str, kind: Any, a: Scalar, b: Scalar) -> Sequence:
-    """HostFloats.operation."""
-    lower.gathers = True
-    count, t = a.type.bits // kind.bits, llvm_type(kind)
-    vector, suffix = (t, f"f{kind.bits}") if count == 1 else (f"<{count} x {t}>", f"v{count}f{kind.bits}")
-    x, y = (lower.e.op(f"bitcast {llvm_type(v.type)} {v.text} to {vector}") for v in (a, b))
-    r = lower.strict(name, vector, suffix, [y] if name == "sqrt" else [x, y])
-    raw = lower.e.op(f"bitcast {vector} {r} to {llvm_type(a.type)}")
-    # A NaN has all bits of the exponent, and another below.
-    bits = f"i{kind.bits}" if count == 1 else f"<{count} x i{kind.bits}>"
-    lanes = lower.e.op(f"bitcast {vector} {r} to {bits}")
-    most, infinity = (1 << kind.bits - 1) - 1, (0x7F80_0000 if kind.bits == 32 else 0x7FF0_0000_0000_0000)
-    same = [most, infinity] if count == 1 else [splat(kind.bits, count, value) for value in (most, infinity)]
-    magnitude = lower.e.op(f"and {bits} {lanes}, {same[0]}")
-    numbers = lower.e.op(f"icmp ule {bits} {magnitude}, {same[1]}")
-    if count > 1:
-        mask = lower.e.op(f"bitcast <{count} x i1> {numbers} to i{count}")
-        numbers = lower.e.op(f"icmp eq i{count} {mask}, -1")
-    return Sequence((Scalar(bool, numbers), Scalar(a.type, raw)))
-
-
-def splat(bits: int, count: int, value: int) -> str:
-    return "<" + ", ".join(f"i{bits} {value}" for _ in range(count)) + ">"

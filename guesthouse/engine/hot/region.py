@@ -32,7 +32,7 @@ from guesthouse.typed.emit import OFTEN, RARELY, Emitter, Unit
 from guesthouse.typed.lower import Lower
 from guesthouse.typed.values import Ref, Scalar
 
-MXCSR = 0x1F80  # of the host, in a region that uses its floating point: nearest, and all exceptions masked
+MXCSR = 0x1F80  # of the host, outside of regions: nearest, and all exceptions masked
 PAGE_MASK = (1 << 64) - (1 << PAGE_BITS)
 # What the table tells of a block: where its first record is, the handler that the region stands in for there, where its
 # page's count of ended blocks is, and that count; host minus virtual address.
@@ -107,7 +107,7 @@ class Region(Threaded):
         if self.lower.gathers:
             self.gather()
         self.unit.define(f"@{self.name}.table = global [{BLOCKS + WORDS * len(self.blocks)} x i64] zeroinitializer")
-        header = HEADER.format("@" + self.name).replace("internal ", "") + " strictfp" * self.lower.gathers
+        header = HEADER.format("@" + self.name).replace("internal ", "")
         self.unit.functions.append(self.e.text(header))
         return self.unit.text()
 
@@ -117,7 +117,8 @@ class Region(Threaded):
         for slot in sorted(self.lower.used, key=lambda s: s.start):
             e.slots.append(f"  {slot.name} = alloca {slot.type}")
             self.lower.load_slot(slot)
-        e.slots += [f"  %{name} = alloca i64" for name in ("budget", "exit.a", "exit.b")] + ["  %retired = alloca i1"]
+        e.slots += [f"  %{name} = alloca i64" for name in ("budget", "exit.a", "exit.b", "control")]
+        e.slots.append("  %retired = alloca i1")
         e.do("store i64 %left, ptr %budget")
         e.slots += [f"  %later{part} = alloca i64" for part in ("", *(f".{n}" for n in range(ARGUMENTS)))]
         e.do("store i64 0, ptr %exit.b")
@@ -125,14 +126,20 @@ class Region(Threaded):
         e.do("store i1 false, ptr %retired")
         place = Lower.pointer(self.lower, Ref(None, CPU, INVALIDATIONS))
         e.lines.append(f"  %invalidations = load i64, ptr {place}")
-        self.lower.mark(CLEAR)
         way = e.op(f"load i64, ptr {e.op(f'getelementptr i8, ptr %record, i64 {WAY}')}, !tbaa !1")
         words, yes = e.op(f"add i64 {e.op(f'mul i64 {way}, {WORDS}')}, {BLOCKS}"), e.new_label("same")
-        e.branch_if(self.same_blocks(words), yes, "stale", OFTEN)
+        fits = self.same_blocks(words)
+        if self.lower.needs_unit:
+            assert self.lower.host is not None
+            control = self.outside(self.lower.host.control, [self.lower.cpu]).text
+            e.do(f"store i64 {control}, ptr %control")
+            fits = e.op(f"and i1 {fits}, {e.op(f'icmp ne i64 {control}, 0')}")
+        e.branch_if(fits, yes, "stale", OFTEN)
         e.start("stale")
         original = e.op(f"inttoptr i64 {self.lower.told(e.op(f'add i64 {words}, {ORIGINAL}'))} to ptr")
         e.end(f"ret i64 {e.op(f'musttail call preserve_nonecc i64 {original}(ptr %cpu, ptr %record, i64 %left)')}")
         e.start(yes)
+        self.lower.mark(CLEAR)
         e.end(f"switch i64 {way}, label %b0 [ {' '.join(f'i64 {n}, label %b{n}' for n in range(1, count))} ]")
 
     def same_blocks(self, words: int | str) -> str:
@@ -194,10 +201,19 @@ class Region(Threaded):
         return e.open
 
     def body(self, block: Block, what: Instruction) -> bool:
-        """The instruction's own text; False, and nothing written, if it cannot be lowered here."""
+        """The instruction's text, by what the host has for it if possible, else its own; False if there is neither."""
+        self.lower.natively = True
+        if self.written(block, what):
+            return True
+        self.lower.natively = False
+        return self.written(block, what)
+
+    def written(self, block: Block, what: Instruction) -> bool:
+        """Lower an instruction; False, and nothing written, if it cannot be lowered so."""
         lower, e = self.lower, self.e
         lines, slots, opened, label = len(e.lines), len(e.slots), e.open, e.label
         deferred, materialised, exits = list(lower.deferred), lower.materialised, list(self.exits)
+        needs = lower.needs_unit, lower.gathers
         lower.handlers, lower.frames, lower.depth = ["nowhere"], [], 0
         try:
             if what.handler.op.ends == BRANCHES:
@@ -209,6 +225,7 @@ class Region(Threaded):
             e.open, e.label = opened, label
             lower.handlers, lower.frames, lower.depth = ["nowhere"], [], 0  # it may have failed deep inside
             lower.deferred, lower.materialised, lower.may_retire, lower.plain = deferred, materialised, False, False
+            lower.needs_unit, lower.gathers = needs
             self.exits = {key: self.exits[key] for key in exits}
             return False
         return True
@@ -292,29 +309,29 @@ class Region(Threaded):
             e.branch("threaded")
 
     def gather(self) -> None:
-        """Put in what collects the host's floating-point flags."""
-        e = self.e
-        lines, e.lines = e.lines, []
-        assert self.lower.floats is not None
-        outer, inner = self.lower.floats.flags
-        field = self.guest.state.fields[outer]
-        place = field.offset + field.kind.type.offset(inner)
+        """Put in what changes MXCSR to the guest's, and what changes it back and adds what was raised to the flags."""
+        e, unit = self.e, self.lower.host
+        lines, e.lines, e.open = e.lines, [], True
+        assert unit is not None
         e.slots.append("  %mxcsr = alloca i32")
-        self.unit.declare("void @llvm.x86.sse.ldmxcsr(ptr)")
-        self.unit.declare("void @llvm.x86.sse.stmxcsr(ptr)")
+        for name in ("ldmxcsr", "stmxcsr"):
+            self.unit.declare(f"void @llvm.x86.sse.{name}(ptr)")
         for line in lines:
             if line == CLEAR:
-                e.do(f"store i32 {MXCSR}, ptr %mxcsr")
-                e.do("call void @llvm.x86.sse.ldmxcsr(ptr %mxcsr)")
+                control = self.read("control")
+                self.set_mxcsr(e.op(f"trunc i64 {control} to i32"))
             elif line == GATHER:
                 e.do("call void @llvm.x86.sse.stmxcsr(ptr %mxcsr)")
-                bits = e.op("load i32, ptr %mxcsr")
-                raised = e.op(f"zext i32 {e.op(f'and i32 {bits}, 63')} to i64")
-                flags = Lower.pointer(self.lower, Ref(None, CPU, place))
-                now = e.op(f"load i64, ptr {flags}, align 8, !tbaa !1")
-                e.do(f"store i64 {e.op(f'or i64 {now}, {raised}')}, ptr {flags}, align 8, !tbaa !1")
+                found = e.op("load i32, ptr %mxcsr")
+                flags = e.op(f"zext i32 {e.op(f'and i32 {found}, 63')} to i64")
+                self.outside(unit.raised, [self.lower.cpu, Scalar(u64, flags)])
+                self.set_mxcsr(str(MXCSR))
             else:
                 e.lines.append(line)
+
+    def set_mxcsr(self, value: str) -> None:
+        self.e.do(f"store i32 {value}, ptr %mxcsr")
+        self.e.do("call void @llvm.x86.sse.ldmxcsr(ptr %mxcsr)")
 
     def read(self, name: str) -> str:
         return self.e.op(f"load i64, ptr %{name}")

@@ -88,11 +88,12 @@ class Flags(Processor):
         self.adjust = u8(a ^ b ^ r)
         self.result(r)
 
-    def numbers_compared(self, below, differs) -> None:
-        """What a comparison of numbers that can be compared says (UCOMISD): CF and ZF; the others are cleared."""
+    def numbers_compared(self, below, equal, unordered, above) -> None:
+        """What UCOMISD says: ZF, PF and CF, all three if there is no order; the others are cleared. Each is 0 or 1, and
+        `above` follows from the others."""
         self.carry = u8(below)
-        self.zero = u64(differs)
-        self.sign = u64(1)
+        self.zero = u64(equal ^ 1)
+        self.sign = u64(unordered ^ 1)
         self.overflow = u8(0)
         self.adjust = u8(0)
 
@@ -173,17 +174,17 @@ def compared(cpu, cc: int, a, b, r):
     return S(a) < S(b) if cc == 12 else S(a) <= S(b)
 
 
-def order_told(cpu, cc: int, below, differs):
-    """Condition `cc` after numbers_compared(below, differs)."""
+def order_told(cpu, cc: int, below, equal, unordered, above):
+    """Condition `cc` after numbers_compared(below, equal, unordered, above)."""
     if cc & 1:
-        return not order_told(cpu, cc - 1, below, differs)
+        return not order_told(cpu, cc - 1, below, equal, unordered, above)
     if cc == 2:
         return below != 0
-    if cc == 4:
-        return differs == 0
-    if cc == 6 or cc == 14:
-        return (below != 0) & (cc == 6) | (differs == 0)
-    return False
+    if cc == 4 or cc == 14:
+        return equal != 0
+    if cc == 6:
+        return above == 0
+    return unordered != 0 if cc == 10 else False
 
 
 def tested(cpu, cc: int, r):

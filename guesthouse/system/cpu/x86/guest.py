@@ -6,7 +6,7 @@ from types import ModuleType
 from typing import Any
 
 from guesthouse.bits import u64
-from guesthouse.engine.op import Guest, Handler, HostFloats, Op
+from guesthouse.engine.op import Guest, Handler, Op
 from guesthouse.system.cpu.x86 import (
     aes,
     atomics,
@@ -31,6 +31,7 @@ from guesthouse.system.cpu.x86 import (
     smm,
     sse_convert,
     sse_float,
+    sse_host,
     sse_integer,
     sse_moves,
     sse_shuffle,
@@ -179,8 +180,8 @@ X86_GUEST = Guest(
     settled=settled,
     unfit=tuple(module.__name__ for module in MODULES if "x87" in module.__name__),
     rare=(X86.no_sse, X86.note_sse, X86.report_sse, X86.no_mmx, sse_float.all_lanes, sse_float.one_lane,
-          sse_float.tell_order, sse_float.other_environment),
-    floats=HostFloats({sse_float.quick_lanes: sse_float.native_lanes}, sse_float.host_operation, ("sse", "flags")),
+          sse_float.tell_order),
+    unit=sse_host.unit(DEFINITIONS),
     deferred=(Flags.logical, Flags.added, Flags.added_with, Flags.subtracted, Flags.subtracted_with,
               Flags.stepped_up, Flags.stepped_down, Flags.numbers_compared),
     shortcuts={(Flags.condition, Flags.subtracted): compared, (Flags.condition, Flags.logical): tested,

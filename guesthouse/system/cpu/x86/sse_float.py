@@ -6,7 +6,7 @@ hardware gives fewer bits, and which ones differs between processors.
 
 from functools import partial
 
-from guesthouse.bits import f32, lanes, likely, packed, select, sqrt as host_sqrt, u8, u32, u64, u128, unlikely
+from guesthouse.bits import f32, lanes, likely, packed, select, sqrt as host_sqrt, u8, u32, u64, u128
 from guesthouse.system.cpu.softfloat import (
     EQUAL,
     LESS,
@@ -93,29 +93,6 @@ def quick_lanes(cpu, form, each, a, b):
     return ours, r
 
 
-NATIVE = {add: "fadd", sub: "fsub", mul: "fmul", div: "fdiv"}  # what LLVM calls them
-
-
-def host_operation(name, kind, a, b):
-    """See op.HostFloats."""
-    raise NotImplementedError
-
-
-@function
-def other_environment(cpu) -> None:
-    """Rounding, or an exception that is not masked, or denormals are such that the host's environment would not do."""
-
-
-def native_lanes(cpu, form, each, a, b):
-    """As quick_lanes, in hot code on hosts that have SSE: they raise what the guest's would."""
-    if each not in NATIVE:
-        return quick_lanes(cpu, form, each, a, b)
-    env = cpu.sse
-    if unlikely(env.rounding != form.rules.nearest or env.unmasked | env.flush | env.zeros != 0):
-        other_environment(cpu)
-    return host_operation(NATIVE[each], form.host, a, b)
-
-
 @function
 def all_lanes(cpu, form, each, a: u128, b: u128):
     """each() for all lanes; raises what is not masked."""
@@ -184,7 +161,6 @@ def root(env, form, mode, a, b):
 
 
 QUICK[root] = lambda x, y: host_sqrt(y), root_is_ours
-NATIVE[root] = "sqrt"
 
 
 @function
@@ -410,7 +386,7 @@ def ordering(name: str, encoding: str, form, quiet: bool):
         x, y = a.get(), b.get()
         if likely(ordered_is_ours(form, x, y, x)):
             p, q = form.host.from_bits(x), form.host.from_bits(y)
-            cpu.numbers_compared(u8(p < q), u8(p != q))
+            cpu.numbers_compared(u8(p < q), u8(p == q), u8(0), u8(p > q))
         else:
             tell_order(cpu, form, u64(x), u64(y), quiet)
 

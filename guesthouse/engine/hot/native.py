@@ -1,0 +1,88 @@
+"""Lowers engine/host.py: one instruction of the host for each call, as inline assembly.
+
+LLVM's own operations would not do. It may exchange the operands of an addition, which decides whose NaN comes out, and
+takes exceptions for nobody's business; its strict operations keep these, but are slower than they must be, and some
+texts with them make it abort. The VEX forms are used: they have a destination of their own.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from guesthouse.bits import Float, u8, u128
+from guesthouse.engine import host
+from guesthouse.errors import DefinitionError
+from guesthouse.typed.machine import has
+from guesthouse.typed.values import Scalar, Sequence, is_known, llvm_type
+
+if TYPE_CHECKING:
+    from guesthouse.engine.hot.lowered import Lowered
+
+VECTOR = "<2 x i64>"
+RAISES = "memory(inaccessiblemem: readwrite)"  # it stays where it is, between two looks at MXCSR
+ORDERS = ("b", "z", "p", "a")  # conditions
+
+
+def instruction(lower: "Lowered", name: str, kind: Any, *operands: Any) -> Scalar:
+    return emitted(lower, name, kind, operands, "")
+
+
+def arithmetic(lower: "Lowered", name: str, kind: Any, *operands: Any) -> Scalar:
+    needed(lower)
+    lower.gathers = True
+    return emitted(lower, name, kind, operands, " sideeffect")
+
+
+def emitted(lower: "Lowered", name: str, kind: Any, operands: tuple[Any, ...], effect: str) -> Scalar:
+    t, constraint = (VECTOR, "=x") if kind is u128 else (llvm_type(kind), "=x" if issubclass(kind, Float) else "=r")
+    fused = name.startswith("f")
+    if fused and not has("fma"):
+        raise DefinitionError("the host has no fused operations")
+    places, constraints = ["$0"], [constraint]
+    given: list[str] = []
+    for value in operands:
+        if is_known(value) and not isinstance(value, Float):
+            places.append(str(int(value)))
+            continue
+        text, where = operand(lower, value)
+        tied = fused and not given  # the first factor's register becomes the result's
+        if not tied:
+            places.append(f"${len(constraints)}")
+        constraints.append("0" if tied else where)
+        given.append(text)
+    template = f"v{name} {', '.join(places)}"
+    r = lower.e.op(f'call {t} asm{effect} inteldialect "{template}", "{",".join(constraints)}"({", ".join(given)}) '
+                   f"nounwind {RAISES if effect else 'memory(none)'}")
+    return Scalar(kind, lower.e.op(f"bitcast {VECTOR} {r} to i128") if kind is u128 else r)
+
+
+def operand(lower: "Lowered", value: Any) -> tuple[str, str]:
+    """A value with its type, and the constraint that tells in which kind of register it is."""
+    if isinstance(value, Float):
+        return f"{llvm_type(type(value))} {lower.constant(value)}", "x"
+    if not isinstance(value, Scalar):
+        raise DefinitionError("no operand of an instruction of the host")
+    if value.type is u128:
+        return f"{VECTOR} {lower.e.op(f'bitcast i128 {value.text} to {VECTOR}')}", "x"
+    return f"{llvm_type(value.type)} {value.text}", "x" if issubclass(value.type, Float) else "r"
+
+
+def ordering(lower: "Lowered", name: str, a: Any, b: Any) -> Sequence:
+    needed(lower)
+    lower.gathers = True
+    (x, _), (y, _) = operand(lower, a), operand(lower, b)
+    t = "{ " + ", ".join("i8" for _ in ORDERS) + " }"
+    outputs = ",".join(f"={{@cc{order}}}" for order in ORDERS)
+    got = lower.e.op(f'call {t} asm sideeffect inteldialect "v{name} ${len(ORDERS)}, ${len(ORDERS) + 1}", '
+                     f'"{outputs},x,x,~{{flags}}"({x}, {y}) nounwind {RAISES}')
+    return Sequence(tuple(Scalar(u8, lower.e.op(f"extractvalue {t} {got}, {n}")) for n in range(len(ORDERS))))
+
+
+def needed(lower: "Lowered") -> None:
+    if lower.host is None:
+        raise DefinitionError("the host's unit is not used")
+    lower.needs_unit = True
+
+
+INTRINSICS: dict[Any, Callable[..., Any]] = {
+    host.instruction: instruction, host.arithmetic: arithmetic, host.ordering: ordering, host.needed: needed,
+}
