@@ -160,5 +160,6 @@ def raised(cpu, flags) -> None:
 
 def unit(found: Iterable[Definition]) -> HostUnit:
     """The unit, for these definitions."""
-    runs = {d.name: d.run for d in found if d.run.__module__ in MODULES}
-    return HostUnit({FloatState.need_sse: sse_is_on, **{runs[name]: run for name, run in bodies()}}, control, raised)
+    made = dict(bodies())
+    instead = {d.run: made[d.name] for d in found if d.run.__module__ in MODULES and d.name in made}
+    return HostUnit({FloatState.need_sse: sse_is_on, **instead}, control, raised)
