@@ -25,9 +25,9 @@ from guesthouse.engine.hot.shelf import Part
 from guesthouse.typed.machine import Code
 
 SEEN = 8  # blocks at the end of the trail that one look sees
-ENOUGH = 16  # how often a block is seen before it is compiled
+ENOUGH = 6  # how often a block is seen before it is compiled; those that are seen most often come first
 AT_ONCE = 2  # jobs of one processor under way; their messages fit into the pipes, so that nobody waits for the other
-MOST_BLOCKS, MOST_INSTRUCTIONS = 20, 120
+MOST, MOST_OF_LOOP = (12, 64), (20, 120)  # blocks, instructions
 TRIES = 3  # how often a region from the shelf is tried where it does not fit
 HEADER = processor.Block
 
@@ -201,20 +201,23 @@ class Regions:
 
     def gather(self, pc: int, first: int) -> tuple[list[int], Job]:
         """The blocks that were seen to follow one another from here on, those that follow most often first. What leads
-        into a region already is not compiled again: going there costs little, and making it again, much."""
+        into a region already is not compiled again: going there costs little, and making it again, much. What does not
+        come back to where it began stays smaller: LLVM's time for each instruction grows with the region."""
         mode = int(HEADER.at(first).mode)
         jobs: list[Told] = []
         taken: list[int] = []
         known = {pc}
         pages: dict[int, int] = {}
         queue = [(0, pc, first)]
-        budget = MOST_INSTRUCTIONS
-        while queue and len(taken) < MOST_BLOCKS:
+        (most, room), count = MOST, 0
+        while queue and len(taken) < most:
             _, at, block = heapq.heappop(queue)
             made = self.block(block)
-            if made is None or budget < made[1] or not in_pages(block, pages):
+            if made is None or room < count + made[1] or not in_pages(block, pages):
                 continue
-            budget -= made[1]
+            count += made[1]
+            if pc in self.edges.get(at, ()):
+                most, room = MOST_OF_LOOP
             jobs.append(made)
             taken.append(block)
             for following, times in self.edges.get(at, {}).items():
