@@ -11,6 +11,7 @@ from guesthouse.typed import Abandon, Array, Pointer, Struct, fill, function, in
 READ, WRITE, EXECUTE = 0, 1, 2
 PAGE, PAGE_BITS = 4096, 12
 TLB_SIZE, TLB_SETS = 1024, 4
+WATCHED_SET = TLB_SETS  # one more, for code alone: while it is in force, no access to data is fast
 RANGES = 32  # of RAM
 REFUSED = 1 << 63  # what a chip's compiled code answers for a port that is none of its own
 REPLIES = 128  # the devices that one instruction can meet: FXSAVE 55, ENTER with 31 levels 66
@@ -104,7 +105,7 @@ class Cpu(Struct):
     builds: u64
     lookups: u64
     watches: u64  # not 0: the guest's watch() is told of accesses, and says which pages the address cache may not have
-    tlbs: Array[TlbEntry, TLB_SIZE * TLB_SETS]
+    tlbs: Array[TlbEntry, TLB_SIZE * (TLB_SETS + 1)]
 
     # Guest memory, by virtual address.
 
@@ -132,14 +133,14 @@ class Cpu(Struct):
 
     def load_slowly(self, kind: type, va: u64, access: u64):
         if kind.size == 16:
-            self.probe(va, u64(16), access)
+            self.probe_wide(va, access)
             low = u128(self.load_bytes(va, u64(8), access))
             return low | u128(self.load_bytes(va + 8, u64(8), access)) << 64
         return kind(self.load_bytes(va, u64(kind.size), access))
 
     def store_slowly(self, kind: type, va: u64, value) -> None:
         if kind.size == 16:
-            self.probe(va, u64(16), u64(WRITE))
+            self.probe_wide(va, u64(WRITE))
             self.store_bytes(va, u64(8), u64(value))
             self.store_bytes(va + 8, u64(8), u64(value >> 64))
         else:
@@ -148,6 +149,8 @@ class Cpu(Struct):
     @function
     def load_bytes(self, va: u64, size: u64, access: u64) -> u64:
         """The slow path of load: a walk, a device, or two pages."""
+        if unlikely(self.watches != 0):
+            self.watch(va, size, u64(READ))
         if unlikely((va & (PAGE - 1)) + size > PAGE):
             self.probe(va, size, access)
             first = PAGE - (va & (PAGE - 1))
@@ -157,8 +160,6 @@ class Cpu(Struct):
 
     @function
     def load_in_page(self, va: u64, size: u64, access: u64) -> u64:
-        if unlikely(self.watches != 0):
-            self.watch(va, size, u64(READ))
         physical = self.walk(va, access)
         host = self.host(physical)
         if host == 0:
@@ -170,6 +171,8 @@ class Cpu(Struct):
     @function
     def store_bytes(self, va: u64, size: u64, value: u64) -> None:
         """The slow path of store: a walk, a device, a page that holds decoded code, or two pages."""
+        if unlikely(self.watches != 0):
+            self.watch(va, size, u64(WRITE))
         if unlikely((va & (PAGE - 1)) + size > PAGE):
             self.probe(va, size, u64(WRITE))
             first = PAGE - (va & (PAGE - 1))
@@ -180,8 +183,6 @@ class Cpu(Struct):
 
     @function
     def store_in_page(self, va: u64, size: u64, value: u64) -> None:
-        if unlikely(self.watches != 0):
-            self.watch(va, size, u64(WRITE))
         physical = self.walk(va, u64(WRITE))
         host = self.host_to_write(physical)
         if host == 0:
@@ -199,6 +200,13 @@ class Cpu(Struct):
         last = va + (size - 1)
         if (last ^ va) >> PAGE_BITS != 0:
             self.walk(last & ~u64(PAGE - 1), access)
+
+    @function
+    def probe_wide(self, va: u64, access: u64) -> None:
+        """Before an access to 16 bytes, which is made in two parts."""
+        if unlikely(self.watches != 0):
+            self.watch(va, u64(16), access)
+        self.probe(va, u64(16), access)
 
     @function
     def outside(self, kind: u64, physical: u64, size: u64, value: u64) -> u64:
@@ -293,7 +301,7 @@ class Cpu(Struct):
     # For guests with watchpoints; others keep `watches` 0.
 
     def watch(self, va: u64, size: u64, access: u64) -> None:
-        """A program is about to read or write here, within one page."""
+        """A program is about to read or write here. The halves of 16 bytes are told once more."""
 
     def watched(self, page: u64):
         """Whether accesses to this page must not become fast."""
@@ -328,7 +336,15 @@ class Cpu(Struct):
         """Forget all translations. Blocks stay, but are found again through a new fetch translation."""
         self.flushes += 1
         fill(self.tlbs.address, u8(0xFF), u64(TLB_SIZE * TLB_SETS * TlbEntry.size))
+        if unlikely(self.watches != 0):
+            self.empty_watched_set()
         self.enter_context(self.context + u64(1 << 16))
+
+    @function
+    def empty_watched_set(self) -> None:
+        """To be called by who takes it up: what is in it counts only while somebody watches."""
+        size = TLB_SIZE * TlbEntry.size
+        fill(self.tlbs.address + WATCHED_SET * size, u8(0xFF), u64(size))
 
     @function
     def forget_translations(self) -> None:
@@ -339,7 +355,7 @@ class Cpu(Struct):
     def flush_page(self, va: u64) -> None:
         """Forget the translation of one page."""
         self.flushes += 1
-        for n in range(TLB_SETS):
+        for n in range(TLB_SETS + 1):
             entry = self.tlbs[(va >> PAGE_BITS & (TLB_SIZE - 1)) + n * TLB_SIZE]
             entry.read, entry.write, entry.execute = ~u64(0), ~u64(0), ~u64(0)
         self.forget_jumps(va)

@@ -6,13 +6,7 @@ from guesthouse.bits import u8, u64
 from guesthouse.engine.cpu import BUDGET, FAULT, NONE, PAGE, STEP
 from guesthouse.engine.op import FALLS, LEAVES, Guest, Handler
 from guesthouse.errors import HouseBug
-from guesthouse.typed import Abandon, Array, Pointer, Struct
-
-
-class Window(Struct):
-    """Room for an instruction's bytes."""
-
-    bytes: Array[u8, 32]
+from guesthouse.typed import Abandon, Pointer
 
 
 class Plain:
@@ -20,10 +14,7 @@ class Plain:
 
     def __init__(self, guest: Guest, cpu: Any) -> None:
         self.guest, self.cpu = guest, cpu
-        double = type("Records", (Struct,), {"__annotations__": {"pair": Array[guest.record, 2]}})
-        self.room = double.new()
-        self.records = Pointer[guest.record](self.room.address)
-        self.window = Window.new()
+        self.records = Pointer[guest.record](cpu.scratch.address)
 
     def run(self, budget: int) -> None:
         """Execute up to `budget` instructions; cpu.exit says why it ended. Mirrors Processor.run."""
@@ -39,7 +30,7 @@ class Plain:
     def step(self) -> None:
         """Execute one instruction, deliver its fault if it has one."""
         cpu, start, stepping = self.cpu, self.cpu.pc, self.cpu.context & STEP != 0
-        cpu.replies_used = u64(0)
+        cpu.replies_used, cpu.start = u64(0), start
         try:
             for handler in self.fetch():
                 self.perform(handler, start)
@@ -85,11 +76,11 @@ class Plain:
         return handlers
 
     def decode(self, pc: u64) -> int:
-        return int(self.cpu.decode(pc, self.window.address, self.records))
+        return int(self.cpu.decode(pc, self.cpu.window.address, self.records))
 
     def copy(self, va: u64, to: int, count: int) -> None:
         host = self.cpu.fetch(va)
         for n in range(16):
-            self.window.bytes[to + n] = u8(0)
+            self.cpu.window[to + n] = u8(0)
         for n in range(count):
-            self.window.bytes[to + n] = Pointer[u8](host)[n]
+            self.cpu.window[to + n] = Pointer[u8](host)[n]

@@ -15,9 +15,12 @@ from typing import Any
 
 from guesthouse.bits import u8, u16, u32, u64
 from guesthouse.engine.soft import SoftVcpu
+from guesthouse.system.cpu.x86.debug import AT_DEBUGCTL
 from guesthouse.system.cpu.x86.disassemble import Disassembler
 from guesthouse.system.cpu.x86.entry import reset
+from guesthouse.system.cpu.x86.flags import AC
 from guesthouse.system.cpu.x86.guest import X86_GUEST
+from guesthouse.system.cpu.x86.system_state import CR0_AM
 from guesthouse.system.memory import Memory
 from tests.fuzz.lockstep import BUDGETS
 from tests.fuzz.x86_code import Coder
@@ -186,11 +189,15 @@ class X86Life:
         state.settle_mode()
 
     def breakpoints(self, state: Any, chance: random.Random) -> None:
-        """Some on data and code, in one life of five; CR4.DE, VME and PVI now and then."""
+        """Some on data and code, in one life of five, and as often branches watched, alignment checked; CR4.DE, VME and
+        PVI now and then."""
         state.cr4 = state.cr4 | u64(chance.choice((0, 0, 0, 8, 1, 3)))
         for n in range(4):
             state.dr[n] = u64(chance.choice((self.entry(chance), self.pointer(chance), self.pointer(chance))))
+        state.held[AT_DEBUGCTL] = u64(chance.randrange(1, 4) if chance.random() < 0.2 else 0)
         state.set_dr7(u64(chance.getrandbits(32) if chance.random() < 0.2 else 0))
+        if chance.random() < 0.2:
+            state.cr0, state.flags = state.cr0 | CR0_AM, state.flags | AC
 
     def real(self, state: Any, chance: random.Random) -> None:
         for n in range(6):

@@ -84,7 +84,7 @@ def enter_stub() -> bytes:
 def leave_stub() -> bytes:
     """Saves everything and returns to C."""
     text = absolute("89", 4, GPR_OUT + 32) + bytes.fromhex("48 C7 C4") + STACK_TOP.to_bytes(4, "little")
-    text += b"\x9c" + absolute("8F", 0, FLAGS_OUT) + b"\xfc"
+    text += b"\x9c" + absolute("8F", 0, FLAGS_OUT) + bytes.fromhex("6A 02 9D")  # no AC, no DF: C wants them so
     for n in (*range(4), *range(5, 16)):
         text += absolute("89", n, GPR_OUT + 8 * n)
     text += absolute("0F AE", 0, FX_OUT) + absolute("0F AE", 1, FX_HOST) + absolute("8B", 4, HOST_RSP)

@@ -16,6 +16,7 @@ from guesthouse.bits import u8, u16, u32, u64
 from guesthouse.engine.build import Engine, engine
 from guesthouse.engine.soft import SoftVcpu
 from guesthouse.system.cpu.x86.entry import reset
+from guesthouse.system.cpu.x86.flags import AC
 from guesthouse.system.cpu.x86.guest import X86_GUEST
 from guesthouse.system.cpu.x86.state import CS, General
 from guesthouse.system.memory import Memory
@@ -56,7 +57,7 @@ class Ours:
         self.memory.install(self.cpu, lambda host: self.vcpu.outdate(host))
         reset(self.cpu)
         self.write_tables()
-        self.cpu.cr0, self.cpu.cr3, self.cpu.cr4 = u64(0x8000_0033), u64(TABLES), u64(0x620)
+        self.cpu.cr0, self.cpu.cr3, self.cpu.cr4 = u64(0x8004_0033), u64(TABLES), u64(0x620)
         self.cpu.efer = u64(0xD01)  # NXE, LMA, LME, SCE
         for table, base, limit in (
             (self.cpu.gdtr, GDT, 0xFFF),
@@ -106,7 +107,7 @@ class Ours:
         ctypes.memmove(cpu.where + General.offset("zero"), general, len(general))
         ctypes.memmove(cpu.where + General.offset("r"), struct.pack("<16Q", *before.registers), 128)
         cpu.set_rflags(u64(before.flags))
-        if int(cpu.context) & 0xFFFF != mode:
+        if int(cpu.context) & 0xFFFF != mode or before.flags & AC or int(cpu.watches):
             cpu.settle_mode()
         cpu.pc = u64(START)
 

@@ -11,6 +11,7 @@ from tests.x86.test_modes import OTHER_TASK, Legacy
 TF, RF = 0x100, 0x10000
 BD, BS, BT, NONE_MET = 1 << 13, 1 << 14, 1 << 15, 0xFFFF_0FF0
 DATA, CR4_DE = STACK + 0x800, 8
+LBR, BTF = 1, 2  # IA32_DEBUGCTL
 EXECUTE, WRITE, PORT, ACCESS = range(4)
 
 
@@ -136,6 +137,76 @@ def test_a_switch_to_a_task_with_the_t_bit_traps_and_clears_local_breakpoints() 
     arm(m, 0, 0x1234, WRITE)
     m.run(f"ea 00000000 {OTHER_TASK:02x}00")
     assert met(m) == BT and int(m.cpu.dr[7]) & 0xFF == 0 and m.words(1)[0] == CODE + 0x100
+
+
+def branches_watched(m: Machine, debugctl: int, flags: int = 0) -> None:
+    m.cpu.flags = u64(flags)
+    m.cpu.set_model_specific(u64(0x1D9), u64(debugctl), u64(0))
+    m.run("", 0)
+    m.cpu.stepping, m.cpu.recording = u64(flags >> 8 & 1), u64(debugctl & LBR)
+
+
+def recorded(m: Machine) -> list[tuple[int, int]]:
+    """The last branches, the newest first."""
+    def register(n: int) -> int:
+        return int(m.cpu.model_specific(u64(n), u64(0)))
+
+    top = register(0x1C9)
+    pairs = [(register(0x40 + (top - n & 7)), register(0x60 + (top - n & 7))) for n in range(8)]
+    return [pair for pair in pairs if pair != (0, 0)]
+
+
+def test_btf_steps_from_branch_to_branch_and_is_cleared_by_the_trap(m: Machine) -> None:
+    branches_watched(m, BTF, TF)
+    m.cpu.zero = u64(1)
+    cpu = m.run("90 7502 eb02 90 90 ffc0", 2)  # nop; jnz, which goes over the jump: ZF is clear
+    assert met(m) == BS and m.frame()[0] == CODE + 5 and int(cpu.model_specific(u64(0x1D9), u64(0))) == 0
+
+
+def test_btf_lets_repetitions_and_branches_not_taken_pass(m: Machine) -> None:
+    branches_watched(m, BTF, TF | 0x40)
+    m.cpu.zero = u64(0)
+    m.cpu.r[1], m.cpu.r[7] = u64(3), u64(DATA)
+    m.run("f3aa 7502 90 eb10", 2)
+    for _ in range(4):
+        if m.vector is None:
+            m.run("", 1)
+    assert met(m) == BS and m.frame()[0] == CODE + 0x17 and int(m.cpu.r[1]) == 0
+
+
+def test_branches_calls_and_returns_are_recorded_while_lbr_is_set(m: Machine) -> None:
+    branches_watched(m, LBR)
+    m.run("e802000000 eb10 90 c3", 5)  # call over the jump to nop; ret; the jump; and one more
+    assert recorded(m)[:3] == [(CODE + 5, CODE + 0x17), (CODE + 8, CODE + 5), (CODE, CODE + 7)]
+
+
+def test_the_eight_last_branches_are_kept(m: Machine) -> None:
+    branches_watched(m, LBR)
+    m.run("ebfe", 11)
+    assert recorded(m) == [(CODE, CODE)] * 8
+
+
+def test_an_exception_is_recorded_and_the_branch_before_it_kept_apart(m: Machine) -> None:
+    branches_watched(m, LBR)
+    cpu = m.run("eb02 9090 0f0b", 2)
+    assert m.vector == 6 and recorded(m)[:2] == [(CODE + 4, HANDLERS + 6 * 16), (CODE, CODE + 4)]
+    assert [int(cpu.model_specific(u64(n), u64(0))) for n in (0x1DD, 0x1DE)] == [CODE, CODE + 4]
+
+
+def test_an_interrupt_is_recorded_with_the_instruction_that_it_kept_waiting(m: Machine) -> None:
+    branches_watched(m, LBR)
+    m.run("9090", 1)
+    m.cpu.inject(u64(0x40))
+    m.run("ebfe", 1, at=HANDLERS + 0x400)
+    assert recorded(m)[:2] == [(HANDLERS + 0x400,) * 2, (CODE + 1, HANDLERS + 0x400)]
+
+
+def test_a_debug_exception_ends_the_recording_unrecorded(m: Machine) -> None:
+    arm(m, 0, CODE + 4, EXECUTE)
+    branches_watched(m, LBR)
+    cpu = m.run("eb02 9090 90", 1)
+    assert met(m) == 1 and recorded(m) == [(CODE, CODE + 4)]
+    assert int(cpu.model_specific(u64(0x1D9), u64(0))) == 0
 
 
 def test_a_stack_that_is_not_canonical_is_a_stack_fault(m: Machine) -> None:

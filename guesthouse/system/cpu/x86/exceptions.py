@@ -6,7 +6,7 @@ and breakpoints (debug.py).
 
 from guesthouse.bits import select, u8, u16, u32, u64, unlikely
 from guesthouse.engine.cpu import DIED, FAULT, NONE, PAGE, STEP, WINDOW
-from guesthouse.system.cpu.x86.debug import BS, DR7_GD
+from guesthouse.system.cpu.x86.debug import AT_DEBUGCTL, BS, BTF, DR7_GD, LBR
 from guesthouse.system.cpu.x86.flags import IF, IOPL, NT, RF, TF, VM
 from guesthouse.system.cpu.x86.operands import Decoded, effective_address
 from guesthouse.system.cpu.x86.paging import canonical
@@ -72,6 +72,8 @@ class Exceptions(SystemManagement):
         """Deliver, and what goes wrong on the way instead: a double fault, or shutdown (SDM 3A, 6.15, table 6-5)."""
         if vector == VECTOR_DB:
             self.dr[7] = self.dr[7] & ~u64(DR7_GD)
+            if unlikely(self.held[AT_DEBUGCTL] != 0):
+                self.stop_watching_branches()
         while not self.delivered(vector, code, kind):
             if vector == VECTOR_DF:
                 self.dead, self.exit = u64(1), u64(DIED)
@@ -104,13 +106,16 @@ class Exceptions(SystemManagement):
     @function
     def enter(self, vector: u64, code: u64, kind: u64) -> None:
         """Through the gate of a vector, or a fault; then nothing has changed but memory below the new stack."""
+        source = select(kind == SOFTWARE, self.start, self.pc)
         if self.long_mode():
             self.enter_long(vector, code, kind)
         elif self.cr0 & CR0_PE != 0:
             self.enter_protected(vector, code, kind)
         else:
             self.enter_real(vector)
-        self.stepping, self.shadow, self.halted = u64(0), u64(0), u64(0)
+        if unlikely(self.held[AT_DEBUGCTL] & LBR != 0):
+            self.record_event(source)
+        self.stepping, self.recording, self.shadow, self.halted = u64(0), u64(0), u64(0), u64(0)
         self.settle_mode()
 
     @function
@@ -403,10 +408,14 @@ class Exceptions(SystemManagement):
             if self.shadow_armed != 0:
                 self.shadow = u64(0)
             self.shadow_armed = u64(self.shadow != 0)
+            branched = self.has_branched()
+            if branched and self.recording != 0:
+                self.record_branch(self.start)
             if self.resuming == 0:
                 self.flags = self.flags & ~u64(RF)
             self.resuming = u64(0)
-            due = self.earned | select(self.stepping != 0, u64(BS), u64(0))
+            steps = self.stepping != 0 and (branched or self.held[AT_DEBUGCTL] & BTF == 0)
+            due = self.earned | select(steps, u64(BS), u64(0))
             if due != 0 and not held:
                 self.earned = u64(0)
                 self.tell_debugger(due)
@@ -414,6 +423,7 @@ class Exceptions(SystemManagement):
             self.stepping = self.flags >> 8 & 1
             if self.shadow == 0:
                 self.settle_privilege()
+        self.recording = self.held[AT_DEBUGCTL] & LBR
 
     @function
     def meet_breakpoint(self) -> None:

@@ -166,6 +166,7 @@ class FloatState(SystemState):
     def store_masked(self, va: u64, value, mask) -> None:
         """Store the bytes of `value` whose bytes in `mask` have their top bits set (MASKMOVDQU, MASKMOVQ)."""
         kind, n = type(value), u64(0)
+        self.need_aligned(va, u64(8))
         while n < kind.size:
             if mask >> kind(n * 8 + 7) & 1 != 0:
                 self.probe(va + n, u64(1), u64(WRITE))

@@ -1,8 +1,8 @@
 """Model-specific registers that hold what is written to them and do nothing else (SDM 4, table 2-4: first generation of
 Atom processors, whose model CPUID tells). Systems touch them without asking CPUID, so they have to be there.
 
-Not modelled: what they would control. Microcode is not updated, nothing gets warm, changes its clock or is counted,
-no branch is recorded, and the banks of the machine-check architecture never have anything to report. What is written
+IA32_DEBUGCTL and the records of branches are kept here, and work in debug.py. Not modelled: what the others would
+control. Microcode is not updated, nothing gets warm, changes its clock or is counted, and the banks of the machine-check architecture never have anything to report. What is written
 to bits that cannot be written is lost, where a processor may also fault.
 """
 
@@ -30,8 +30,9 @@ HELD: dict[int, tuple[int, int]] = {
     0x198: (RATIO << 40 | RATIO << 8, 0), 0x199: (RATIO << 8, 0xFFFF),  # PERF_STATUS, PERF_CTL
     0x19A: (0, 0x1E), 0x19B: (0, 0x1FF_FFFF), 0x19C: (1 << 31 | COOL << 16, 0),  # clock modulation, thermal monitor
     0x19D: (0, 1 << 16),  # THERM2_CTL
-    0x1C9: (0, 0), **{n: (0, 0) for n in (0x1D9, 0x1DB, 0x1DC, 0x1DD, 0x1DE)},  # DEBUGCTL, last branch and exception
-    **{n: (0, 0) for first in (0x40, 0x60) for n in range(first, first + 8)},  # LASTBRANCH_n_FROM_IP, _TO_IP
+    0x1C9: (0, 7), 0x1D9: (0, 3), 0x1DB: (0, 0), 0x1DC: (0, 0),  # LASTBRANCH_TOS, DEBUGCTL; P6's last branch
+    0x1DD: (0, ALL), 0x1DE: (0, ALL),  # LER_FROM_LIP, LER_TO_LIP: the last branch before an exception
+    **{n: (0, ALL) for first in (0x40, 0x60) for n in range(first, first + 8)},  # LASTBRANCH_n_FROM_IP, _TO_IP
     **{MC_FIRST + 4 * n + part: (0, 0 if part == MC_STATUS else ALL) for n in range(MC_BANKS) for part in range(4)},
 }
 NUMBERS = Table(u64, list(HELD))

@@ -7,6 +7,7 @@ board, which may refuse it: then the instruction gives #GP(0).
 from guesthouse.bits import select, u32, u64
 from guesthouse.engine.cpu import REGISTER_READ, REGISTER_WRITE
 from guesthouse.engine.op import LEAVES
+from guesthouse.system.cpu.x86.debug import DEBUGCTL
 from guesthouse.system.cpu.x86.definitions import op
 from guesthouse.system.cpu.x86.held import HELD, MC_BANKS, MC_CTL, MC_FIRST, MC_STATUS, WRITABLE, place_of
 from guesthouse.system.cpu.x86.paging import PHYSICAL_BITS, canonical
@@ -161,6 +162,8 @@ class ModelSpecific(Control):
             if n >= MC_FIRST and (n & 3 == MC_CTL and not whole or n & 3 == MC_STATUS and value != 0):
                 self.raise_fault(VECTOR_GP)  # SDM 3B, 15.3.2.1 and 15.3.2.2
             self.held[at] = self.held[at] & ~WRITABLE[at] | value & WRITABLE[at]
+            if n == DEBUGCTL:
+                self.settle_breakpoints()
 
     @function
     def tell_board(self, n: u64, value: u64) -> None:

@@ -286,7 +286,9 @@ def push_segment(cpu, kind: type, n: int) -> None:
     processors do it."""
     selector = cpu.segments[n].selector
     if kind.size == 4:
-        cpu.store(u16, cpu.at_stack(u64(0) - 4, u64(4)), selector)
+        slot = cpu.at_stack(u64(0) - 4, u64(4))
+        cpu.need_aligned(slot, u64(4))
+        cpu.store(u16, slot, selector)
         cpu.set_rsp(cpu.r[4] - 4)
     else:
         cpu.push(kind, kind(selector))

@@ -5,8 +5,8 @@ Also here: which translations and which decoded code are in force, a function of
 control registers. Not modelled: machine checks, performance counters.
 """
 
-from guesthouse.bits import select, u8, u32, u64
-from guesthouse.engine.cpu import RANGES, STEP, TLB_SIZE, RamRange, TlbEntry
+from guesthouse.bits import select, u8, u32, u64, unlikely
+from guesthouse.engine.cpu import RANGES, STEP, TLB_SIZE, WATCHED_SET, RamRange, TlbEntry
 from guesthouse.system.cpu.x86.flags import AC, TF
 from guesthouse.system.cpu.x86.held import HELD
 from guesthouse.system.cpu.x86.state import BIG, CS, DS, ES, LONG, SS, VECTOR_GP, General, Segment
@@ -21,6 +21,7 @@ CR4_FSGSBASE, CR4_PCIDE, CR4_OSXSAVE, CR4_SMEP, CR4_SMAP = (1 << n for n in (16,
 EFER_SCE, EFER_LME, EFER_LMA, EFER_NXE = (1 << n for n in (0, 8, 10, 11))
 
 USER_SET, SUPERVISOR_SET, OVERRIDE_SET, IMPLICIT_SET = range(4)  # sets of translations: who may access what
+ALIGNMENT = 1 << 4  # this bit of Cpu.watches; those below it belong to breakpoints
 SHADOW_STI, SHADOW_SS = 1, 2  # what holds interrupts off for one instruction (SDM 3A, 6.8.3)
 
 VARIABLE_RANGES, FIXED_RANGES, LARGE_MARKS, KEPT = 8, 11, 64, 8
@@ -43,7 +44,7 @@ class SystemState(General):
     efer: u64
     xcr0: u64
     dr: Array[u64, 8]  # 4 and 5 are aliases of 6 and 7 and stay unused
-    breakpoints: u64  # the enable bits of DR7
+    breakpoints: u64  # the enable bits of DR7; above them whether branches are watched (IA32_DEBUGCTL)
     gdtr: TableRegister
     idtr: TableRegister
     ldtr: Segment
@@ -85,6 +86,7 @@ class SystemState(General):
     nmi_blocked: u64  # from an NMI's delivery to IRET
     stepping: u64  # RFLAGS.TF was set when the instruction that now ends began
     earned: u64  # bits of DR6 for the #DB that is due when it has ended
+    recording: u64  # DEBUGCTL.LBR was set when it began
     resuming: u64  # it has set RFLAGS.RF, which holds until the end of the one after it
     halted: u64  # by HLT; no event has come since
     # System-management mode.
@@ -116,8 +118,25 @@ class SystemState(General):
         """Choose the translations for CPL and AC, and the mode; cheap."""
         inner = select(self.flags & AC != 0, u64(OVERRIDE_SET), u64(SUPERVISOR_SET))
         self.translations = select(self.cpl == 3, u64(USER_SET), inner)
+        if unlikely(self.checks_alignment() or self.watches & ALIGNMENT != 0):
+            self.settle_alignment()
         step = select(self.flags & TF | self.breakpoints | self.earned != 0, u64(STEP), u64(0))
         self.use(self.translations, self.mode() | step)
+
+    def checks_alignment(self):
+        """Whether data that is not aligned is #AC (SDM 3A, 2.3, CR0.AM)."""
+        return self.cpl == 3 and self.flags & AC != 0 and self.cr0 & CR0_AM != 0
+
+    @function
+    def settle_alignment(self) -> None:
+        """While alignment is checked, every access to data takes the slow path, where watch() checks it (debug.py)."""
+        if not self.checks_alignment():
+            self.watches = self.watches & ~u64(ALIGNMENT)
+            return
+        self.translations = u64(WATCHED_SET)
+        if self.watches & ALIGNMENT == 0:
+            self.watches = self.watches | ALIGNMENT
+            self.empty_watched_set()
 
     @function
     def settle_sizes(self) -> None:

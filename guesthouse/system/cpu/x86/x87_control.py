@@ -158,12 +158,12 @@ def load_environment(cpu, by, is_short) -> None:
 
 @function
 def store_stack(cpu, to, start) -> None:
-    """ST(0) to ST(7), ten bytes each, from byte `start` of the operand on."""
+    """ST(0) to ST(7), ten bytes each, from byte `start` of the operand on; in words, which alone are aligned."""
     i = u64(0)
     while i < 8:
         value = read(cpu, i)
-        cpu.store(u64, to.at(i * 10 + start, 8), u64(value))
-        cpu.store(u16, to.at(i * 10 + (start + 8), 2), u16(value >> 64))
+        for n in range(5):
+            cpu.store(u16, to.at(i * 10 + (start + 2 * n), 2), u16(value >> 16 * n))
         i += 1
 
 
@@ -171,7 +171,8 @@ def store_stack(cpu, to, start) -> None:
 def load_stack(cpu, by, start) -> None:
     i = u64(0)
     while i < 8:
-        low, high = cpu.load(u64, by.at(i * 10 + start, 8)), cpu.load(u16, by.at(i * 10 + (start + 8), 2))
-        value = u128(low) | u128(high) << 64
+        value = u128(0)
+        for n in range(5):
+            value = value | u128(cpu.load(u16, by.at(i * 10 + (start + 2 * n), 2))) << 16 * n
         cpu.fpr[cpu.top + i & 7] = value
         i += 1
