@@ -119,6 +119,13 @@ def test_the_chipset_and_the_bus_of_disks_are_those_that_are_asked_for(options: 
     assert found <= set(said.split())
 
 
+@pytest.mark.parametrize("words", ["", "acpi=off"])
+def test_com3_and_com4_share_the_interrupts_of_com1_and_com2_as_drivers_expect(words: str) -> None:
+    script = "cat /proc/tty/driver/serial; echo over COM3 >&2"  # commands are told over COM4
+    said = asked("debian", "--append", words, "--", "sh", "-c", script)
+    assert re.findall(r"irq:(\d+)", said) == ["4", "3", "4", "3"]
+
+
 def test_a_multiboot_kernel_is_started_with_its_words_and_its_module(start: Start, tmp_path: Path) -> None:
     try:
         kernel = Packages().file("gnumach-image-1.8-486", "boot/gnumach-*", "i386")
