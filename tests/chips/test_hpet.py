@@ -86,7 +86,9 @@ def test_legacy_replacement_takes_irq_0_and_8_whatever_the_route_says(rig):
     rig.put(COMPARATOR, 10)
     rig.put(CONFIGURATION, RUN | LEGACY)
     rig.pass_(10)
-    assert rig.edges == [(0, True), (0, False)] and rig.replaced[-1] is True
+    assert rig.edges == [(0, True), (0, False), (0, True)] and rig.replaced[-1] is True
+    rig.put(TIMER, 0)
+    assert not rig.legacy[0].high
 
 
 def test_a_message_goes_where_its_register_says(rig):

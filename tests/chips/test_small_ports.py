@@ -34,7 +34,10 @@ def test_a_byte_goes_to_the_printer_with_the_strobe():
     chip.write(2, 1, 0x1D)
     assert heard == [] and chip.read(1, 1) & 0xC0 == 0xC0
     chip.write(2, 1, 0x1C)
-    assert heard == [b"A"] and edges == [True, False] and chip.read(0, 1) == 0x41
+    assert heard == [b"A"] and edges == [True] and chip.read(0, 1) == 0x41
+    chip.write(2, 1, 0x1D)
+    chip.write(2, 1, 0x1C)
+    assert heard == [b"A", b"A"] and edges == [True, False, True]
 
 
 class Spoken:

@@ -26,6 +26,7 @@ class Hpet(Chip):
     SIZE = 0x400
     configuration = Field()
     status = Field()
+    risen = Field()  # IRQ 0 and 8, by edge: they stay high, for an 8259 forgets who takes a request back
     held = Field()  # the counter when it was last stopped, set or started
     since = Field()  # and when that was
     kinds = Field([0] * TIMERS)
@@ -99,6 +100,9 @@ class Hpet(Chip):
             self.send(self.messages[n] >> 32, self.messages[n] & 0xFFFF_FFFF)
         elif not kind & LEVEL and (line := self._line(n)) is not None:
             line.pulse()
+            if self.configuration & LEGACY and n < 2:
+                line.set(True)
+                self.risen |= 1 << n
 
     def _line(self, n: int) -> Line | None:
         if self.configuration & LEGACY and n < 2:
@@ -109,6 +113,8 @@ class Hpet(Chip):
         self.on_legacy(bool(self.configuration & LEGACY))
         high = {id(self._line(n)) for n in range(TIMERS)
                 if self.status >> n & 1 and self.kinds[n] & (ENABLE | MESSAGE | LEVEL) == ENABLE | LEVEL}
+        high |= {id(self.legacy[n]) for n in (0, 1)
+                 if self.risen >> n & 1 and self.configuration & LEGACY and self.kinds[n] & (ENABLE | LEVEL) == ENABLE}
         for line in (*self.inputs.values(), *self.legacy):
             line.set(id(line) in high)
         wanted = [at for n, at in enumerate(self.due) if at is not None and self.kinds[n] & (ENABLE | LEVEL | PERIODIC)]

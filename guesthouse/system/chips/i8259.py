@@ -54,10 +54,9 @@ class I8259(Chip):
             if not self.levels & bit or self._is_level(n):
                 self.request |= bit
             self.levels |= bit
-        else:
+        else:  # the line is behind the edge sense: who takes a request back before it is served has made none
             self.levels &= ~bit
-            if self._is_level(n):
-                self.request &= ~bit
+            self.request &= ~bit
         self.settle()
 
     def best(self) -> int:

@@ -18,6 +18,7 @@ class Parallel(Chip):
     SIZE, BUS = 3, 1
     data = Register(0)
     control = Field(INITIALISE_NOT | 0x08)
+    acknowledged = Field(False)  # until the next strobe: an 8259 wants to find the line high
 
     def __init__(self, irq: Line, output: Callable[[bytes], object]) -> None:
         super().__init__()
@@ -37,9 +38,12 @@ class Parallel(Chip):
 
     @on_write(2)
     def write_control(self, value: int) -> None:
-        """The strobe's end hands the byte on; the printer acknowledges with a pulse."""
+        """The strobe's end hands the byte on, which the printer acknowledges."""
         before, self.control = self.control, value & 0x3F
+        self.acknowledged = self.acknowledged and value & (IRQ_ENABLE | STROBE) == IRQ_ENABLE
         if before & ~value & STROBE and not value & INPUT:
             self.output(bytes((self.data,)))
-            if value & IRQ_ENABLE:
-                self.irq.pulse()
+            self.acknowledged = bool(value & IRQ_ENABLE)
+
+    def settle(self) -> None:
+        self.irq.set(self.acknowledged)

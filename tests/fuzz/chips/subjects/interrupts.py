@@ -34,7 +34,7 @@ class PicModel:
     def wire(self, n: int, high: bool) -> None:
         if high and (n not in self.high or self.is_level(n)):
             self.requests.add(n)
-        if not high and self.is_level(n):
+        if not high:
             self.requests.discard(n)
         (self.high.add if high else self.high.discard)(n)
 

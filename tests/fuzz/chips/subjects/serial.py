@@ -149,7 +149,7 @@ class Printers(Subject):
         self.write(2, 0x0D | enable)
         must(not self.told, "printed before the strobe's end")
         self.write(2, 0x0C | enable)
-        must(self.told == [bytes((byte,))] + [("line", True), ("line", False)] * bool(enable), self.told)
+        must(self.told == [bytes((byte,))] + [("line", True)] * bool(enable), self.told)
 
 
 class DebugConsoles(Subject):
