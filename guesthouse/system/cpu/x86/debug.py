@@ -78,7 +78,7 @@ class Breakpoints(SystemState):
 
     @function
     def watch(self, va: u64, size: u64, access: u64) -> None:
-        """The engine's question before an access to memory, when data breakpoints are enabled or alignment is checked."""
+        """The engine's question before an access to memory: for data breakpoints, and for alignment."""
         if self.implicit == 0:
             self.need_aligned(va, size)
             kinds = select(access == WRITE, u64(1 << ON_WRITE | 1 << ON_ACCESS), u64(1 << ON_ACCESS))

@@ -2,8 +2,9 @@
 Atom processors, whose model CPUID tells). Systems touch them without asking CPUID, so they have to be there.
 
 IA32_DEBUGCTL and the records of branches are kept here, and work in debug.py. Not modelled: what the others would
-control. Microcode is not updated, nothing gets warm, changes its clock or is counted, and the banks of the machine-check architecture never have anything to report. What is written
-to bits that cannot be written is lost, where a processor may also fault.
+control. Microcode is not updated, nothing gets warm, changes its clock or is counted, and the banks of the
+machine-check architecture never have anything to report. What is written to bits that cannot be written is lost, where
+a processor may also fault.
 """
 
 from guesthouse.bits import u64
