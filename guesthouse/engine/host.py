@@ -44,7 +44,7 @@ def arithmetic(name: str, kind: Any, *operands: Any) -> Any:
     raise NotImplementedError
 
 
-def ordering(name: str, a: Any, b: Any) -> Any:
-    """UCOMISD or one of its kin: whether a is below b, equal, whether there is no order (all three then), and whether a
-    is above; each 0 or 1."""
+def ordering(name: str, condition: str, a: Any, b: Any) -> Any:
+    """UCOMISD or one of its kin: whether a condition holds then, 0 or 1: a is above b, ae (or equal), b, be, z (equal) or
+    p (there is no order, which is be and z, too)."""
     raise NotImplementedError

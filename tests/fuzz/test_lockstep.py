@@ -14,9 +14,9 @@ import pytest
 from guesthouse.engine.build import engine
 from guesthouse.manager.building import code_folder
 from guesthouse.engine.hot import regions
-from guesthouse.system.cpu.x86.guest import X86_GUEST
 from tests.fuzz.lockstep import Life, Regional, Way, first_difference
 from tests.fuzz.riscv_life import RiscvLife
+from tests.fuzz.riscv_loops import RiscvLoops
 from tests.fuzz.x86_life import X86Life
 from tests.fuzz.x86_loops import X86Loops
 
@@ -34,10 +34,12 @@ def test_both_ways_agree_about_random_worlds(name: str) -> None:
     compare(name, life, (Way(), Way(code)), worlds * TIMES, STEPS)
 
 
-def test_regions_agree_with_threaded_code_about_random_loops(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("life", "worlds"), [(X86Loops, 6), (RiscvLoops, 4)])
+def test_regions_agree_with_threaded_code_about_random_loops(
+        life: type[Life], worlds: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(regions, "ENOUGH", 1)
-    code = engine(X86_GUEST, code_folder())
-    assert compare("loops", X86Loops(), (Way(code), Way(code, Regional(X86_GUEST))), 6 * TIMES, 150) > 20
+    code = engine(life.guest, code_folder())
+    assert compare("loops", life(), (Way(code), Way(code, Regional(life.guest))), worlds * TIMES, 150) > 20
 
 
 def compare(name: str, life: Life, ways: tuple[Way, Way], worlds: int, steps: int) -> int:

@@ -255,6 +255,8 @@ class Lowered(Lower):
         if len(self.deferred) == 1 and not self.plain and not named:
             shortcut = self.guest.shortcuts.get((function, self.deferred[0].function))
             if shortcut:
+                if self.host and self.natively:
+                    shortcut = self.host.instead.get(shortcut, shortcut)
                 return super().inline(shortcut, args + self.deferred[0].args[1:], {})
         if self.plain or named or function not in self.guest.deferred or not self.certain():
             return super().inline(function, args, named)

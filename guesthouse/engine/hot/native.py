@@ -12,14 +12,13 @@ from guesthouse.bits import Float, u8, u128
 from guesthouse.engine import host
 from guesthouse.errors import DefinitionError
 from guesthouse.typed.machine import has
-from guesthouse.typed.values import Scalar, Sequence, is_known, llvm_type
+from guesthouse.typed.values import Scalar, is_known, llvm_type
 
 if TYPE_CHECKING:
     from guesthouse.engine.hot.lowered import Lowered
 
 VECTOR = "<2 x i64>"
 RAISES = "memory(inaccessiblemem: readwrite)"  # it stays where it is, between two looks at MXCSR
-ORDERS = ("b", "z", "p", "a")  # conditions
 
 
 def instruction(lower: "Lowered", name: str, kind: Any, *operands: Any) -> Scalar:
@@ -66,15 +65,13 @@ def operand(lower: "Lowered", value: Any) -> tuple[str, str]:
     return f"{llvm_type(value.type)} {value.text}", "x" if issubclass(value.type, Float) else "r"
 
 
-def ordering(lower: "Lowered", name: str, a: Any, b: Any) -> Sequence:
+def ordering(lower: "Lowered", name: str, condition: str, a: Any, b: Any) -> Scalar:
+    """Not several conditions at once: LLVM copies the host's flags for each, and puts others' work in between."""
     needed(lower)
     lower.gathers = True
     (x, _), (y, _) = operand(lower, a), operand(lower, b)
-    t = "{ " + ", ".join("i8" for _ in ORDERS) + " }"
-    outputs = ",".join(f"={{@cc{order}}}" for order in ORDERS)
-    got = lower.e.op(f'call {t} asm sideeffect inteldialect "v{name} ${len(ORDERS)}, ${len(ORDERS) + 1}", '
-                     f'"{outputs},x,x,~{{flags}}"({x}, {y}) nounwind {RAISES}')
-    return Sequence(tuple(Scalar(u8, lower.e.op(f"extractvalue {t} {got}, {n}")) for n in range(len(ORDERS))))
+    return Scalar(u8, lower.e.op(f'call i8 asm sideeffect inteldialect "v{name} $1, $2", '
+                                 f'"={{@cc{condition}}},x,x,~{{flags}}"({x}, {y}) nounwind {RAISES}'))
 
 
 def needed(lower: "Lowered") -> None:

@@ -8,7 +8,7 @@ from guesthouse.engine.encoding import Instruction, instructions_in
 from guesthouse.engine.op import Guest, Handler, Op
 from guesthouse.engine.processor import Processor
 from guesthouse.system.cpu.riscv import (
-    atomics, bitmanip, compressed, csr, floating, integer, multiply, privileged,
+    atomics, bitmanip, compressed, csr, floating, floating_host, integer, multiply, privileged,
 )
 from guesthouse.system.cpu.riscv.causes import MACHINE, STCE, SUPERVISOR, SUPERVISOR_INTERRUPTS
 from guesthouse.system.cpu.riscv.csr import ENVCFG, MEDELEG, Csrs
@@ -83,7 +83,8 @@ class Hart(Csrs):
 
 RISCV = Guest("riscv", Hart, RiscvRecord, HANDLERS,
               sources=("guesthouse.system.cpu.riscv", "guesthouse.system.cpu.softfloat"),
-              origin="guesthouse.system.cpu.riscv.guest:RISCV", registers=("pc", "x", "f"))
+              origin="guesthouse.system.cpu.riscv.guest:RISCV", registers=("pc", "x", "f", "mstatus"),
+              rare=(floating_host.not_here,), unit=floating_host.unit())
 
 
 def disassemble(word: int, address: int | None = None) -> str:

@@ -88,12 +88,11 @@ class Flags(Processor):
         self.adjust = u8(a ^ b ^ r)
         self.result(r)
 
-    def numbers_compared(self, below, equal, unordered, above) -> None:
-        """What UCOMISD says: ZF, PF and CF, all three if there is no order; the others are cleared. Each is 0 or 1, and
-        `above` follows from the others."""
-        self.carry = u8(below)
-        self.zero = u64(equal ^ 1)
-        self.sign = u64(unordered ^ 1)
+    def numbers_compared(self, a, b) -> None:
+        """What UCOMISD says of two patterns: ZF, PF and CF, all three if there is no order; the others are cleared."""
+        self.carry = u8(order_told(self, 2, a, b))
+        self.zero = u64(order_told(self, 5, a, b))
+        self.sign = u64(order_told(self, 11, a, b))
         self.overflow = u8(0)
         self.adjust = u8(0)
 
@@ -174,17 +173,36 @@ def compared(cpu, cc: int, a, b, r):
     return S(a) < S(b) if cc == 12 else S(a) <= S(b)
 
 
-def order_told(cpu, cc: int, below, equal, unordered, above):
-    """Condition `cc` after numbers_compared(below, equal, unordered, above)."""
+def order_told(cpu, cc: int, a, b):
+    """Condition `cc` after numbers_compared(a, b)."""
     if cc & 1:
-        return not order_told(cpu, cc - 1, below, equal, unordered, above)
+        return not order_told(cpu, cc - 1, a, b)
+    unordered = no_number(a) | no_number(b)
+    x, y = ordinal(cpu, a), ordinal(cpu, b)
     if cc == 2:
-        return below != 0
+        return unordered | (x < y)
     if cc == 4 or cc == 14:
-        return equal != 0
+        return unordered | (x == y)
     if cc == 6:
-        return above == 0
-    return unordered != 0 if cc == 10 else False
+        return unordered | (x <= y)
+    return unordered if cc == 10 else False
+
+
+INFINITY, MINIMUM = {32: 0xFF << 23, 64: 0x7FF << 52}, {32: 1 << 23, 64: 1 << 52}  # the least normal number
+
+
+def no_number(a):
+    """Whether a pattern of 32 or 64 bits is a NaN."""
+    return a << 1 > INFINITY.get(type(a).bits, 0) << 1
+
+
+def ordinal(cpu, a):
+    """An integer that is in the same order as numbers are, under MXCSR.DAZ too."""
+    T = signed(type(a))
+    magnitude = a & T.most
+    tiny = (cpu.sse.zeros != 0) & (magnitude < MINIMUM.get(T.bits, 0))
+    magnitude = select(tiny, type(a)(0), magnitude)
+    return select(T(a) < 0, -T(magnitude), T(magnitude))
 
 
 def tested(cpu, cc: int, r):

@@ -6,7 +6,7 @@ hardware gives fewer bits, and which ones differs between processors.
 
 from functools import partial
 
-from guesthouse.bits import f32, lanes, likely, packed, select, sqrt as host_sqrt, u8, u32, u64, u128
+from guesthouse.bits import f32, lanes, likely, packed, select, sqrt as host_sqrt, u32, u64, u128
 from guesthouse.system.cpu.softfloat import (
     EQUAL,
     LESS,
@@ -385,8 +385,7 @@ def ordering(name: str, encoding: str, form, quiet: bool):
         cpu.need_sse()
         x, y = a.get(), b.get()
         if likely(ordered_is_ours(form, x, y, x)):
-            p, q = form.host.from_bits(x), form.host.from_bits(y)
-            cpu.numbers_compared(u8(p < q), u8(p == q), u8(0), u8(p > q))
+            cpu.numbers_compared(x, y)
         else:
             tell_order(cpu, form, u64(x), u64(y), quiet)
 

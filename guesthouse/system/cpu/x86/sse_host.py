@@ -11,6 +11,7 @@ from guesthouse.bits import f32, f64, select, u64, u128
 from guesthouse.engine.host import HostUnit, arithmetic, instruction, needed, ordering
 from guesthouse.system.cpu.x86 import sse_convert, sse_float, sse_integer, sse_moves, sse_shuffle
 from guesthouse.system.cpu.x86.definitions import Definition
+from guesthouse.system.cpu.x86.flags import order_told
 from guesthouse.system.cpu.x86.float_state import FloatState
 from guesthouse.system.cpu.x86.operands import Cell
 from guesthouse.system.cpu.x86.system_state import CR0_EM, CR0_TS, CR4_OSFXSR
@@ -119,12 +120,29 @@ def telling(name: str, how: Callable[..., Any]) -> Callable[..., None]:
 
 
 def comparing(name: str) -> Callable[..., None]:
+    """For its exceptions; what it says is asked for by what comes later."""
+
     def run(cpu, a, b):
         cpu.need_sse()
-        below, equal, unordered, above = ordering(name, source(a), source(b))
-        cpu.numbers_compared(below, equal, unordered, above)
+        x, y = a.get(), b.get()
+        ordering(name, "p", number(x), number(y))
+        cpu.numbers_compared(x, y)
 
     return run
+
+
+def number(x):
+    return f64.from_bits(x) if type(x).bits == 64 else f32.from_bits(x)
+
+
+CONDITIONS = {2: "b", 3: "ae", 4: "z", 5: "nz", 6: "be", 7: "a", 10: "p", 11: "np", 14: "z", 15: "nz"}
+
+
+def order_told_by_host(cpu, cc: int, a, b):
+    """flags.order_told()."""
+    if cc not in CONDITIONS:
+        return cc & 1 != 0
+    return ordering("ucomisd" if type(a).bits == 64 else "ucomiss", CONDITIONS[cc], number(a), number(b)) != 0
 
 
 def bodies() -> Iterable[tuple[str, Callable[..., None]]]:
@@ -162,4 +180,4 @@ def unit(found: Iterable[Definition]) -> HostUnit:
     """The unit, for these definitions."""
     made = dict(bodies())
     instead = {d.run: made[d.name] for d in found if d.run.__module__ in MODULES and d.name in made}
-    return HostUnit({FloatState.need_sse: sse_is_on, **instead}, control, raised)
+    return HostUnit({FloatState.need_sse: sse_is_on, order_told: order_told_by_host, **instead}, control, raised)
