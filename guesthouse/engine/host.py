@@ -45,6 +45,6 @@ def arithmetic(name: str, kind: Any, *operands: Any) -> Any:
 
 
 def ordering(name: str, condition: str, a: Any, b: Any) -> Any:
-    """UCOMISD or one of its kin: whether a condition holds then, 0 or 1: a is above b, ae (or equal), b, be, z (equal) or
-    p (there is no order, which is be and z, too)."""
+    """UCOMISD or one of its kin: whether a condition holds then, 0 or 1: a is above b, ae (or equal), b, be, z (equal),
+    p (there is no order, which is be and z, too), or one with n before it, which is not so."""
     raise NotImplementedError

@@ -19,7 +19,8 @@ from guesthouse.system.cpu.softfloat import RISCV, SSE, add, div, minimum, mul, 
 from guesthouse.typed import function
 
 NAMES = {add: "adds", sub: "subs", mul: "muls", div: "divs"}
-FUSED = {(False, False): "fmadd213s", (False, True): "fmsub213s", (True, False): "fnmadd213s", (True, True): "fnmsub213s"}
+FUSED = {(False, False): "fmadd213s", (False, True): "fmsub213s",  # by the signs of product and addend that are turned
+         (True, False): "fnmadd213s", (True, True): "fnmsub213s"}
 TO_ZERO = RISCV.to_zero
 BOXED = f64.from_bits(u64(BOX))
 
@@ -102,7 +103,8 @@ def to_whole(hart, rd, rs1, rm, kind, to) -> None:
 
 # The patterns of the largest numbers of a format that are surely rounded to an unsigned integer by the host's
 # conversion to signed ones; those of negative numbers are larger.
-LARGEST = {(32, 32): 0x4F7F_FFFF, (64, 32): 0x41EF_FFFF_FFE0_0000, (32, 64): 0x5EFF_FFFF, (64, 64): 0x43DF_FFFF_FFFF_FFFF}
+LARGEST = {(32, 32): 0x4F7F_FFFF, (64, 32): 0x41EF_FFFF_FFE0_0000,
+           (32, 64): 0x5EFF_FFFF, (64, 64): 0x43DF_FFFF_FFFF_FFFF}
 
 
 def in_register(hart, form, n):
