@@ -3,10 +3,8 @@ floppies' programs asks much of a PC: an assembler, a game's graphics."""
 
 from __future__ import annotations
 
-import os
 import re
 import struct
-import sys
 import wave
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +16,7 @@ from guesthouse.system.chips.vga import Text
 from tests.boots import iso
 from tests.boots.computer import Computer, drive
 from tests.boots.conftest import GUESTS
-from tests.cli.conftest import OnTerminal
+from tests.boots.seat import Seat
 
 pytestmark = [pytest.mark.boot, pytest.mark.slow]
 
@@ -110,15 +108,12 @@ def test_with_persist_the_command_keeps_what_dos_writes_to_its_disk(
 
 def use(image: Path, command: str, answer: str, monkeypatch: pytest.MonkeyPatch, *options: str) -> None:
     """One life of the machine on a terminal: a command at DOS's prompt, its answer and the next prompt."""
-    monkeypatch.setattr("tests.cli.conftest.COMMAND", [sys.executable, "-m", "guesthouse"])
-    monkeypatch.setattr("tests.cli.conftest.environment", lambda folder: os.environ | {"TERM": "xterm"})
-    seat = OnTerminal("run", "--disk", str(image), "--memory", "16M", *options, folder=image.parent)
-    seat.expect("C:\\>", PATIENCE)
+    seat = Seat(monkeypatch, "--disk", str(image), "--memory", "16M", *options, folder=image.parent)
+    seat.wait_for(r"C:\\>$")
     seat.press(command.encode() + b"\r")
-    seat.expect(answer, PATIENCE)
-    seat.expect("C:\\>", PATIENCE)
-    seat.press(b"\x01x")
-    assert seat.end() == 0
+    said = seat.wait_for(rf"C:\\>{re.escape(command)}\n(.*\n)*C:\\>$")
+    assert answer in said
+    seat.leave()
     seat.close()
 
 

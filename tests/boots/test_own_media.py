@@ -18,7 +18,7 @@ import pytest
 import guesthouse as gh
 from guesthouse.cli import watching
 from guesthouse.display.screen import Text
-from tests.cli.conftest import OnTerminal
+from tests.boots.seat import Seat
 
 pytestmark = [pytest.mark.boot, pytest.mark.slow]
 
@@ -143,14 +143,11 @@ def test_ctrl_alt_delete_starts_dos_again(floppy: Callable[[str], Path]) -> None
 
 def test_on_a_terminal_the_screen_is_drawn_and_the_terminal_put_back(
         floppy: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.cli.conftest.COMMAND", [sys.executable, "-m", "guesthouse"])
-    environment = os.environ | {"TERM": "xterm", "PYTHONPATH": str(ROOT)}
-    monkeypatch.setattr("tests.cli.conftest.environment", lambda folder: environment)
-    seat = OnTerminal("run", str(floppy("dos.img")), "--memory", "32M", "--time", "virtual", folder=tmp_path,
-                      cwd=tmp_path)
-    seat.expect("A:\\>", PATIENCE)
+    seat = Seat(monkeypatch, str(floppy("dos.img")), "--memory", "32M", "--time", "virtual", folder=tmp_path,
+                cwd=tmp_path)
+    seat.wait_for(r"A:\\>$")
     seat.press(b"ver\r")
-    seat.expect("FreeCom", PATIENCE)
+    seat.wait_for("FreeCom version")
     seat.press(b"\x01s")
     seat.press(b"\x01s")
     seat.press(b"\x01x")
@@ -220,14 +217,12 @@ def test_mikeos_is_used_on_a_terminal(tmp_path: Path, monkeypatch: pytest.Monkey
     image = GUESTS / "mikeos.flp"
     if not image.exists():
         pytest.skip("no guest: mikeos.flp is not among the images that GUESTHOUSE_GUESTS names")
-    monkeypatch.setattr("tests.cli.conftest.COMMAND", [sys.executable, "-m", "guesthouse"])
-    monkeypatch.setattr("tests.cli.conftest.environment", lambda folder: os.environ | {"TERM": "xterm"})
-    seat = OnTerminal("run", str(image), "--memory", "32M", "--time", "virtual", folder=tmp_path)
-    seat.expect("Please select an interface", PATIENCE)
+    seat = Seat(monkeypatch, str(image), "--memory", "32M", "--time", "virtual", folder=tmp_path)
+    seat.wait_for("Please select an interface")
     seat.press(b"\x1b[C\r")  # to the right: its command line
-    seat.expect(">", PATIENCE)
+    seat.wait_for(r"MikeOS 4\.5\nCommands: .*\n>")
     seat.press(b"ver\r")
-    seat.expect("MikeOS 4.5", PATIENCE)
-    seat.press(b"\x01x")
-    assert seat.end() == 0 and seat.restored
+    seat.wait_for(r"> ver\nMikeOS 4\.5\n>")
+    seat.leave()
+    assert seat.restored
     seat.close()
