@@ -22,10 +22,10 @@ class Computer:
     """`speed` is in instructions a second, of virtual time."""
 
     def __init__(self, drives: Iterable[Attached], *, mib: int = 16, speed: int = 100_000_000,
-                 boot: str = "acd", cpus: int = 1) -> None:
+                 boot: str = "acd", cpus: int = 1, way: str = "threaded") -> None:
         kind = instruction_set("amd64")
         code = engine(kind, cache_folder() / "code")
-        self.board = ClassicPc(mib << 20, VirtualClock(speed), lambda memory: SoftVcpu(kind, code), epoch=EPOCH,
+        self.board = ClassicPc(mib << 20, VirtualClock(speed), lambda memory: SoftVcpu(kind, code, way == "hot"), epoch=EPOCH,
                                cpus=cpus, random_bytes=bytes, drives=list(drives), boot_order=boot)
         self.said = bytearray()
         self.board.serial[0].output = self.said.extend

@@ -3,7 +3,7 @@ and one for i386: `./configure --arch=…; make`).
 
 Every test of x86/unittests.cfg runs as that file says (processors, memory, arguments) on the PC, started as a multiboot
 kernel with the test devices: output on the first serial port, result at port F4h; those with several processors by
-turns and in parallel. DIFFERENT says why a test does not pass; without a line there it must.
+turns, in every way, and in parallel. DIFFERENT says why a test does not pass; without a line there it must.
 """
 
 import os
@@ -16,6 +16,7 @@ import pytest
 from guesthouse.clock import RealClock
 from guesthouse.system.boards.board import PoweredOff
 from guesthouse.system.boards.classic import ClassicPc
+from tests.suites.ways import WAYS, processor_in
 
 VARIABLE = "GUESTHOUSE_KVM_UNIT_TESTS"
 PASSED, FAILED, SKIPPED, ABORTED = ((code << 1 | 1) & 0xFF for code in (0, 1, 38, 63))
@@ -90,28 +91,20 @@ def built():
             for parallel in ("", "-parallel") if not parallel or int(said.get("smp", 1)) > 1]
 
 
-@pytest.fixture(scope="session")
-def processor():
-    from guesthouse.engine.build import engine
-    from guesthouse.engine.soft import SoftVcpu
-    from guesthouse.manager.building import code_folder
-    from guesthouse.system.cpu.x86.guest import X86_GUEST
-
-    compiled = engine(X86_GUEST, code_folder())
-    return lambda memory: SoftVcpu(X86_GUEST, compiled)
-
-
 def arguments(said) -> str:
     """What is given to the test, with the time of day where the file asks for it."""
     given = re.sub(r"`date \+%s`", "1800000000", said.get("test_args", ""))
     return given.strip("'\"")
 
 
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("said, path", built())
-def test_ends_as_it_should(said, path, processor):
+def test_ends_as_it_should(said, path, way):
+    if said["parallel"] and way == "hot":
+        pytest.skip("processors in parallel are threaded")
     memory = re.search(r"-m (\d+)(g?)", said.get("qemu_params", ""))
     size = int(memory[1]) << (30 if memory[2] else 20) if memory else 256 << 20
-    board = ClassicPc(size, RealClock(), processor, cpus=int(said.get("smp", 1)),
+    board = ClassicPc(size, RealClock(), processor_in(way), cpus=int(said.get("smp", 1)),
                       parallel=bool(said["parallel"]))
     heard = bytearray()
     board.serial[0].output = heard.extend

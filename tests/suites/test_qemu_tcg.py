@@ -23,6 +23,7 @@ from guesthouse.images.initramfs import DIRECTORY, FILE, Entry
 from tests.boots.computer import Computer, drive
 from tests.boots.conftest import packages, switch_on, unpack  # noqa: F401
 from tests.boots.test_loaders import isolinux
+from tests.suites.ways import WAYS
 
 VARIABLE = "GUESTHOUSE_QEMU_TCG"
 ELF, CLASSES = b"\x7fELF", {"i386": 1, "amd64": 2}
@@ -82,9 +83,10 @@ def reference(path: Path) -> tuple[int, bytes | None]:
     return (0, None) if one is None else (one[0], one[1] if same else None)
 
 
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("arch", ["i386", "amd64"])
 def test_prints_what_it_prints_on_a_processor(
-    arch: str, switch_on: Callable[..., Computer], unpack: Callable[..., bytes],  # noqa: F811
+    arch: str, way: str, switch_on: Callable[..., Computer], unpack: Callable[..., bytes],  # noqa: F811
 ) -> None:
     entries, wanted = [Entry("suite", DIRECTORY | 0o755)], programs(arch)
     for name, path in wanted.items():
@@ -100,7 +102,7 @@ def test_prints_what_it_prints_on_a_processor(
     words = "DEFAULT a\nLABEL a\nKERNEL kernel\nINITRD root\nAPPEND console=ttyS0 quiet vsyscall=xonly " \
             "guesthouse.run=shell\n"
     cd = isolinux(unpack, words, kernel=unpack(KERNELS[arch], "boot/vmlinuz-*", arch), root=root)
-    computer = switch_on(drive("cdrom", cd), mib=768, speed=FAST)
+    computer = switch_on(drive("cdrom", cd), mib=768, speed=FAST, way=way)
     computer.wait_for("root@guesthouse:~# ", where=computer.serial)
     text = computer.say("sh /run-suite", "@@ done", SECONDS * len(wanted))
     right = {line.split()[1] for line in text.split("\n") if line.startswith("@@ ") and line.endswith(" right")}

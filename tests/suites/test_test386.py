@@ -12,6 +12,7 @@ import pytest
 
 from guesthouse.clock import VirtualClock
 from guesthouse.system.boards.classic import ClassicPc
+from tests.suites.ways import WAYS, processor_in
 
 VARIABLE, POST, DONE = "GUESTHOUSE_TEST386", 0x190, 0xFF
 MOST = 400_000_000  # instructions
@@ -22,20 +23,10 @@ pytestmark = [pytest.mark.suite, pytest.mark.skipif(
     not FOLDER, reason=f"{VARIABLE} is not set: name a folder with test386.bin, built with OUT_PORT 0xE9")]
 
 
-@pytest.fixture(scope="session")
-def processor():
-    from guesthouse.engine.build import engine
-    from guesthouse.engine.soft import SoftVcpu
-    from guesthouse.manager.building import code_folder
-    from guesthouse.system.cpu.x86.guest import X86_GUEST
-
-    compiled = engine(X86_GUEST, code_folder())
-    return lambda memory: SoftVcpu(X86_GUEST, compiled)
-
-
-def test_every_test_passes_and_computes_what_the_reference_says(processor):
+@pytest.mark.parametrize("way", WAYS)
+def test_every_test_passes_and_computes_what_the_reference_says(way):
     folder = Path(str(FOLDER))
-    board = ClassicPc(16 << 20, VirtualClock(), processor, firmware=(folder / "test386.bin").read_bytes())
+    board = ClassicPc(16 << 20, VirtualClock(), processor_in(way), firmware=(folder / "test386.bin").read_bytes())
     codes, told = [], bytearray()
     place = board.ports.find(0xE9)
     place.write = lambda offset, size, value: told.append(value & 0xFF)
