@@ -3,6 +3,7 @@ screen."""
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 
 import pytest
@@ -46,6 +47,16 @@ def test_a_floppy_that_lies_on_a_cd_boots_as_a_floppy(switch_on: SwitchOn, image
         computer.wait_for("Please select an interface")
     else:
         assert "FREEDOS" in computer.ask("dir a:", "bytes free")
+
+
+@pytest.mark.parametrize("emulation, track, sectors", [(1, 15, 2400), (3, 36, 5760)])
+def test_the_other_sizes_of_floppies_on_a_cd_have_their_own_tracks(
+        switch_on: SwitchOn, image: Image, emulation: int, track: int, sectors: int) -> None:
+    content = bytearray(image("freedos722.img").ljust(512 * sectors, b"\0"))
+    struct.pack_into("<H", content, 24, track)  # sectors a track, in the parameter block that its boot sector goes by
+    cd = iso.image({"floppy.img": bytes(content)}, "floppy.img", emulation)
+    computer = switch_on(drive("cdrom", cd), speed=SPEED)
+    assert "COMMAND" in computer.ask("dir /w", "bytes free")
 
 
 def test_mikeos_shows_its_programs_and_answers_at_its_command_line(switch_on: SwitchOn, image: Image) -> None:
