@@ -25,8 +25,8 @@ class Computer:
                  boot: str = "acd", cpus: int = 1, way: str = "threaded") -> None:
         kind = instruction_set("amd64")
         code = engine(kind, cache_folder() / "code")
-        self.board = ClassicPc(mib << 20, VirtualClock(speed), lambda memory: SoftVcpu(kind, code, way == "hot"), epoch=EPOCH,
-                               cpus=cpus, random_bytes=bytes, drives=list(drives), boot_order=boot)
+        self.board = ClassicPc(mib << 20, VirtualClock(speed), lambda memory: SoftVcpu(kind, code, way == "hot"),
+                               epoch=EPOCH, cpus=cpus, random_bytes=bytes, drives=list(drives), boot_order=boot)
         self.said = bytearray()
         self.board.serial[0].output = self.said.extend
 
