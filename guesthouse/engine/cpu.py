@@ -68,14 +68,14 @@ class CodePage(Struct):
 
 class Cpu(Struct):
     """The engine's part of a processor's state. A guest's own state is a subclass, and supplies the methods
-    that op.Guest names."""
+    that op.Guest names, and `start`: the pc of the running block's first instruction, from which the addresses in its
+    records count."""
 
     pc: u64
     left: u64  # instructions left of the budget; exact only outside blocks and in operations with counts=True
     budget: u64  # what this run was given
     ticks: u64  # guest time in nanoseconds when the budget began
     pace: u64  # guest time that passes with 1024 instructions
-    start: u64  # pc of the first instruction of the running block
     context: u64  # what a decoded block depends on besides its bytes; see flush()
     door: u64  # what branches look for: the context, or none at all if someone has called (sharing.py)
     called: u64  # come out of your blocks: ...

@@ -122,15 +122,16 @@ class Decoder(Value):
         return (word & u64(self.masks[number])) == u64(self.matches[number]) and (
             filled == 0 or (word & filled) != 0)
 
-    def write(self, number: u64, word: u64, pc: u64, record: u64) -> None:
-        """Put handler, length and operands of an instruction into the record at this host address."""
+    def write(self, number: u64, word: u64, at: u64, record: u64) -> None:
+        """Put handler, length and operands of an instruction into the record at this host address; what is relative
+        counts from `at` bytes before the instruction."""
         store(u64, record + Record.offset("handler"), u64(self.handlers[number]))
         store(u8, record + Record.offset("length"), self.lengths[number])
         operand, end = u64(self.rows[number]), u64(self.rows[number + 1])
         while operand < end:
             value = self.value(operand, word)
             if self.relative[operand] != 0:
-                value = value + pc
+                value = value + at
             if value == 0:
                 value = u64(self.dustbins[operand])
             place = record + u64(self.places[operand])

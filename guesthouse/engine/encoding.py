@@ -160,6 +160,14 @@ class FromRecord:
 
 
 @dataclass(frozen=True)
+class FromStart(FromRecord):
+    """The same, for an address, which counts from where the block begins."""
+
+    def __call__(self, cpu: Any, record: Any) -> Any:
+        return cpu.start + getattr(record, self.field)
+
+
+@dataclass(frozen=True)
 class Given:
     """The bind of what is known when the handler is compiled."""
 
@@ -251,7 +259,7 @@ class Format:
                 binds.append(Given(given[parameter.name]))
             elif isinstance(kind, Kind):
                 operands.append(Operand(parameter.name, kind, source_of(parameter.name, pattern, name)))
-                binds.append(FromRecord(operands[-1].place))
+                binds.append((FromStart if kind.relative else FromRecord)(operands[-1].place))
             else:
                 raise DefinitionError(f"{name}: {parameter.name} is neither an operand nor given")
         op = Op(name, run, *how, encodings=(text,))

@@ -111,7 +111,7 @@ def explain_one(guest: Guest, code: bytes, pc: int, cpu: Any, disassemble: Disas
     window = ctypes.create_string_buffer(code[:LOOKED_AT], 2 * LOOKED_AT)
     room = ctypes.create_string_buffer(2 * guest.record.size)
     records = PointerType(guest.record)(u64(ctypes.addressof(room)))
-    count = int(cpu.decode(u64(pc), u64(ctypes.addressof(window)), records))
+    count = int(cpu.decode(u64(0), u64(pc), u64(ctypes.addressof(window)), records))
     length = int(records[0].length)
     if length > len(code):
         raise UserError(f"{code.hex(' ')} is not a whole instruction: it has {length} bytes.", "Give all of them.",

@@ -58,15 +58,19 @@ class Handler:
 class Guest:
     """An instruction set as the engine takes it: state, record, handlers (their index is Record.handler).
 
-    `state` is a subclass of Processor and has five methods in typed Python besides its own:
+    `state` is a subclass of Processor and has six methods in typed Python besides its own, and a field `start`:
       no_code(va) -> None       raise the fault for a fetch from where there is no RAM
       walk(va, access) -> u64   guest-physical address for READ, WRITE or EXECUTE, or a fault
       poll() -> None            before any instruction: deliver an enabled interrupt, or set exit to WINDOW
       deliver() -> None         make cpu.fault the guest's exception; may set exit to DIED
-      decode(pc, code, record) -> u64
+      home(pc) -> u64           the page of pc if what is decoded there, in the mode in force, may depend on it; else
+                                ANYWHERE
+      decode(start, at, code, record) -> u64
                                 decode what lies at host address `code` (16 bytes can be read) into record[0], and
                                 record[1] if one instruction needs two; returns how many records were written. Never
                                 faults: bytes that mean nothing become the handler that raises the guest's exception.
+                                The instruction stands `at` bytes behind `start`, the pc of its block; addresses in
+                                records count from there (Cpu.start).
     """
 
     name: str

@@ -76,7 +76,7 @@ class Plain:
         return handlers
 
     def decode(self, pc: u64) -> int:
-        return int(self.cpu.decode(pc, self.cpu.window.address, self.records))
+        return int(self.cpu.decode(pc, u64(0), self.cpu.window.address, self.records))
 
     def copy(self, va: u64, to: int, count: int) -> None:
         host = self.cpu.fetch(va)

@@ -1,7 +1,9 @@
 """Blocks of decoded instructions: looked up, built, run, and forgotten when their bytes change.
 
 A block is a run of records that ends with a branch, at the end of its page, or after BLOCK_LIMIT instructions. It is
-found by (pc, host address, mode) in a hash table, and before that in a small direct-mapped cache by (pc, context).
+found by (host address, mode) in a hash table, and before that in a small direct-mapped cache by (pc, context). As a
+rule it runs wherever its bytes are mapped: what libraries have in common is decoded once, although each process has
+them at another place. Where decoding looks at the address itself, the block belongs to that page alone.
 Its instructions are subtracted from the budget when it is entered, so that handlers need not count. An instruction
 that lies in two pages is a block of its own, and known to both pages. One for which the budget does not allow its
 block is decoded anew into `scratch` and run alone.
@@ -20,6 +22,7 @@ LONGEST = BLOCK_LIMIT * 16  # bytes of a block, at most
 BUCKETS = 16384
 JUMP_PAGES, JUMPS_A_PAGE = 256, 512  # the jump cache: so many pages, so many places in each
 JUMPS = JUMP_PAGES * JUMPS_A_PAGE
+ANYWHERE = (1 << 64) - 1
 TRAIL = 64  # branch targets that are remembered, for reports
 LOOKUP, LEFT, ABANDONED = range(3)  # why machine code came back to run()
 
@@ -27,7 +30,7 @@ LOOKUP, LEFT, ABANDONED = range(3)  # why machine code came back to run()
 class Block(Struct):
     """Followed by its records."""
 
-    pc: u64
+    home: u64  # the virtual page where alone it can run, or ANYWHERE
     host: u64  # address of its first byte
     mode: u64
     count: u64  # instructions
@@ -154,15 +157,15 @@ class Processor(Sharing):
             block = jump.record - Block.size
             header = Pointer[Block](block)[0]
             if header.host == host and header.mode == self.context & 0xFFFF and header.second == 0:
-                return block
+                return block  # it has run at this pc: it may do so
         return u64(0)
 
     def known(self, pc: u64, host: u64) -> u64:
-        """The block decoded from these bytes at this address in this mode, or 0."""
-        block = self.buckets[bucket_index(pc, host)]
+        """The block decoded from these bytes in this mode, which can run at this address, or 0."""
+        block, home = self.buckets[bucket_index(host)], self.home(pc)
         while block != 0:
             header = Pointer[Block](block)[0]
-            if header.pc == pc and header.host == host and header.mode == self.context & 0xFFFF:
+            if header.host == host and header.home == home and header.mode == self.context & 0xFFFF:
                 if header.second == 0 or self.fetch(pc + PAGE & ~u64(PAGE - 1)) == header.second:
                     return block
             block = header.in_bucket
@@ -178,8 +181,8 @@ class Processor(Sharing):
         header = Pointer[Block](block)[0]
         self.claim(host, longest(pc))
         records = self.decode_run(guest, pc, host, block + Block.size, u64(BLOCK_LIMIT))
-        bucket = bucket_index(pc, host)
-        header.pc, header.host, header.mode = pc, host, self.context & 0xFFFF
+        bucket = bucket_index(host)
+        header.home, header.host, header.mode = self.home(pc), host, self.context & 0xFFFF
         header.records, header.in_bucket, header.second = records, self.buckets[bucket], self.crossing
         header.count = u64(Pointer[guest.record](block + Block.size)[0].left)
         self.buckets[bucket] = block
@@ -213,7 +216,7 @@ class Processor(Sharing):
         while ends == FALLS and count < limit and (count == 0 or pc + at < page_end):
             here = Pointer[guest.record](to + records * guest.record.size)
             in_page = PAGE - ((pc + at) & (PAGE - 1))
-            made = self.decode(pc + at, self.bytes_at(host + at, in_page), here)
+            made = self.decode(pc, at, self.bytes_at(host + at, in_page), here)
             if u64(here[0].length) > in_page:
                 if count != 0:
                     break
@@ -221,7 +224,7 @@ class Processor(Sharing):
                 if limit != 1:
                     self.claim(second, u64(16))
                 copy(self.window.address + in_page, second, 16 - in_page)
-                made = self.decode(pc, self.window.address, here)
+                made = self.decode(pc, u64(0), self.window.address, here)
                 if u64(here[0].length) > in_page:
                     self.crossing = second
             at += u64(here[0].length)
@@ -283,7 +286,7 @@ class Processor(Sharing):
         self.invalidations += 1
         header = Pointer[Block](block)[0]
         self.code[self.page_of(header.host)].ended += 1
-        self.unlink(block, bucket_index(header.pc, header.host), header.in_bucket)
+        self.unlink(block, bucket_index(header.host), header.in_bucket)
         header.mode = ~u64(0)
         n = u64(0)
         while n < header.records:
@@ -373,5 +376,5 @@ def jump_index(pc: u64) -> u64:
     return (page ^ page >> 8) % JUMP_PAGES * JUMPS_A_PAGE + (pc ^ pc >> 9) % JUMPS_A_PAGE
 
 
-def bucket_index(pc: u64, host: u64) -> u64:
-    return (pc ^ host >> 4 ^ host >> 18) & (BUCKETS - 1)
+def bucket_index(host: u64) -> u64:
+    return (host ^ host >> 14) & (BUCKETS - 1)

@@ -24,7 +24,7 @@ from guesthouse.system.boards.outcome import Died, OutOfTime, Outcome, Reset, St
 from guesthouse.engine.processor import Processor
 
 SLICE = 1 << 22  # instructions
-UNSEEN = {"large", "huge", "ea", "wide"}  # fields that no guest can see: what is remembered of translations
+UNSEEN = {"start", "large", "huge", "ea", "wide"}  # fields that no guest can see: what is remembered of translations
 WAYS = ("threaded", "hot")
 SHOWN = 12  # differences
 

@@ -12,7 +12,7 @@ import pytest
 from guesthouse.engine.hot import shelf
 from guesthouse.engine.hot.shelf import MAGIC, Part, Shelf
 
-PARTS = [Part(f"region.{n}", ["library"] if n else [], [(0x1000 * n, f"digest {n}")], bytes([n]) * (100 + n))
+PARTS = [Part(f"region.{n}", ["library"] if n else [], 0, [(0x1000 * n, f"digest {n}")], bytes([n]) * (100 + n))
          for n in range(6)]
 
 
@@ -31,7 +31,7 @@ def whole(found: Shelf) -> dict[str, bytes]:
 def test_what_was_kept_is_found_by_others(path: Path) -> None:
     found = Shelf(path)
     assert whole(found) == {part.name: part.object for part in PARTS}
-    assert found.at[0x3000] == ["region.3"] and found.parts["region.2"].needs == ["library"]
+    assert found.by_first[0, "digest 3"] == ["region.3"] and found.parts["region.2"].needs == ["library"]
 
 
 def test_a_truncated_file_has_what_stands_before_its_end(path: Path) -> None:
@@ -40,7 +40,7 @@ def test_a_truncated_file_has_what_stands_before_its_end(path: Path) -> None:
         path.write_bytes(data[:length])
         assert whole(Shelf(path)).items() <= {part.name: part.object for part in PARTS}.items()
     path.write_bytes(data[:-1])
-    Shelf(path).add(Part("more", [], [], b"more"))
+    Shelf(path).add(Part("more", [], 0, [], b"more"))
     assert list(whole(Shelf(path))) == [part.name for part in PARTS[:-1]] + ["more"]
 
 
@@ -53,7 +53,7 @@ def test_damage_anywhere_is_noticed(path: Path) -> None:
             octets[chance.randrange(len(octets))] = chance.choice((0, 0xFF, 0x5B, 0x39, chance.randrange(256)))
         path.write_bytes(octets)
         assert set(whole(Shelf(path)).values()) <= kept
-    Shelf(path).add(Part("more", [], [], b"more"))
+    Shelf(path).add(Part("more", [], 0, [], b"more"))
     assert whole(Shelf(path))["more"] == b"more"
 
 
@@ -87,7 +87,7 @@ def test_where_nothing_can_be_written_parts_are_kept_for_this_process_alone(tmp_
 
 def test_a_file_that_is_too_large_keeps_its_younger_half(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shelf, "LIMIT", path.stat().st_size - 1)
-    Shelf(path).add(Part("more", [], [], b"more"))
+    Shelf(path).add(Part("more", [], 0, [], b"more"))
     assert list(whole(Shelf(path))) == ["region.3", "region.4", "region.5", "more"]
     assert not list(path.parent.glob("*.tmp"))
 

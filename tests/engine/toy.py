@@ -10,7 +10,7 @@ import mmap
 from guesthouse.bits import i8, i32, i64, u8, u64
 from guesthouse.engine.cpu import FAULT, HALTED, MEMORY_READ, CodePage
 from guesthouse.engine.op import BRANCHES, FALLS, LEAVES, Guest, Handler, Op, Record
-from guesthouse.engine.processor import Processor
+from guesthouse.engine.processor import ANYWHERE, Processor
 from guesthouse.engine.soft import SoftVcpu
 from guesthouse.typed import Abandon, Array, Pointer, function, load
 
@@ -25,6 +25,7 @@ class ToyRecord(Record):
 
 
 class Toy(Processor):
+    start: u64
     x: Array[u64, 256]
     wanted: u64  # an interrupt that poll() delivers
     got: u64
@@ -51,8 +52,11 @@ class Toy(Processor):
         self.x[31] = self.pc
         self.pc = u64(0x80)
 
+    def home(self, pc: u64) -> u64:
+        return u64(ANYWHERE)
+
     @function
-    def decode(self, pc: u64, code: u64, record: Pointer[ToyRecord]) -> u64:
+    def decode(self, start: u64, at: u64, code: u64, record: Pointer[ToyRecord]) -> u64:
         r = record[0]
         r.handler = u64(load(u8, code) & 7)
         r.a, r.b = load(u8, code + 1), load(u8, code + 2)

@@ -60,7 +60,7 @@ class Fields:
         kind = life.guest.state
         ends = [*(kind.offset(name) for name in list(kind.fields)[1:]), kind.size]
         found = [(name, kind.offset(name), end - kind.offset(name)) for name, end in zip(kind.fields, ends)
-                 if name == "pc" or name not in Processor.fields and name not in life.unseen]
+                 if name == "pc" or name not in {*Processor.fields, "start"} | life.unseen]
         return cls(tuple(found))
 
     def snapshot(self, state: Any) -> list[bytes]:

@@ -57,8 +57,8 @@ def gate(
 class X86(FloatState, ModelSpecific):
     """The whole state, with the instructions of MODULES."""
 
-    def decode(self, pc: u64, code: u64, record: Any) -> u64:
-        return decoded(TABLES_OF_OPCODES, self, pc, code, record)
+    def decode(self, start: u64, at: u64, code: u64, record: Any) -> u64:
+        return decoded(TABLES_OF_OPCODES, self, start, at, code, record)
 
 
 _, HANDLERS_OF_OPS, TABLES_OF_OPCODES = assembled(MODULES, X86)

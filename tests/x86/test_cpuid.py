@@ -40,7 +40,7 @@ def decodes(code: str) -> bool:
     cpu.code_bits = u8(64)
     pair = Pair.new()
     window = (ctypes.c_uint8 * 32)(*bytes.fromhex(code))
-    cpu.decode(u64(0), u64(ctypes.addressof(window)), Pointer[Decoded](pair.address))
+    cpu.decode(u64(0), u64(0), u64(ctypes.addressof(window)), Pointer[Decoded](pair.address))
     return int(pair.records[0].handler) != UNDEFINED
 
 

@@ -215,7 +215,7 @@ def test_a_compiler_that_was_killed_leaves_the_guest_to_the_threaded_way(threade
             process.wait()
             way.look()
             assert not way.wanted
-            compiler.send(Job("later", []), inbox)
+            compiler.send(Job("later", 0, []), inbox)
             assert bool(inbox) == (lives == 1) and (compiler._process is None) == (lives == 1)
     assert state_of(cold) == state_of(hot)
 

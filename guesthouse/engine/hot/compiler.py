@@ -25,15 +25,17 @@ from guesthouse.trace import value
 from guesthouse.typed.machine import assemble
 
 LIVES = 4  # of the compiler's process
-# A block: pc, count, records with handler numbers, whether it falls, mode.
+# A block: where it lies from the page of the region's first block on, count, records with handler numbers, whether it
+# falls, mode.
 Told = tuple[int, int, list[bytes], bool, int]
 
 
 @dataclass
 class Job:
-    """What the compiler gets. The name follows from the blocks."""
+    """What the compiler gets. The name follows from the rest."""
 
     name: str
+    home: int  # see Block in engine/processor.py
     blocks: list[Told]
 
 
@@ -52,7 +54,7 @@ class Workshop:
     def make(self, job: Job) -> list[Part]:
         """The parts of a region: what it needs of the library, then itself. None if it would do nothing."""
         settled = self.guest.settled(job.blocks[0][4])
-        region = Region(self.guest, self.library, [self.read(b) for b in job.blocks], job.name, settled)
+        region = Region(self.guest, self.library, [self.read(b) for b in job.blocks], job.name, job.home, settled)
         text = region.text()
         if region.barren:
             return []
@@ -60,7 +62,7 @@ class Workshop:
         parts: dict[str, Part] = {}
         self.collect(needs, parts)
         blocks = [(block[0], digest(block)) for block in job.blocks]
-        return [*parts.values(), Part(job.name, needs, blocks, machine_code(text))]
+        return [*parts.values(), Part(job.name, needs, job.home, blocks, machine_code(text))]
 
     def collect(self, names: list[str], parts: dict[str, Part]) -> None:
         """The parts of library functions, and of what they need."""
@@ -68,10 +70,10 @@ class Workshop:
             if name not in parts:
                 needs = [needed for needed in self.library.needs(self.library.texts[name]) if needed != name]
                 self.collect(needs, parts)
-                parts[name] = Part(name, needs, [], self.library.object(name))
+                parts[name] = Part(name, needs, 0, [], self.library.object(name))
 
     def read(self, block: Told) -> Block:
-        pc, count, records, falls, _ = block
+        at, count, records, falls, _ = block
         made = []
         for octets in records:
             room = ctypes.create_string_buffer(octets, len(octets))
@@ -79,7 +81,7 @@ class Workshop:
             record.owner = room
             handler = self.guest.handlers[int(record.handler)]
             made.append(Instruction(handler, record, int(record.after)))
-        return Block(pc, count, made, falls)
+        return Block(at, count, made, falls)
 
 
 def machine_code(text: str) -> bytes:

@@ -6,6 +6,7 @@ or at a way out, is kept as a number for the function and its arguments (`later`
 it is made (threaded.make_up).
 """
 
+import ast
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -46,12 +47,16 @@ class Lowered(Lower):
     """Lowers bodies so that slots are variables and deferred calls wait."""
 
     def __init__(self, library: Library, unit: Unit, table: str = "",
-                 way_out: Callable[[], str] = lambda: "abandoned", settled: dict[str, int] | None = None) -> None:
+                 way_out: Callable[[], str] = lambda: "abandoned", settled: dict[str, int] | None = None,
+                 home: int | None = None) -> None:
         super().__init__(unit, Emitter())
         self.table = table
         self.way_out = way_out  # the label that leads out of the region from here, as before this instruction
         self.library, self.guest = library, library.guest
         self.slots = library.slots
+        self.pc, self.start = self.slots[self.guest.state.offset("pc")], self.guest.state.offset("start")
+        self.home, self.at = home, 0  # the origin, if it is known; and where the running block lies from there
+        self.distances: dict[str, int] = {}  # of values: how far they are from the origin
         self.fixed = {self.guest.state.offset(name): value for name, value in (settled or {}).items()}
         self.cpu = Ref(self.guest.state, CPU)
         self.used: set[Slot] = set()
@@ -82,12 +87,16 @@ class Lowered(Lower):
     def read(self, kind: Kind, place: Any, tag: str = HOUSE, align: int = 0) -> Any:
         slot = self.slot_at(kind, place)
         if slot is None:
+            if place.base == CPU and place.offset == self.start:
+                return u64(self.home + self.at) if self.home is not None else self.near(self.at)
             if isinstance(kind, ScalarKind) and place.base == CPU and place.offset in self.fixed:
                 return kind.type(self.fixed[place.offset])
             if self.host and place.base == CPU and place.offset in self.library.raised:
                 raise DefinitionError("flags that the host may still have")
             return super().read(kind, place, tag, align)
         self.used.add(slot)
+        if slot is self.pc:
+            return Scalar(u64, self.address(self.e.op(f"load i64, ptr {slot.name}")))
         if not self.materialised and not self.plain and any(slot in d.writes for d in self.deferred):
             self.materialise()
         return self.part(slot, kind, place.offset - slot.start)
@@ -125,7 +134,38 @@ class Lowered(Lower):
             super().write(kind, place, value, tag, align)
             return
         self.settle_before_write(slot)
-        self.put_part(slot, 8 * kind.size, self.raw(kind, value), place.offset - slot.start)
+        text = self.raw(kind, value)
+        if slot is self.pc:
+            text = self.distance(text)
+        self.put_part(slot, 8 * kind.size, text, place.offset - slot.start)
+
+    # Addresses of code, which count from the origin of the region. So does what the slot of pc holds.
+
+    @property
+    def origin(self) -> str:
+        return "%origin" if self.home is None else str(self.home)
+
+    def address(self, distance: int | str) -> str:
+        return self.e.op(f"add i64 {self.origin}, {distance}")
+
+    def near(self, distance: int) -> Scalar:
+        """The address at a distance that is known, and stays known when constants are added."""
+        text = self.address(distance)
+        self.distances[text] = distance & (1 << 64) - 1
+        return Scalar(u64, text)
+
+    def distance(self, text: str) -> str:
+        """How far an address is from the origin."""
+        if text in self.distances:
+            return str(self.distances[text])
+        return self.e.op(f"sub i64 {text}, {self.origin}")
+
+    def binary(self, node: ast.AST, op: ast.operator, a: Any, b: Any) -> Any:
+        if isinstance(op, ast.Add):
+            for one, other in ((a, b), (b, a)):
+                if isinstance(one, Scalar) and one.text in self.distances and is_known(other):
+                    return self.near(self.distances[one.text] + int(other))
+        return super().binary(node, op, a, b)
 
     def raw(self, kind: Kind, value: Any) -> str:
         """The bits of a value that is to be written as this kind."""
@@ -384,6 +424,8 @@ class Lowered(Lower):
         """A slot's value goes into the state."""
         kind = slot.type
         value = self.e.op(f"load {kind}, ptr {slot.name}")
+        if slot is self.pc:
+            value = self.address(value)
         place = super().pointer(Ref(None, CPU, slot.start))
         self.e.do(f"store {kind} {value}, ptr {place}, align {min(slot.size, 8)}, !tbaa !1")
 
@@ -391,4 +433,6 @@ class Lowered(Lower):
         kind = slot.type
         place = super().pointer(Ref(None, CPU, slot.start))
         value = self.e.op(f"load {kind}, ptr {place}, align {min(slot.size, 8)}, !tbaa !1")
+        if slot is self.pc:
+            value = self.distance(value)
         self.e.do(f"store {kind} {value}, ptr {slot.name}")

@@ -4,7 +4,8 @@ The operands of each instruction are constants here, and the guest's registers (
 the function from its entry to its exits; LLVM does the rest. A region has a handler's signature and stands in the first
 record of each of its blocks, so that whatever forgets a block forgets that way in.
 
-Its blocks may lie in several pages. At the way in, and wherever it comes to another page, it looks whether any block
+Addresses in it count from its origin, the page of its first block, which as a rule
+is known only when it is run: a library is at another place in each process. Its blocks may lie in several pages. At the way in, and wherever it comes to another page, it looks whether any block
 of that page has ended since it was made, and, in the second case, whether the address cache still has the page where
 it was: then all its blocks there are as they were decoded.
 
@@ -24,6 +25,7 @@ from guesthouse.bits import u64
 from guesthouse.engine.cpu import PAGE_BITS, TLB_SIZE
 from guesthouse.engine.op import BRANCHES, FALLS, LEAVES, Guest, Handler
 from guesthouse.engine import processor
+from guesthouse.engine.processor import ANYWHERE
 from guesthouse.engine.threaded import ARGUMENTS, HEADER, Threaded
 from guesthouse.errors import DefinitionError
 from guesthouse.engine.hot.library import CPU, INVALIDATIONS, Library
@@ -35,9 +37,9 @@ from guesthouse.typed.values import Ref, Scalar
 MXCSR = 0x1F80  # of the host, outside of regions: nearest, and all exceptions masked
 PAGE_MASK = (1 << 64) - (1 << PAGE_BITS)
 # What the table tells of a block: where its first record is, the handler that the region stands in for there, where its
-# page's count of ended blocks is, and that count; host minus virtual address.
-RECORD, ORIGINAL, ENDED, COUNT, ADDEND = range(5)
-WORDS = 5
+# page's count of ended blocks is, and that count; the host address of the page; how far it is from the origin.
+RECORD, ORIGINAL, ENDED, COUNT, HOST, AT = range(6)
+WORDS = 6
 WAY = processor.Block.offset("way") - processor.Block.size  # from its first record
 PASSES = ("sroa", "jump_threading", "instruction_combine", "simplify_cfg", "sinking", "simplify_cfg")
 
@@ -53,36 +55,39 @@ class Instruction:
 
 @dataclass
 class Block:
-    """`count` guest instructions from `pc` on; the last one branches, or the block falls through to `end`."""
+    """`count` guest instructions from `at` on; the last one branches, or the block falls through to `end`. Addresses
+    count from the region's origin."""
 
-    pc: int
+    at: int
     count: int
     instructions: list[Instruction]
     falls: bool
 
     @property
     def end(self) -> int:
-        return self.pc + self.instructions[-1].after
+        return self.at + self.instructions[-1].after
 
 
 class Region(Threaded):
-    """Writes one region into a unit of its own."""
+    """Writes one region into a unit of its own. Its origin is the page of its first block: `home`, or wherever that
+    is when the region is run."""
 
-    def __init__(self, guest: Guest, library: Library, blocks: list[Block], name: str,
+    def __init__(self, guest: Guest, library: Library, blocks: list[Block], name: str, home: int = ANYWHERE,
                  settled: dict[str, int] | None = None) -> None:
         self.guest, self.blocks, self.name = guest, blocks, name
         self.unit = Unit()
-        self.lower = Lowered(library, self.unit, f"{name}.table", self.way_out, settled)
-        self.numbers = {block.pc: n for n, block in enumerate(blocks)}
-        self.pages = list(dict.fromkeys(block.pc & PAGE_MASK for block in blocks))
-        self.page_of = [self.pages.index(block.pc & PAGE_MASK) for block in blocks]
+        self.lower = Lowered(library, self.unit, f"{name}.table", self.way_out, settled,
+                             None if home == ANYWHERE else home)
+        self.numbers = {block.at: n for n, block in enumerate(blocks)}
+        self.pages = list(dict.fromkeys(block.at & PAGE_MASK for block in blocks))
+        self.page_of = [self.pages.index(block.at & PAGE_MASK) for block in blocks]
         self.at = 0, 0  # the block and the record that are being lowered
         self.barren = False  # the first instruction already is one for the threaded way
         self.edges: dict[tuple[int, int], None] = {}
         self.ends: list[tuple[int, str, list[Deferred]]] = []  # of blocks: the next pc, and what is put off
         self.asking: set[int] = set()
         self.exits: dict[tuple[int, int, tuple[Deferred, ...]], str] = {}
-        self.pc = self.lower.slots[guest.state.offset("pc")]
+        self.pc = self.lower.pc
         self.lower.used.add(self.pc)
 
     @property
@@ -116,7 +121,8 @@ class Region(Threaded):
         e, count = self.e, len(self.blocks)
         for slot in sorted(self.lower.used, key=lambda s: s.start):
             e.slots.append(f"  {slot.name} = alloca {slot.type}")
-            self.lower.load_slot(slot)
+            if slot is not self.pc:  # each way in has its own
+                self.lower.load_slot(slot)
         e.slots += [f"  %{name} = alloca i64" for name in ("budget", "exit.a", "exit.b", "control")]
         e.slots.append("  %retired = alloca i1")
         e.do("store i64 %left, ptr %budget")
@@ -139,6 +145,10 @@ class Region(Threaded):
         original = e.op(f"inttoptr i64 {self.lower.told(e.op(f'add i64 {words}, {ORIGINAL}'))} to ptr")
         e.end(f"ret i64 {e.op(f'musttail call preserve_nonecc i64 {original}(ptr %cpu, ptr %record, i64 %left)')}")
         e.start(yes)
+        if self.lower.home is None:
+            start = e.op(f"load i64, ptr {Lower.pointer(self.lower, Ref(None, CPU, self.lower.start))}")
+            at = self.lower.told(e.op(f"add i64 {words}, {AT}"))
+            e.do(f"%origin = sub i64 {start}, {at}")
         self.lower.mark(CLEAR)
         e.end(f"switch i64 {way}, label %b0 [ {' '.join(f'i64 {n}, label %b{n}' for n in range(1, count))} ]")
 
@@ -166,6 +176,7 @@ class Region(Threaded):
     def block(self, n: int, block: Block, deferred: list[Deferred]) -> None:
         e, lower = self.e, self.lower
         e.start(f"b{n}")
+        lower.at = block.at
         lower.deferred, lower.materialised = deferred, not deferred
         for k, instruction in enumerate(block.instructions):
             self.at = n, k
@@ -217,7 +228,7 @@ class Region(Threaded):
         lower.handlers, lower.frames, lower.depth = ["nowhere"], [], 0
         try:
             if what.handler.op.ends == BRANCHES:
-                self.set_pc(block.pc + what.after)
+                self.set_pc(block.at + what.after)
             arguments = [lower.call(bind, [lower.cpu, what.record], {}) for bind in what.handler.binds]
             lower.call(what.handler.op.run, [lower.cpu, *arguments], {})
         except DefinitionError:
@@ -230,10 +241,10 @@ class Region(Threaded):
             return False
         return True
 
-    def set_pc(self, address: int) -> None:
+    def set_pc(self, at: int) -> None:
         self.lower.used.add(self.pc)
         self.lower.written.add(self.pc)
-        self.e.do(f"store i64 {address}, ptr {self.pc.name}")
+        self.e.do(f"store i64 {at}, ptr {self.pc.name}")
 
     # From block to block.
 
@@ -267,8 +278,8 @@ class Region(Threaded):
         e.start(edge_label(come, n))
         if come >= 0:
             words = BLOCKS + WORDS * n
-            addend = Scalar(u64, self.lower.told(words + ADDEND))
-            there = self.outside(page_is_at, [self.lower.cpu, u64(self.pages[come]), addend]).text
+            host, page = self.lower.told(words + HOST), self.lower.address(self.pages[come])
+            there = self.outside(page_is_at, [self.lower.cpu, Scalar(u64, page), Scalar(u64, host)]).text
             same, yes = e.new_label("same"), e.new_label("there")
             e.branch_if(there, same, "leave", OFTEN)
             e.start(same)
@@ -305,7 +316,7 @@ class Region(Threaded):
             lower.deferred, lower.materialised = [], True
             lower.put_off(pending)
             e.do(f"store i64 {BLOCKS + WORDS * n}, ptr %exit.a")
-            e.do(f"store i64 {self.blocks[n].pc}, ptr {self.pc.name}")
+            e.do(f"store i64 {self.blocks[n].at}, ptr {self.pc.name}")
             e.branch("threaded")
 
     def gather(self) -> None:
@@ -360,7 +371,7 @@ class Region(Threaded):
         self.lower.mark(GATHER)
         for slot in sorted(self.lower.written | {self.pc}, key=lambda s: s.start):
             self.lower.store_slot(slot)
-        self.put("start", self.read(self.pc.name[1:]))
+        self.put("start", self.lower.address(self.read(self.pc.name[1:])))
         late, on, number = e.new_label("late"), e.new_label("on"), self.read("later")
         e.branch_if(e.op(f"icmp eq i64 {number}, 0"), on, late)
         e.start(late)
@@ -376,7 +387,7 @@ def edge_label(come: int, n: int) -> str:
     return f"edge{n}" if come < 0 else f"come{n}"
 
 
-def page_is_at(cpu: Any, page: Any, addend: Any) -> Any:
-    """Whether the address cache has the code of a page there."""
+def page_is_at(cpu: Any, page: Any, host: Any) -> Any:
+    """Whether the address cache has the code of a page at this host address."""
     entry = cpu.tlb[page >> PAGE_BITS & (TLB_SIZE - 1)]
-    return (entry.execute == page) & (entry.addend == addend)
+    return (entry.execute == page) & (page + entry.addend == host)

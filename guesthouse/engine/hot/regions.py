@@ -18,7 +18,7 @@ from guesthouse.bits import u64
 from guesthouse.engine import processor
 from guesthouse.engine.build import Engine
 from guesthouse.engine.cpu import PAGE_BITS, TLB_SIZE, CodePage
-from guesthouse.engine.processor import BUCKETS, TRAIL, bucket_index, jump_index
+from guesthouse.engine.processor import ANYWHERE, BUCKETS, JUMPS, TRAIL, Jump, bucket_index, jump_index
 from guesthouse.engine.hot.compiler import Compiler, Inside, Job, Told, digest
 from guesthouse.engine.hot.region import PAGE_MASK
 from guesthouse.engine.hot.shelf import Part
@@ -29,7 +29,9 @@ ENOUGH = 6  # how often a block is seen before it is compiled; those that are se
 AT_ONCE = 2  # jobs of one processor under way; their messages fit into the pipes, so that nobody waits for the other
 MOST, MOST_OF_LOOP = (12, 64), (20, 120)  # blocks, instructions
 TRIES = 3  # how often a region from the shelf is tried where it does not fit
-HEADER = processor.Block
+FAR = 1 << 31  # a region reaches no further: a program and its libraries are never twice as far apart
+HEADER, ALL_ONES = processor.Block, (1 << 64) - 1
+JUMP, RECORD, COUNT = Jump.size // 8, Jump.offset("record") // 8, Jump.offset("count") // 8
 
 
 @dataclass
@@ -55,16 +57,17 @@ class Regions:
                       if inspect.unwrap(handler.op.run).__module__ in self.guest.unfit}
         self.heads: dict[int, tuple[int, int]] = {}  # blocks that lead into regions: to which, and the handler before
         self.seen: dict[int, int] = {}
-        self.ready: set[int] = set()
-        self.edges: dict[int, dict[int, int]] = {}
+        self.ready: dict[int, int] = {}  # blocks that have been seen often enough, and where
+        self.edges: dict[int, dict[tuple[int, int], int]] = {}  # what follows a block, how far on, and how often
         self.placed: dict[str, list[int]] = {}
-        self.tried: set[tuple[int, int, int]] = set()
+        self.tried: set[tuple[int, int]] = set()
         self.wanted: dict[str, Wanted] = {}
-        self.refused: Counter[tuple[int, str, int]] = Counter()
+        self.refused: Counter[tuple[int, str]] = Counter()
         self.installed = self.beginnings = self._room = 0
         where = state.where
         self._trail = (ctypes.c_uint64 * TRAIL).from_address(where + self.guest.state.offset("trail"))
         self._buckets = (ctypes.c_uint64 * BUCKETS).from_address(where + self.guest.state.offset("buckets"))
+        self._jumps = (ctypes.c_uint64 * (JUMPS * JUMP)).from_address(where + self.guest.state.offset("jumps"))
 
     def look(self) -> None:
         """Between two runs: learn from the end of the trail, take what has been compiled."""
@@ -75,50 +78,47 @@ class Regions:
         self.compiler.hear()
         while self.inbox:
             self.receive(*self.inbox.pop(0))
-        trail = self.learn()
-        if self.shelf.at:
-            for pc in trail:
-                if pc in self.shelf.at and (count := self.seen.get(pc, 0)) & count - 1 == 0:  # more and more seldom
-                    self.take(pc)
+        for pc, block in self.learn():
+            if self.shelf.by_first and (count := self.seen[block]) & count - 1 == 0:  # more and more seldom
+                self.take(pc, block)
         while self.ready and len(self.wanted) < AT_ONCE:
-            pc = max(self.ready, key=self.seen.__getitem__)
-            self.ready.remove(pc)
-            self.seen[pc] = 0
-            self.want(pc)
+            block = max(self.ready, key=self.seen.__getitem__)
+            self.seen[block] = 0
+            self.want(block, self.ready.pop(block))
 
     def begin_anew(self) -> None:
         self.beginnings += 1
-        for of_old in (self.tried, self.heads, self.placed, self.ready):
+        for of_old in (self.tried, self.heads, self.placed, self.ready, self.seen, self.edges, self.refused):
             of_old.clear()
 
-    def learn(self) -> list[int]:
+    def learn(self) -> list[tuple[int, int]]:
         """Count the last blocks of the trail, and what follows what. Then the trail is cleared: what a region runs is
         not seen there, and what was seen must not be counted twice."""
         end = int(self.state.trail_end) + 1
-        trail = [pc for pc in (self._trail[end - SEEN:end] if end >= SEEN else
-                               self._trail[end - SEEN:] + self._trail[:end]) if pc]
+        pcs = self._trail[end - SEEN:end] if end >= SEEN else self._trail[end - SEEN:] + self._trail[:end]
+        trail = [(pc, block) for pc in pcs if pc and (block := self.last(pc))]
         ctypes.memset(self._trail, 0, ctypes.sizeof(self._trail))
-        seen, before = self.seen, 0
-        for pc in trail:
-            seen[pc] = count = seen.get(pc, 0) + 1
+        come, before = 0, 0
+        for pc, block in trail:
+            self.seen[block] = count = self.seen.get(block, 0) + 1
             if count == ENOUGH:
-                self.ready.add(pc)
+                self.ready[block] = pc
             if before:
                 following = self.edges.setdefault(before, {})
-                following[pc] = following.get(pc, 0) + 1
-            before = pc
+                edge = block, pc - come
+                following[edge] = following.get(edge, 0) + 1
+            come, before = pc, block
         return trail
 
-    def want(self, pc: int) -> None:
-        """Have the region that begins at this block compiled."""
-        first = self.last(pc)
-        if first == 0 or self.leads(first):
+    def want(self, first: int, pc: int) -> None:
+        """Have the region compiled that begins with this block, which has been seen at pc."""
+        if self.leads(first):
             return
-        key = first, pc, self.ended(first).value
+        key = first, self.ended(first).value
         if key in self.tried:
             return
         self.tried.add(key)
-        blocks, job = self.gather(pc, first)
+        blocks, job = self.gather(first, pc)
         if job.blocks and job.name not in self.wanted:
             self.wanted[job.name] = Wanted(blocks, [self.ended(block).value for block in blocks], self.beginnings)
             self.compiler.send(job, self.inbox)
@@ -127,28 +127,29 @@ class Regions:
         """Whether a block leads into a region."""
         return block in self.heads and self.heads[block][0] == self.entry(block).value
 
-    def take(self, pc: int) -> None:
-        """Use a region from the shelf that begins at pc, if there is one for what the guest has there."""
-        for name in self.shelf.at.get(pc, ()):
-            key = pc, name, self.beginnings
-            if self.refused[key] >= TRIES:
-                continue
-            first = self.last(pc)
-            if not first or self.leads(first):
-                continue
-            blocks = self.blocks_of(self.shelf.parts[name], int(HEADER.at(first).mode))
-            if blocks and self.load(name):
-                self.install(name, blocks)
-            self.refused[key] += 1
+    def take(self, pc: int, first: int) -> None:
+        """Use a region from the shelf that begins with this block, if there is one for what the guest has there."""
+        if self.leads(first):
+            return
+        told, home = self.block(first, pc & ~PAGE_MASK), int(HEADER.at(first).home)
+        for name in self.shelf.by_first.get((home, digest(told)), ()) if told else ():
+            key = first, name
+            if self.refused[key] < TRIES:
+                self.refused[key] += 1
+                blocks = self.blocks_of(self.shelf.parts[name], pc & PAGE_MASK, int(HEADER.at(first).mode))
+                if blocks and self.load(name):
+                    self.install(name, blocks)
+                    return
 
-    def blocks_of(self, part: Part, mode: int) -> list[int]:
+    def blocks_of(self, part: Part, origin: int, mode: int) -> list[int]:
         """The guest's blocks that a region was made from; none if one of them is not there, or another."""
         blocks: list[int] = []
         pages: dict[int, int] = {}
         for at, expected in part.blocks:
-            block = self.find(at, mode) or self.prepare(at, mode)
-            told = self.block(block) if block else None
-            if told is None or digest(told) != expected or not in_pages(block, pages):
+            pc = origin + at & ALL_ONES
+            block = self.find(pc, mode) or self.prepare(pc, mode)
+            told = self.block(block, at) if block else None
+            if told is None or digest(told) != expected or not in_pages(block, at, pages):
                 return []
             blocks.append(block)
         return blocks
@@ -175,11 +176,12 @@ class Regions:
     def last(self, pc: int) -> int:
         """The block that was last run at pc, in whatever mode and address space, if it is known still and lies in one
         page; or 0."""
-        jump = self.state.jumps[int(jump_index(u64(pc)))]
-        if int(jump.pc) != pc or int(jump.count) == (1 << 64) - 1:
+        jump = int(jump_index(pc)) * JUMP  # type: ignore[arg-type]
+        if self._jumps[jump] != pc or self._jumps[jump + COUNT] == ALL_ONES:
             return 0
-        header = HEADER.at(int(jump.record) - HEADER.size)
-        return 0 if int(header.second) or int(header.mode) > 0xFFFF else int(jump.record) - HEADER.size
+        block = self._jumps[jump + RECORD] - HEADER.size
+        header = HEADER.at(block)
+        return 0 if int(header.second) or int(header.mode) > 0xFFFF else block
 
     def find(self, pc: int, mode: int) -> int:
         """The block that was last run at pc in this mode, or one that lies where the code is now; 0 if there is none,
@@ -190,44 +192,47 @@ class Regions:
         entry = self.state.tlb[pc >> PAGE_BITS & (TLB_SIZE - 1)]
         if int(entry.execute) != pc & PAGE_MASK or int(self.state.context) & 0xFFFF != mode:
             return 0
-        host = pc + int(entry.addend) & (1 << 64) - 1
-        block = self._buckets[int(bucket_index(u64(pc), u64(host)))]
+        host = pc + int(entry.addend) & ALL_ONES
+        block = self._buckets[int(bucket_index(host))]  # type: ignore[arg-type]
         while block:
             header = HEADER.at(block)
-            if (int(header.pc), int(header.host), int(header.mode)) == (pc, host, mode):
+            right = int(header.home) in (ANYWHERE, pc & PAGE_MASK)
+            if right and (int(header.host), int(header.mode)) == (host, mode):
                 return 0 if int(header.second) else int(block)
             block = int(header.in_bucket)
         return 0
 
-    def gather(self, pc: int, first: int) -> tuple[list[int], Job]:
+    def gather(self, first: int, pc: int) -> tuple[list[int], Job]:
         """The blocks that were seen to follow one another from here on, those that follow most often first. What leads
         into a region already is not compiled again: going there costs little, and making it again, much. What does not
         come back to where it began stays smaller: LLVM's time for each instruction grows with the region."""
-        mode = int(HEADER.at(first).mode)
+        mode, home = int(HEADER.at(first).mode), int(HEADER.at(first).home)
         jobs: list[Told] = []
         taken: list[int] = []
-        known = {pc}
+        at = pc & ~PAGE_MASK
+        known = {at}
         pages: dict[int, int] = {}
-        queue = [(0, pc, first)]
+        queue = [(0, at, first)]
         (most, room), count = MOST, 0
         while queue and len(taken) < most:
             _, at, block = heapq.heappop(queue)
-            made = self.block(block)
-            if made is None or room < count + made[1] or not in_pages(block, pages):
+            made = self.block(block, at)
+            if made is None or room < count + made[1] or not in_pages(block, at, pages):
                 continue
             count += made[1]
-            if pc in self.edges.get(at, ()):
+            following = self.edges.get(block, {})
+            if any(back == first for back, _ in following):
                 most, room = MOST_OF_LOOP
             jobs.append(made)
             taken.append(block)
-            for following, times in self.edges.get(at, {}).items():
-                if following not in known:
-                    known.add(following)
-                    found = self.find(following, mode)
-                    if found and not self.leads(found):
-                        heapq.heappush(queue, (-times, following, found))
-        name = hashlib.blake2b("".join(map(digest, jobs)).encode(), digest_size=12).hexdigest()
-        return taken, Job(f"region.{name}", jobs)
+            for (after, distance), times in following.items():
+                there = at + distance & ALL_ONES
+                if there not in known and int(HEADER.at(after).mode) == mode and abs(distance) < FAR:
+                    known.add(there)
+                    if not self.leads(after):
+                        heapq.heappush(queue, (-times, there, after))
+        name = hashlib.blake2b(f"{home} {' '.join(map(digest, jobs))}".encode(), digest_size=12).hexdigest()
+        return taken, Job(f"region.{name}", home, jobs)
 
     def entry(self, block: int) -> ctypes.c_uint64:
         """The handler in a block's first record."""
@@ -245,21 +250,21 @@ class Regions:
         region, before = self.heads.get(block, (0, 0))
         return before if now == region else now
 
-    def block(self, block: int) -> Told | None:
-        """A block as the compiler gets it; None if it is not one of plain handlers."""
+    def block(self, block: int, at: int) -> Told | None:
+        """A block as the compiler gets it, which lies there in its region; None if it is not one of plain handlers."""
         header, size = HEADER.at(block), self.guest.record.size
         octets = ctypes.string_at(block + HEADER.size, int(header.records) * size)
         octets = self.original(block).to_bytes(8, "little") + octets[8:]
         records: list[bytes] = []
-        for at in range(0, len(octets), size):
-            address = int.from_bytes(octets[at:at + 8], "little")
+        for n in range(0, len(octets), size):
+            address = int.from_bytes(octets[n:n + 8], "little")
             if address == self.engine.advance:
-                return int(header.pc), int(header.count), records, True, int(header.mode)
+                return at, int(header.count), records, True, int(header.mode)
             number = self.numbers.get(address)
             if number is None or number in self.unfit:
                 return None
-            records.append(number.to_bytes(8, "little") + octets[at + 8:at + size])
-        return int(header.pc), int(header.count), records, False, int(header.mode)
+            records.append(number.to_bytes(8, "little") + octets[n + 8:n + size])
+        return at, int(header.count), records, False, int(header.mode)
 
     def receive(self, name: str, parts: list[Part]) -> None:
         """Use what has been compiled, unless the guest has other blocks there by now."""
@@ -281,10 +286,11 @@ class Regions:
         self.placed[name] = blocks
         address, table = self.code.address(name), self.code.address(f"{name}.table")
         words: list[Any] = [self.engine.dispatch, self.engine.make_up]
-        for n, (block, original) in enumerate(zip(blocks, originals, strict=True)):
+        places = [at for at, _ in self.shelf.parts[name].blocks]
+        for n, (block, original, at) in enumerate(zip(blocks, originals, places, strict=True)):
             header, ended = HEADER.at(block), self.ended(block)
             words += [block + HEADER.size, original, ctypes.addressof(ended), ended.value,
-                      int(header.host) - int(header.pc) & (1 << 64) - 1]
+                      int(header.host) & PAGE_MASK, at]
             if self.entry(block).value == original:
                 self.heads[block] = address, original
                 self.entry(block).value, header.way = address, u64(n)
@@ -292,8 +298,7 @@ class Regions:
         self.installed += 1
 
 
-def in_pages(block: int, pages: dict[int, int]) -> bool:
+def in_pages(block: int, at: int, pages: dict[int, int]) -> bool:
     """Whether a block lies where the others of its page do, which `pages` tells: host addresses by virtual ones."""
-    header = HEADER.at(block)
-    host = int(header.host) & PAGE_MASK
-    return pages.setdefault(int(header.pc) & PAGE_MASK, host) == host
+    host = int(HEADER.at(block).host) & PAGE_MASK
+    return pages.setdefault(at & PAGE_MASK, host) == host

@@ -6,6 +6,7 @@ used only where the guest has the very blocks that it was made from. Who writes 
 whole, and begins anew with the younger half when the file has become too large. A file that cannot be written is none.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -14,17 +15,19 @@ import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-MAGIC = b"guesthouse regions 1\n"
+MAGIC = b"guesthouse regions 2\n"
 LIMIT = 96 << 20  # bytes
 FRONT = 4 + 4 + 16  # lengths of head and object, digest of both
 
 
 @dataclass
 class Part:
-    """An object file with what it needs: a region, which has blocks (pc and digest of each), or a library function."""
+    """An object file with what it needs: a region, which has blocks (place and digest of each, see compiler.py), or a
+    library function."""
 
     name: str
     needs: list[str]
+    home: int = 0
     blocks: list[tuple[int, str]] = field(default_factory=list)
     object: bytes = b""
 
@@ -36,17 +39,22 @@ class Shelf:
         self.path = path
         self.places: dict[str, tuple[int, int, int]] = {}
         self.parts: dict[str, Part] = {}
-        self.at: dict[int, list[str]] = {}  # regions by the pc of their blocks
+        self.by_first: dict[tuple[int, str], list[str]] = {}  # regions by their home and the digest of the first block
         self._data = b""
         try:
             self._data = path.read_bytes() if path else b""
         except OSError:
             return
-        for start, head, body in entries(self._data):
+        found = entries(self._data)
+        if path and len(self._data) != (sum(found[-1]) + FRONT if found else len(MAGIC)):
+            with contextlib.suppress(OSError):
+                path.with_suffix(".whole").unlink(missing_ok=True)  # who appends next makes it whole first
+        for start, head, body in found:
             try:
                 told = json.loads(self._data[start + FRONT:start + FRONT + head])
-                blocks = [(int(pc) & (1 << 64) - 1, str(digest)) for pc, digest in told["blocks"]]
-                part = Part(str(told["name"]), list(map(str, told["needs"])), blocks)
+                blocks = [(int(at) & (1 << 64) - 1, str(digest)) for at, digest in told["blocks"]]
+                home = int(told["home"]) & (1 << 64) - 1
+                part = Part(str(told["name"]), list(map(str, told["needs"])), home, blocks)
             except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
                 continue
             self.places[part.name] = start, head, body
@@ -56,8 +64,8 @@ class Shelf:
         """Make a part known, for this process."""
         if part.name not in self.parts:
             self.parts[part.name] = part
-            for pc, _ in part.blocks[:1]:
-                self.at.setdefault(pc, []).append(part.name)
+            for _, first in part.blocks[:1]:
+                self.by_first.setdefault((part.home, first), []).append(part.name)
 
     def object(self, name: str) -> bytes | None:
         """The object of a part; None if it is not here, or not whole."""

@@ -6,7 +6,7 @@ from guesthouse.bits import u8, u16, u64
 from guesthouse.engine.decoding import decoder
 from guesthouse.engine.encoding import Instruction, instructions_in
 from guesthouse.engine.op import Guest, Handler, Op
-from guesthouse.engine.processor import Processor
+from guesthouse.engine.processor import ANYWHERE, Processor
 from guesthouse.system.cpu.riscv import (
     atomics, bitmanip, compressed, csr, floating, floating_host, integer, multiply, privileged,
 )
@@ -38,11 +38,15 @@ DECODER = decoder(INSTRUCTIONS, RiscvRecord, HANDLERS.index, undefined=0, shorte
 class Hart(Csrs):
     """A hart: the state with all that the engine and the board ask of it."""
 
+    def home(self, pc: u64) -> u64:
+        """The engine's: code can be anywhere."""
+        return u64(ANYWHERE)
+
     @function
-    def decode(self, pc: u64, code: u64, record: Pointer[RiscvRecord]) -> u64:
+    def decode(self, start: u64, at: u64, code: u64, record: Pointer[RiscvRecord]) -> u64:
         """The engine's: one record for each instruction."""
         word = u64(load(u16, code)) | u64(load(u16, code + 2)) << 16
-        DECODER.write(DECODER.find(word), word, pc, record.address)
+        DECODER.write(DECODER.find(word), word, at, record.address)
         return u64(1)
 
     def reset(self, pc: int = 0, hartid: int = 0) -> None:

@@ -17,6 +17,7 @@ PMP_ENTRIES = 16
 class State(Processor):
     """What a hart is made of. The classes of paging, traps and csr add what it does."""
 
+    start: u64
     x: Array[u64, 256]  # 32 are real; 32 takes what is written to x0; so many that any u8 is an index
     f: Array[u64, 256]  # singles are NaN-boxed
     fp: Environment  # fflags and frm

@@ -17,7 +17,7 @@ from guesthouse.typed import Table, function, load, static
 
 LONGEST = 15
 UNDEFINED, TOO_LONG, BEYOND, STEPS = 0, 1, 2, 3  # handlers that every x86 guest begins with, see guest.py
-NOTHING, EA = General.offset("nothing") - ORIGIN, General.offset("ea") - ORIGIN
+NOTHING, EA, START = (General.offset(name) - ORIGIN for name in ("nothing", "ea", "start"))
 BASES = General.offset("segments") - ORIGIN  # of segment n: this + n * Segment.size
 
 NO_SEGMENT = 7
@@ -175,7 +175,7 @@ def segment_base(long, segment):
     return select(long & (segment < FS), u16(NOTHING), u16(BASES) + u16(segment) * Segment.size)
 
 
-def decoded(tables, cpu, pc, code, record) -> u64:
+def decoded(tables, cpu, start, at, code, record) -> u64:
     """Decode one instruction: the body of X86.decode."""
     long = cpu.code_bits == 64
     n, rex, override, lock, size66, size67, pp = prefixes(code, long)
@@ -203,18 +203,18 @@ def decoded(tables, cpu, pc, code, record) -> u64:
             n = address_16(record[0], code, n, modrm)
         else:
             n = address_wide(record[0], code, n, modrm, rex)
-    n = immediates(tables, leaf, pc, code, n, record)
+    n = immediates(tables, leaf, at, code, n, record)
     if in_memory & long & (modrm & 0xC7 == 5):
-        record[0].disp = record[0].disp + (pc + n)
+        record[0].base, record[0].disp = u16(START), record[0].disp + (at + n)
     slots(tables, leaf, record, modrm, opcode, rex, has_rex, vvvv)
     if flags & WHERE != 0:
-        record[0].imm, record[0].r2 = pc, u16(opcode & 7) << 8 | u16(modrm)
+        record[0].imm, record[0].r2 = at, u16(opcode & 7) << 8 | u16(modrm)
     if cpu.parallel != 0 and (lock != 0 or flags & LOCKING != 0) and tables.locked[leaf] != 0:
         record[0].handler = u64(tables.locked[leaf])
     else:
         record[0].handler = u64(tables.handler[leaf])
     made = finished(tables, leaf, record, n, in_memory, long, address, override, cpu.flat != 0)
-    last = (pc - cpu.segments[CS].base & 0xFFFF_FFFF) + u64(record[0].length) - 1
+    last = (start + at - cpu.segments[CS].base & 0xFFFF_FFFF) + u64(record[0].length) - 1
     if not long and last > u64(cpu.segments[CS].limit):
         record[0].handler, made = u64(BEYOND), u64(1)
     return made
@@ -243,8 +243,8 @@ def clear(record) -> None:
     record[0].disp, record[0].imm = u64(0), u64(0)
 
 
-def immediates(tables, leaf, pc, code, n, record):
-    """Read the immediates; a branch target becomes an address (see operands.Target). Returns the length."""
+def immediates(tables, leaf, at, code, n, record):
+    """Read the immediates; a branch target counts from the start of the block. Returns the length."""
     first, second = u64(tables.immediate[leaf]), u64(tables.second[leaf])
     record[0].imm = signed_at(code, n, first)
     if first == 0:
@@ -255,11 +255,11 @@ def immediates(tables, leaf, pc, code, n, record):
         n = n + second
     flags = tables.flags[leaf]
     if flags & THIS != 0:
-        record[0].imm = pc
+        record[0].imm = at
     if (flags & POPS != 0) & (record[0].base == 8 * RSP):
         record[0].disp = record[0].disp + u64(tables.constant[leaf])
     if flags & RELATIVE != 0:
-        record[0].imm = record[0].imm + (pc + n)
+        record[0].imm = record[0].imm + (at + n)
     return n
 
 

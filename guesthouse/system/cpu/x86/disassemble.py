@@ -11,7 +11,7 @@ from typing import Any
 
 from guesthouse.bits import u8, u16, u32, u64
 from guesthouse.engine.op import Handler
-from guesthouse.system.cpu.x86.decode import EA, NOTHING, PREFIX_CLASS, UNDEFINED
+from guesthouse.system.cpu.x86.decode import EA, NOTHING, PREFIX_CLASS, START, UNDEFINED
 from guesthouse.system.cpu.x86.decode import LOCK as LOCK_PREFIX
 from guesthouse.system.cpu.x86.decode import OPCODE as NO_PREFIX
 from guesthouse.system.cpu.x86.guest import DEFINITIONS, HANDLERS, X86
@@ -91,7 +91,7 @@ class Disassembler:
         """The instruction that begins the bytes; those past the end count as zero."""
         window = ctypes.create_string_buffer(code[:15].ljust(32, b"\0"))
         ctypes.memset(self.room, 0, len(self.room))
-        count = int(self.cpu.decode(u64(address), u64(ctypes.addressof(window)), self.records))
+        count = int(self.cpu.decode(u64(0), u64(address), u64(ctypes.addressof(window)), self.records))
         records = [self.records[n] for n in range(count)]
         handlers = tuple(HANDLERS[int(r.handler)] for r in records)
         if int(records[-1].handler) == UNDEFINED:
@@ -204,7 +204,7 @@ def vector_register(offset: int) -> str:
 def address(record: Any) -> str:
     """A memory operand: segment, base, index and displacement."""
     base, index, scale, disp = int(record.base), int(record.index), int(record.scale), int(record.disp)
-    parts = [register(64, base)] if base not in (NOTHING, EA) else []
+    parts = [register(64, base)] if base not in (NOTHING, EA, START) else []
     if index != NOTHING:
         parts.append(register(64, index) + (f"*{1 << scale}" if scale else ""))
     signed = disp - (1 << 64) if disp >> 63 else disp

@@ -55,10 +55,11 @@ class Exceptions(SystemManagement):
         RSP or RBP, or none that the instruction names."""
         in_page = PAGE - (self.pc & (PAGE - 1))
         records = Pointer[Decoded](self.scratch.address)
-        self.decode(self.pc, self.bytes_at(self.fetch(self.pc), in_page), records)
+        self.start = self.pc
+        self.decode(self.pc, u64(0), self.bytes_at(self.fetch(self.pc), in_page), records)
         if u64(records[0].length) > in_page:
             copy(self.window.address + in_page, self.fetch(self.pc + in_page), 16 - in_page)
-            self.decode(self.pc, self.window.address, records)
+            self.decode(self.pc, u64(0), self.window.address, records)
         segment, named = u64(records[0].segment), effective_address(self, records[0])
         if segment >= FS:
             named = named + self.segments[segment].base

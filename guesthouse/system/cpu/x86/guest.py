@@ -5,8 +5,10 @@ from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
-from guesthouse.bits import u64
+from guesthouse.bits import select, u64
+from guesthouse.engine.cpu import PAGE
 from guesthouse.engine.op import Guest, Handler, Op
+from guesthouse.engine.processor import ANYWHERE
 from guesthouse.system.cpu.x86 import (
     aes,
     atomics,
@@ -161,10 +163,14 @@ class X86(FloatState, ModelSpecific):
     """An x86 processor, whole. ModelSpecific and what it derives from add methods to SystemState, but no
     fields."""
 
+    def home(self, pc: u64) -> u64:
+        """Outside 64-bit code decoding looks at the limit of the code segment; see engine.op.Guest."""
+        return select(self.code_bits == 64, u64(ANYWHERE), pc & ~u64(PAGE - 1))
+
     @function
-    def decode(self, pc: u64, code: u64, record: Pointer[Decoded]) -> u64:
+    def decode(self, start: u64, at: u64, code: u64, record: Pointer[Decoded]) -> u64:
         """Decode the instruction whose bytes lie at host address `code`; see engine.op.Guest."""
-        return decoded(TABLES, self, pc, code, record)
+        return decoded(TABLES, self, start, at, code, record)
 
 
 def settled(mode: int) -> dict[str, int]:

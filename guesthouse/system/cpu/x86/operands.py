@@ -276,7 +276,7 @@ class BindTarget:
     type: Any
 
     def __call__(self, cpu, record):
-        return Target(cpu, self.type, getattr(record, self.field))
+        return Target(cpu, self.type, cpu.start + getattr(record, self.field))
 
 
 @dataclass(frozen=True)
@@ -300,7 +300,7 @@ class BindThis:
     """The address of the instruction."""
 
     def __call__(self, cpu, record):
-        return record.imm
+        return cpu.start + record.imm
 
 
 @dataclass(frozen=True)

@@ -39,11 +39,13 @@ class Segment(Struct):
 
 class General(Flags):
     """Registers and segments. `nothing` is always zero: operands that lack a base or index register point
-    to it. `ea` takes an effective address that needed a step of its own."""
+    to it. `ea` takes an effective address that needed a step of its own; `start` (Cpu) is the base of what is relative
+    to RIP."""
 
     r: Array[u64, 16]
     nothing: u64
     ea: u64
+    start: u64
     segments: Array[Segment, 6]
     cpl: u8
     code_bits: u8  # 16, 32 or 64: the default sizes of the running code

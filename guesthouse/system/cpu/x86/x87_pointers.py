@@ -39,13 +39,13 @@ class Where(Value):
 
 @dataclass(frozen=True)
 class BindWhere:
-    """The decoder leaves the address of the instruction in `imm`, FOP in `r2`."""
+    """The decoder leaves where the instruction stands in its block in `imm`, FOP in `r2`."""
 
     in_memory: bool
 
     def __call__(self, cpu, record):
         operand = effective_address(cpu, record) if self.in_memory else u64(0)
-        return Where(record.imm, record.r2, self.in_memory, operand, record.segment)
+        return Where(cpu.start + record.imm, record.r2, self.in_memory, operand, record.segment)
 
 
 @dataclass(frozen=True)
