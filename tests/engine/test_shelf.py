@@ -95,7 +95,7 @@ def test_a_file_that_is_too_large_keeps_its_younger_half(path: Path, monkeypatch
 def test_two_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
     code = ("import sys; from pathlib import Path; from guesthouse.engine.hot.shelf import Part, Shelf\n"
             "made = Shelf(Path(sys.argv[1]))\n"
-            "for n in range(60): made.add(Part(f'{sys.argv[2]}{n}', [], [], bytes(3000)))")
+            "for n in range(60): made.add(Part(f'{sys.argv[2]}{n}', [], 0, [], bytes(3000)))")
     path = tmp_path / "a.regions"
     both = [subprocess.Popen([sys.executable, "-c", code, str(path), name]) for name in "ab"]
     assert [process.wait() for process in both] == [0, 0]

@@ -108,7 +108,7 @@ def test_the_host_does_what_the_bodies_of_sse_do(threaded, module):
             machine.prepare(code, first.before, 64)
             machine.vcpu.run(200)
         way = Regions(native, machines[1].cpu, Inside(X86_GUEST))
-        way.want(START)
+        way.want(way.last(START), START)
         way.look()
         if not way.installed or machines[1].cpu.faults:
             continue
