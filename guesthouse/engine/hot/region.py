@@ -4,10 +4,10 @@ The operands of each instruction are constants here, and the guest's registers (
 the function from its entry to its exits; LLVM does the rest. A region has a handler's signature and stands in the first
 record of each of its blocks, so that whatever forgets a block forgets that way in.
 
-Addresses in it count from its origin, the page of its first block, which as a rule
-is known only when it is run: a library is at another place in each process. Its blocks may lie in several pages. At the way in, and wherever it comes to another page, it looks whether any block
-of that page has ended since it was made, and, in the second case, whether the address cache still has the page where
-it was: then all its blocks there are as they were decoded.
+Addresses in it count from its origin, the page of its first block, which as a rule is known only when it is run: a
+library is at another place in each process. Its blocks may lie in several pages. At the way in, and wherever it comes
+to another page, it looks whether any block of that page has ended since it was made, and, in the second case, whether
+the address cache still has the page where it was: then all its blocks there are as they were decoded.
 
 A region holds the fast paths alone. Whatever needs more (a page that the address cache does not have, a device, a
 fault) is left to the threaded way, at the record of that instruction, as before it. The other ways out: a budget that
