@@ -11,10 +11,12 @@ import random
 import struct
 from typing import Any
 
+from guesthouse.bits import u64, u128
 from guesthouse.system.memory import Memory
 from tests.fuzz.lockstep import BUDGETS
 from tests.fuzz.x86_code import Coder
 from tests.fuzz.x86_life import CODE, CODE_SIZE, MORE, TABLES, X86Life
+from tests.x86.floats import Chance
 
 LOOPS, PIECES, SLOT = 5, 6, 0x300
 MODES = {64: ("long 0", "long 3", "long 3"), 16: ("real", "protected 16"),
@@ -25,10 +27,10 @@ LEAVES = (TABLES + 0x4000, TABLES + 0x7000, TABLES + 0xB000)  # tables of 4 KiB 
 class Looper(Coder):
     """Writes loops."""
 
-    def __init__(self, chance: random.Random, bits: int, life: X86Life) -> None:
+    def __init__(self, chance: random.Random, bits: int, life: "X86Loops") -> None:
         super().__init__(chance, bits, life.pointer, life.entry)
-        self.plain = [pairs for pairs in self.modules if pairs[0][0].run.__module__.rpartition(".")[2] in (
-            "integer", "moves", "shifts", "stack", "multiply", "bits")] or self.modules
+        self.plain = [pairs for pairs in self.modules
+                      if pairs[0][0].run.__module__.rpartition(".")[2] in life.plain] or self.modules
         self.every = self.modules
 
     def loop(self, at: int, subroutines: list[int]) -> bytes:
@@ -77,6 +79,7 @@ class X86Loops(X86Life):
     """See lockstep.Life."""
 
     budgets = (*BUDGETS, 100, 129, 400, 700, 1500, 3000)
+    plain = ("integer", "moves", "shifts", "stack", "multiply", "bits")  # modules of which the most is made
 
     def __init__(self) -> None:
         self.starts: list[int] = []
@@ -120,3 +123,18 @@ class X86Loops(X86Life):
         page = (CODE >> 12) + chance.randrange(MORE - CODE >> 12)
         memory.write(place, (old & 0xFFF | page << 12).to_bytes(size, "little"))
         state.forget_translations()
+
+
+class SseLoops(X86Loops):
+    """Loops of SSE, on special numbers, in all modes of MXCSR."""
+
+    plain = ("sse_float", "sse_float", "sse_convert", "sse_integer", "sse_moves", "sse_shuffle", "integer")
+
+    def registers_at_random(self, state: Any, chance: random.Random) -> None:
+        super().registers_at_random(state, chance)
+        state.cr4 = state.cr4 | u64(0x600)
+        for n in range(16):
+            state.xmm[n] = u128(Chance.vector(chance))  # type: ignore[arg-type]
+        modes = chance.randrange(4) << 13 | chance.choice((0, 0, 0, 0x40, 0x8000, 0x8040))
+        masks = 0x1F80 if chance.random() < 0.8 else chance.getrandbits(6) << 7
+        state.set_mxcsr(u64(modes | masks | chance.choice((0, 0, 0x20, 0x3F))))
