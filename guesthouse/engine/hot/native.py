@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from guesthouse.engine.hot.lowered import Lowered
 
 VECTOR = "<2 x i64>"
+FEATURES = {"aes": "aes", "pcl": "pclmul", "sha": "sha", "fma": "fma", "fms": "fma", "fnm": "fma"}  # by what names begin with
 RAISES = "memory(inaccessiblemem: readwrite)"  # it stays where it is, between two looks at MXCSR
 
 
@@ -33,9 +34,10 @@ def arithmetic(lower: "Lowered", name: str, kind: Any, *operands: Any) -> Scalar
 
 def emitted(lower: "Lowered", name: str, kind: Any, operands: tuple[Any, ...], effect: str) -> Scalar:
     t, constraint = (VECTOR, "=x") if kind is u128 else (llvm_type(kind), "=x" if issubclass(kind, Float) else "=r")
-    fused = name.startswith("f")
-    if fused and not has("fma"):
-        raise DefinitionError("the host has no fused operations")
+    feature = FEATURES.get(name[:3], "avx")
+    if not has(feature):
+        raise DefinitionError(f"the host has no {name}")
+    changes = feature in ("fma", "sha")  # the first operand's register becomes the result's
     places, constraints = ["$0"], [constraint]
     given: list[str] = []
     for value in operands:
@@ -43,12 +45,15 @@ def emitted(lower: "Lowered", name: str, kind: Any, operands: tuple[Any, ...], e
             places.append(str(int(value)))
             continue
         text, where = operand(lower, value)
-        tied = fused and not given  # the first factor's register becomes the result's
-        if not tied:
+        if changes and not given:
+            where = "0"
+        elif name == "sha256rnds2" and len(given) == 2:
+            where = "{xmm0}"
+        else:
             places.append(f"${len(constraints)}")
-        constraints.append("0" if tied else where)
+        constraints.append(where)
         given.append(text)
-    template = f"v{name} {', '.join(places)}"
+    template = f"{'' if feature == 'sha' else 'v'}{name} {', '.join(places)}"
     r = lower.e.op(f'call {t} asm{effect} inteldialect "{template}", "{",".join(constraints)}"({", ".join(given)}) '
                    f"nounwind {RAISES if effect else 'memory(none)'}")
     return Scalar(kind, lower.e.op(f"bitcast {VECTOR} {r} to i128") if kind is u128 else r)

@@ -1,4 +1,4 @@
-"""SSE instructions in hot code, each by the same instruction of the host (engine/host.py).
+"""SSE instructions, and AES, SHA and PCLMULQDQ, in hot code, each by the same instruction of the host (engine/host.py).
 
 Not here: what the host may do otherwise than our model (RCPPS and its kin, DPPS), and moves, for which LLVM's own
 instructions do. The MMX forms are lowered from their bodies.
@@ -9,14 +9,17 @@ from typing import Any
 
 from guesthouse.bits import f32, f64, select, u64, u128
 from guesthouse.engine.host import HostUnit, arithmetic, instruction, needed, ordering
-from guesthouse.system.cpu.x86 import sse_convert, sse_float, sse_integer, sse_moves, sse_shuffle
+from guesthouse.system.cpu.x86 import (
+    aes, pclmul, sha, sse_convert, sse_float, sse_integer, sse_moves, sse_shuffle,
+)
 from guesthouse.system.cpu.x86.definitions import Definition
 from guesthouse.system.cpu.x86.flags import order_told
 from guesthouse.system.cpu.x86.float_state import FloatState
 from guesthouse.system.cpu.x86.operands import Cell
 from guesthouse.system.cpu.x86.system_state import CR0_EM, CR0_TS, CR4_OSFXSR
 
-MODULES = tuple(module.__name__ for module in (sse_convert, sse_float, sse_integer, sse_moves, sse_shuffle))
+MODULES = tuple(module.__name__ for module in (
+    aes, pclmul, sha, sse_convert, sse_float, sse_integer, sse_moves, sse_shuffle))
 
 # What works on whole registers and knows neither modes nor exceptions. The destination is the first operand,
 CHANGES = """
@@ -27,13 +30,15 @@ CHANGES = """
     psrad pslldq psrldq punpckhbw punpckhwd punpckhdq punpckhqdq punpcklbw punpcklwd punpckldq punpcklqdq unpcklps
     unpckhps unpcklpd unpckhpd packsswb packuswb packssdw packusdw pmaddwd pmaddubsw psadbw phaddw phaddd phsubw phsubd
     phaddsw phsubsw palignr shufps shufpd pshufb blendps blendpd pblendw mpsadbw
+    aesenc aesenclast aesdec aesdeclast pclmulqdq sha1nexte sha1msg1 sha1msg2 sha1rnds4 sha256msg1 sha256msg2
 """.split()
 # or it is only written,
 MAKES = """
     pabsb pabsw pabsd pshufd pshuflw pshufhw movddup movsldup movshdup phminposuw pmovsxbw pmovsxbd pmovsxbq pmovsxwd
-    pmovsxwq pmovsxdq pmovzxbw pmovzxbd pmovzxbq pmovzxwd pmovzxwq pmovzxdq cvtdq2pd
+    pmovsxwq pmovsxdq pmovzxbw pmovzxbd pmovzxbq pmovzxwd pmovzxwq pmovzxdq cvtdq2pd aesimc aeskeygenassist
 """.split()
 # or it is a general register.
+CHOOSE = "pblendvb blendvps blendvpd sha256rnds2".split()  # the first kind, and XMM0 is an operand
 TELLS = "movmskps movmskpd pmovmskb".split()
 # Arithmetic, alike.
 COMPUTES = """
@@ -78,6 +83,14 @@ def counted(name: str) -> Callable[..., None]:
         assert to.type.size == 16
         cpu.need_sse()
         to.put(instruction(name, u128, to.get(), by.get()))
+
+    return run
+
+
+def choosing(name: str) -> Callable[..., None]:
+    def run(cpu, to, by):
+        cpu.need_sse()
+        to.put(instruction(name, u128, to.get(), source(by), cpu.xmm[0]))
 
     return run
 
@@ -148,6 +161,7 @@ def order_told_by_host(cpu, cc: int, a, b):
 def bodies() -> Iterable[tuple[str, Callable[..., None]]]:
     for name in CHANGES:
         yield name, counted(name) if name[:4] in ("psll", "psrl", "psra") else changing(name, instruction)
+    yield from ((name, choosing(name)) for name in CHOOSE)
     for name in COMPUTES:
         if name.startswith("cvtsi"):
             yield name, from_general(name)
