@@ -4,7 +4,7 @@ import pytest
 
 from guesthouse.bits import u64
 from guesthouse.engine.hot import compiler as compiler_module
-from guesthouse.engine.hot import regions
+from guesthouse.engine.hot import lowered, regions
 from guesthouse.engine.hot.compiler import Compiler, Inside, Job
 from guesthouse.engine.hot.native import FEATURES
 from guesthouse.engine.hot.regions import Regions
@@ -133,9 +133,13 @@ def test_the_host_does_what_the_bodies_of_sse_do(threaded, module):
     assert not expected - done
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
-def test_hot_code_is_as_exact_as_threaded_code(threaded, name, monkeypatch):
+@pytest.mark.parametrize(("name", "host"), [
+    *((name, True) for name in PROGRAMS), ("floats", False), ("numbers", False)])
+def test_hot_code_is_as_exact_as_threaded_code(threaded, name, host, monkeypatch):
+    """With the host's vector unit, and as on a host whose unit is none of ours."""
     monkeypatch.setattr(regions, "ENOUGH", 2)
+    if not host:
+        monkeypatch.setattr(lowered, "has", lambda feature: False)
     native = threaded.vcpu.engine
     code = assemble(f"next: {PROGRAMS[name]}", {"room": DATA})
     cold, hot = prepared(code, native), prepared(code, native)

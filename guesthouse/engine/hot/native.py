@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from guesthouse.engine.hot.lowered import Lowered
 
 VECTOR = "<2 x i64>"
-FEATURES = {"aes": "aes", "pcl": "pclmul", "sha": "sha", "fma": "fma", "fms": "fma", "fnm": "fma"}  # by what names begin with
+# What the host must have besides AVX, by what an instruction's name begins with.
+FEATURES = {"aes": "aes", "pcl": "pclmul", "sha": "sha", "fma": "fma", "fms": "fma", "fnm": "fma"}
 RAISES = "memory(inaccessiblemem: readwrite)"  # it stays where it is, between two looks at MXCSR
 
 
