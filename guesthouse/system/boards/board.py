@@ -43,7 +43,8 @@ SLICE_PLAIN = 1 << 10  # where instructions run as plain Python, ten thousand a 
 SLICE_LEAST, SLICE_MOST = 1 << 12, 1 << 24
 SLICE_NS = 1_000_000  # of host time that a slice should take when time is real: how late a timer may be seen
 PORT_NS = 1_000  # what an access to a port takes on an ISA bus: loops that poll one count on it
-PACE_MOST, PACE_OF = 1024, 1 << 24  # what 1024 instructions take at most, in ns; of how many it is measured
+PACE_MOST = 1024  # what 1024 instructions take at most, in ns
+PACE_OF, PACE_FROM = 1 << 24, 1 << 12  # of how many instructions it is measured; after so many at once anew
 READ_NS = 500  # what a read of a device's memory takes on PCI; a write is posted, and nobody waits for it
 CPU_COUNTERS = ("faults", "fills", "flushes", "invalidations", "builds", "lookups")
 
@@ -61,7 +62,7 @@ class Board:
         self.serial = [Port(self.post, self.watch) for _ in range(SERIALS)]
         self.slice = slice
         self._real = isinstance(clock, RealClock)
-        self._measured = [0, 0]  # instructions, and the host's nanoseconds for them
+        self._measured = 0, 0  # instructions, and the host's nanoseconds for them
         self._alarm = clock.timer(self._time_is_up)
         self._exits: dict[type[Exit], int] = {}
         self._unanswered = self._slept = 0
@@ -342,15 +343,20 @@ class Board:
     def _keep_pace(self, ticks: int, executed: int, took: int) -> None:
         """The guest has seen its time go on with its instructions, and it must not go back; in the long run it goes as
         the host's does. `ticks`: guest time before; `took`: nanoseconds of the host."""
-        state = self.state
-        ahead = ticks + (executed * int(state.pace) >> 10) - self.clock.now()
-        if ahead > 0:
-            self.clock.advance_to(ticks + (executed * int(state.pace) >> 10))
-        self._measured = [self._measured[0] + executed, self._measured[1] + took]
-        if self._measured[0] > PACE_OF:  # the long slices count, not the many short ones
-            self._measured = [part // 2 for part in self._measured]
-        measured = (self._measured[1] << 10) // max(1, self._measured[0])
-        state.pace = u64(max(1, min(PACE_MOST, measured if ahead <= 0 else measured // 2)))
+        core, clock = self.core, self.clock
+        seen = ticks + (executed * core.pace >> 10)
+        ahead = seen > clock.now()
+        if ahead:
+            clock.advance_to(seen)
+        instructions, nanoseconds = self._measured[0] + executed, self._measured[1] + took
+        self._measured = instructions, nanoseconds
+        if executed < PACE_FROM and not ahead:  # the long slices count, not the many short ones
+            return
+        if instructions > PACE_OF:
+            self._measured = instructions // 2, nanoseconds // 2
+        measured = (nanoseconds << 10) // max(1, instructions)
+        core.pace = max(1, min(PACE_MOST, measured // 2 if ahead else measured))
+        core.state.pace = u64(core.pace)
 
     def _fit_slice(self, took: int) -> None:
         if took > 2 * SLICE_NS and self.slice > SLICE_LEAST:
