@@ -55,6 +55,30 @@ class Handler:
 
 
 @dataclass(frozen=True)
+class HostStack:
+    """How hot code keeps a register stack in the host's x87, on hosts that have one (engine/stack.py).
+
+    `modules` are those whose instructions need it; where there is none, their blocks stay threaded. `instead`: as
+    HostUnit has it. The rest says where it lies in the state: eight registers of 16 bytes with extended numbers, which
+    of them is the top, a bit for each that is filled, the control word, exceptions so far (with the x87's numbers), and
+    whether the last result was rounded up. `usable(cpu)`: whether the host may do it now. `redo(cpu, how, a, b, word,
+    control)` tells `up` from what stack.rounded() was given; control is the control word it was done under, or 0 if
+    that has not changed.
+    """
+
+    modules: tuple[str, ...]
+    instead: dict[Any, Any]
+    registers: str
+    top: str
+    tags: str
+    control: str
+    flags: tuple[str, str]
+    up: tuple[str, str]
+    usable: Any
+    redo: Any
+
+
+@dataclass(frozen=True)
 class Guest:
     """An instruction set as the engine takes it: state, record, handlers (their index is Record.handler).
 
@@ -86,5 +110,6 @@ class Guest:
     rare: tuple[Any, ...] = ()  # functions that hot code leaves to the threaded way; nothing has changed before a call
     unfit: tuple[str, ...] = ()  # modules whose instructions gain nothing in hot code: their blocks stay threaded
     unit: HostUnit | None = field(default=None, hash=False)
+    stack: HostStack | None = field(default=None, hash=False)
     shortcuts: dict[tuple[Any, Any], Any] = field(default_factory=dict, hash=False)
     #   (what asks, what was deferred): the answer, from the arguments of both, without the fields

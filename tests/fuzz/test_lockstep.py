@@ -18,7 +18,7 @@ from tests.fuzz.lockstep import Life, Regional, Way, first_difference
 from tests.fuzz.riscv_life import RiscvLife
 from tests.fuzz.riscv_loops import RiscvLoops
 from tests.fuzz.x86_life import X86Life
-from tests.fuzz.x86_loops import SseLoops, X86Loops
+from tests.fuzz.x86_loops import SseLoops, X86Loops, X87Loops
 
 TIMES = int(os.environ.get("GUESTHOUSE_RANDOM", "1"))
 FIRST = int(os.environ.get("GUESTHOUSE_SEED", "0"))
@@ -34,7 +34,7 @@ def test_both_ways_agree_about_random_worlds(name: str) -> None:
     compare(name, life, (Way(), Way(code)), worlds * TIMES, STEPS)
 
 
-@pytest.mark.parametrize(("life", "worlds"), [(X86Loops, 6), (SseLoops, 4), (RiscvLoops, 4)])
+@pytest.mark.parametrize(("life", "worlds"), [(X86Loops, 6), (SseLoops, 4), (X87Loops, 4), (RiscvLoops, 4)])
 def test_regions_agree_with_threaded_code_about_random_loops(
         life: type[Life], worlds: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(regions, "ENOUGH", 1)

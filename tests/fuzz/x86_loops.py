@@ -138,3 +138,17 @@ class SseLoops(X86Loops):
         modes = chance.randrange(4) << 13 | chance.choice((0, 0, 0, 0x40, 0x8000, 0x8040))
         masks = 0x1F80 if chance.random() < 0.8 else chance.getrandbits(6) << 7
         state.set_mxcsr(u64(modes | masks | chance.choice((0, 0, 0x20, 0x3F))))
+
+
+class X87Loops(X86Loops):
+    """Mostly x87 code."""
+
+    plain = ("x87_arithmetic", "x87_arithmetic", "x87_moves", "x87_compare", "x87_control", "integer")
+
+    def registers_at_random(self, state: Any, chance: random.Random) -> None:
+        super().registers_at_random(state, chance)
+        state.cr0 = state.cr0 & ~u64(0xC)  # EM, TS
+        state.set_fcw(u64(0x7F | chance.choice((3, 3, 3, 2, 0)) << 8 | chance.choice((0, 0, 0, 1, 2, 3)) << 10))
+        state.tags = u64(chance.getrandbits(8))
+        for n in range(8):
+            state.fpr[n] = u128(chance.randrange(0x3FF0, 0x4010) << 64 | 1 << 63 | chance.getrandbits(63))

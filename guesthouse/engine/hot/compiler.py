@@ -12,7 +12,7 @@ import sys
 import threading
 import traceback
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -32,11 +32,13 @@ Told = tuple[int, int, list[bytes], bool, int]
 
 @dataclass
 class Job:
-    """What the compiler gets. The name follows from the rest."""
+    """What the compiler gets. The name follows from the rest. `comes`: for each block, the number of the one from
+    which it was first seen to be reached."""
 
     name: str
     home: int  # see Block in engine/processor.py
     blocks: list[Told]
+    comes: list[int] = field(default_factory=list)
 
 
 def digest(block: Told) -> str:
@@ -54,7 +56,8 @@ class Workshop:
     def make(self, job: Job) -> list[Part]:
         """The parts of a region: what it needs of the library, then itself. None if it would do nothing."""
         settled = self.guest.settled(job.blocks[0][4])
-        region = Region(self.guest, self.library, [self.read(b) for b in job.blocks], job.name, job.home, settled)
+        region = Region(self.guest, self.library, [self.read(b) for b in job.blocks], job.name, job.home, settled,
+                        job.comes)
         text = region.text()
         if region.barren:
             return []
@@ -85,8 +88,9 @@ class Workshop:
 
 
 def machine_code(text: str) -> bytes:
-    """The object of a region. All that LLVM does to functions as a rule is worth its time for lanes."""
-    return assemble(text, passes=() if "insertelement" in text else PASSES)
+    """The object of a region. All that LLVM does to functions as a rule is worth its time for lanes, and for a register
+    stack."""
+    return assemble(text, passes=() if "insertelement" in text or "x86_fp80" in text else PASSES)
 
 
 class Inside:

@@ -95,6 +95,7 @@ class Library:
         self.slots = slots_of(guest)
         self.effects: dict[str, Effects] = {}
         self.texts: dict[str, str] = {}
+        self.guarded = self.octets_of_stack()
         self._objects: dict[str, bytes] = {}
         self._writes: dict[Any, frozenset[Slot]] = {}
         self._fields: dict[str, frozenset[int]] = {}
@@ -106,6 +107,21 @@ class Library:
             return frozenset(), frozenset()
         modes, raised = Trial(guest, guest.unit.control).reads, Trial(guest, guest.unit.raised).writes
         return frozenset(modes - self.slots.keys()), frozenset(raised - self.slots.keys())
+
+    def place(self, path: tuple[str, str]) -> int:
+        """Where a field of a field of the state lies."""
+        field: Any = self.guest.state.fields[path[0]]
+        return int(field.offset + field.kind.type.offset(path[1]))
+
+    def octets_of_stack(self) -> frozenset[int]:
+        """The bytes of the state that are not as they should be while a region has the register stack."""
+        form, fields = self.guest.stack, self.guest.state.fields
+        if form is None:
+            return frozenset()
+        found = {self.place(path) + n for path in (form.flags, form.up) for n in range(8)}
+        for name in (form.registers, form.top, form.tags):
+            found.update(range(fields[name].offset, fields[name].offset + fields[name].kind.size))
+        return frozenset(found)
 
     def writes(self, function: Any) -> frozenset[Slot]:
         """The slots that a deferred function writes: all of them, in any case."""
@@ -192,7 +208,7 @@ class Library:
                     writes |= inner.writes
                 elif any(at in self.slots for at in passed):
                     return Effects(None, None)
-        keep = self.slots.keys() | {INVALIDATIONS} | self.modes | self.raised
+        keep = self.slots.keys() | {INVALIDATIONS} | self.guarded | self.modes | self.raised
         return Effects(frozenset(reads & keep), frozenset(writes & keep))
 
 

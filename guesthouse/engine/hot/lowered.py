@@ -17,6 +17,7 @@ from guesthouse.engine.threaded import ARGUMENTS, kinds_of
 from guesthouse.errors import DefinitionError
 from guesthouse.engine.hot.library import CPU, INVALIDATIONS, Library, Slot
 from guesthouse.engine.hot.native import INTRINSICS
+from guesthouse.engine.hot.stack import Stack
 from guesthouse.typed.emit import HOUSE, OFTEN, Emitter, Unit
 from guesthouse.typed.lower import Lower, result_type
 from guesthouse.typed.machine import has
@@ -67,22 +68,35 @@ class Lowered(Lower):
         self.disturbed = False  # what has been put off has been asked for where ways have parted
         self.may_retire = False
         self.host = self.guest.unit if has("avx") else None
+        self.instead = dict(self.host.instead) if self.host else {}
         self.natively = True  # what the host may do instead of a body is tried
+        self.stack: Stack | None = None
         self.needs_unit = self.gathers = False  # the unit must be as HostUnit.control says; MXCSR is used
         unit.intrinsics.update(INTRINSICS)
         self.plain = False  # while a deferred call is being made
         self.numbers = {kind: n for n, kind in enumerate(kinds_of(self.guest), 1)}
         self.before = Deferred(None, [], frozenset(s for f in self.guest.deferred for s in library.writes(f)))
 
+    def use_stack(self) -> None:
+        """This region has instructions of the register stack."""
+        assert self.guest.stack is not None
+        self.stack = Stack(self, self.library, self.guest.stack)
+        self.instead |= self.guest.stack.instead
+
     # Slots instead of fields.
 
     def slot_at(self, kind: Kind, place: Any) -> Slot | None:
         if place.base != CPU or not isinstance(kind, (ScalarKind, BoolKind, PointerKind)):
             return None
+        self.guard(place.offset)
         slot = self.slots.get(place.offset)
         if slot is not self.slots.get(place.offset + kind.size - 1):
             raise DefinitionError("part of a register together with something else")
         return slot
+
+    def guard(self, offset: int) -> None:
+        if self.stack and offset in self.library.guarded:
+            raise DefinitionError("part of the register stack, which is elsewhere")
 
     def read(self, kind: Kind, place: Any, tag: str = HOUSE, align: int = 0) -> Any:
         slot = self.slot_at(kind, place)
@@ -212,6 +226,8 @@ class Lowered(Lower):
     def pointer(self, ref: Any) -> str:
         if ref.base == CPU and ref.offset in self.slots and ref.type is not self.guest.state:
             raise DefinitionError("the address of a register")
+        if ref.base == CPU and ref.type is not self.guest.state:
+            self.guard(ref.offset)
         return super().pointer(ref)
 
     # Deferred calls.
@@ -290,13 +306,13 @@ class Lowered(Lower):
         return not self.depth and not any(frame.returns for frame in self.frames) and len(self.handlers) == 1
 
     def inline(self, function: Any, args: list[Any], named: dict[str, Any]) -> Any:
-        if self.host and self.natively:
-            function = self.host.instead.get(function, function)
+        if self.natively:
+            function = self.instead.get(function, function)
         if len(self.deferred) == 1 and not self.plain and not named:
             shortcut = self.guest.shortcuts.get((function, self.deferred[0].function))
             if shortcut:
-                if self.host and self.natively:
-                    shortcut = self.host.instead.get(shortcut, shortcut)
+                if self.natively:
+                    shortcut = self.instead.get(shortcut, shortcut)
                 return super().inline(shortcut, args + self.deferred[0].args[1:], {})
         if self.plain or named or function not in self.guest.deferred or not self.certain():
             return super().inline(function, args, named)
@@ -364,6 +380,8 @@ class Lowered(Lower):
         if function in SLOW or function in self.guest.rare:
             self.raise_abandon()
             return Scalar(u64, "0")
+        if self.natively and function in self.instead:
+            return self.inline(function, args, named)
         source = source_of(function.__code__)
         given = self.bind(function, source, args, named)
         leaves: list[Any] = []
@@ -371,6 +389,10 @@ class Lowered(Lower):
         callee, effects = self.library.get(function, pattern)
         if self.library.fields_written(callee.name[1:]) & self.fixed.keys():
             raise DefinitionError("a change of the mode")
+        touched = [effects.reads, effects.writes]
+        if self.stack and any(text == CPU for _, text in leaves) and any(
+                octets is None or octets & self.library.guarded for octets in touched):
+            raise DefinitionError("part of the register stack, which is elsewhere")
         kinds = ", ".join(kind for kind, _ in leaves)
         self.unit.declare(f"{result_type(callee)} {callee.name}({kinds}) nounwind")
         whole = any(text == CPU for _, text in leaves)

@@ -18,6 +18,7 @@ A block as a rule asks for nothing that the one before has put off (lowered.py).
 from other blocks make it before they come. Not done: guesses about addresses.
 """
 
+import inspect
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,7 @@ from guesthouse.engine.threaded import ARGUMENTS, HEADER, Threaded
 from guesthouse.errors import DefinitionError
 from guesthouse.engine.hot.library import CPU, INVALIDATIONS, Library
 from guesthouse.engine.hot.lowered import BLOCKS, CLEAR, DISPATCH, GATHER, Asked, Deferred, Lowered
+from guesthouse.engine.hot.stack import Known
 from guesthouse.typed.emit import OFTEN, RARELY, Emitter, Unit
 from guesthouse.typed.lower import Lower
 from guesthouse.typed.values import Ref, Scalar
@@ -73,8 +75,9 @@ class Region(Threaded):
     is when the region is run."""
 
     def __init__(self, guest: Guest, library: Library, blocks: list[Block], name: str, home: int = ANYWHERE,
-                 settled: dict[str, int] | None = None) -> None:
+                 settled: dict[str, int] | None = None, comes: list[int] | None = None) -> None:
         self.guest, self.blocks, self.name = guest, blocks, name
+        self.comes = comes or [0] * len(blocks)  # for each block, one before it that was seen to lead to it
         self.unit = Unit()
         self.lower = Lowered(library, self.unit, f"{name}.table", self.way_out, settled,
                              None if home == ANYWHERE else home)
@@ -85,10 +88,14 @@ class Region(Threaded):
         self.barren = False  # the first instruction already is one for the threaded way
         self.edges: dict[tuple[int, int], None] = {}
         self.ends: list[tuple[int, str, list[Deferred]]] = []  # of blocks: the next pc, and what is put off
+        self.tops = [0] * len(blocks)  # of the register stack, where each block begins
+        self.last_tops = [0] * len(blocks)  # and ends
         self.asking: set[int] = set()
-        self.exits: dict[tuple[int, int, tuple[Deferred, ...]], str] = {}
+        self.exits: dict[tuple[int, int, tuple[Deferred, ...], Known | None], str] = {}
         self.pc = self.lower.pc
         self.lower.used.add(self.pc)
+        if guest.stack and any(module_of(what) in guest.stack.modules for b in blocks for what in b.instructions):
+            self.lower.use_stack()
 
     @property
     def e(self) -> Emitter:
@@ -98,6 +105,7 @@ class Region(Threaded):
         """The module: the function, and its table, which whoever installs it fills in: the handler that finds blocks,
         the function that makes up for what is put off, and for each block the words that are named below."""
         for n, block in enumerate(self.blocks):
+            self.tops[n] = self.last_tops[self.comes[n]]
             self.start_block(n, block)
         for n, pc, pending in self.ends:
             self.switch(n, pc, pending)
@@ -140,6 +148,8 @@ class Region(Threaded):
             control = self.outside(self.lower.host.control, [self.lower.cpu]).text
             e.do(f"store i64 {control}, ptr %control")
             fits = e.op(f"and i1 {fits}, {e.op(f'icmp ne i64 {control}, 0')}")
+        if self.lower.stack:
+            fits = e.op(f"and i1 {fits}, {self.outside(self.lower.stack.form.usable, [self.lower.cpu]).text}")
         e.branch_if(fits, yes, "stale", OFTEN)
         e.start("stale")
         original = e.op(f"inttoptr i64 {self.lower.told(e.op(f'add i64 {words}, {ORIGINAL}'))} to ptr")
@@ -149,6 +159,8 @@ class Region(Threaded):
             start = e.op(f"load i64, ptr {Lower.pointer(self.lower, Ref(None, CPU, self.lower.start))}")
             at = self.lower.told(e.op(f"add i64 {words}, {AT}"))
             e.do(f"%origin = sub i64 {start}, {at}")
+        if self.lower.stack:
+            self.lower.stack.enter(way, self.tops)
         self.lower.mark(CLEAR)
         e.end(f"switch i64 {way}, label %b0 [ {' '.join(f'i64 {n}, label %b{n}' for n in range(1, count))} ]")
 
@@ -178,6 +190,8 @@ class Region(Threaded):
         e.start(f"b{n}")
         lower.at = block.at
         lower.deferred, lower.materialised = deferred, not deferred
+        if lower.stack:
+            lower.stack.known = self.tops[n], None
         for k, instruction in enumerate(block.instructions):
             self.at = n, k
             if not self.instruction(block, instruction):
@@ -188,6 +202,9 @@ class Region(Threaded):
             raise Asked
         pending = list(lower.pending)
         lower.put_off(pending)
+        if lower.stack:
+            self.last_tops[n] = lower.stack.top
+            lower.stack.depart(lower.stack.known)
         pc = e.op(f"load i64, ptr {self.pc.name}")
         self.ends.append((n, pc, pending))
         e.branch(f"end{n}")
@@ -207,6 +224,8 @@ class Region(Threaded):
                     e.branch_if(retired, self.way_out(1), on, RARELY)
                 else:
                     lower.put_off(lower.pending)
+                    if lower.stack:
+                        lower.stack.depart(lower.stack.known)
                     e.branch_if(retired, "leave", on, RARELY)
                 e.start(on)
         return e.open
@@ -225,6 +244,7 @@ class Region(Threaded):
         lines, slots, opened, label = len(e.lines), len(e.slots), e.open, e.label
         deferred, materialised, exits = list(lower.deferred), lower.materialised, list(self.exits)
         needs = lower.needs_unit, lower.gathers
+        known = lower.stack.known if lower.stack else None
         lower.handlers, lower.frames, lower.depth = ["nowhere"], [], 0
         try:
             if what.handler.op.ends == BRANCHES:
@@ -237,6 +257,8 @@ class Region(Threaded):
             lower.handlers, lower.frames, lower.depth = ["nowhere"], [], 0  # it may have failed deep inside
             lower.deferred, lower.materialised, lower.may_retire, lower.plain = deferred, materialised, False, False
             lower.needs_unit, lower.gathers = needs
+            if lower.stack and known:
+                lower.stack.known = known
             self.exits = {key: self.exits[key] for key in exits}
             return False
         return True
@@ -252,6 +274,8 @@ class Region(Threaded):
         """From the end of block n to the block at pc, if the region has it."""
         e, cases, ways = self.e, [], {}
         for target, other in self.numbers.items():
+            if self.tops[other] != self.last_tops[n]:
+                continue
             come = -1 if self.page_of[n] == self.page_of[other] else self.page_of[other]
             self.edges[come, other] = None
             label = edge_label(come, other)
@@ -300,21 +324,24 @@ class Region(Threaded):
 
     def way_out(self, later: int = 0) -> str:
         """A label that leads to this record, or one so much later, in the threaded way."""
-        (n, k), pending = self.at, self.lower.pending
-        return self.exits.setdefault((n, k + later, pending), self.e.new_label("exit"))
+        (n, k), lower = self.at, self.lower
+        known = lower.stack.known if lower.stack else None
+        return self.exits.setdefault((n, k + later, lower.pending, known), self.e.new_label("exit"))
 
     def write_exits(self) -> None:
         lower, e = self.lower, self.e
         lower.frames, lower.depth = [], 0
-        made: dict[tuple[int, tuple[Deferred, ...]], str] = {}
-        for (n, k, pending), label in self.exits.items():
+        made: dict[tuple[int, tuple[Deferred, ...], Known | None], str] = {}
+        for (n, k, pending, known), label in self.exits.items():
             e.start(label)
             e.do(f"store i64 {k * self.guest.record.size}, ptr %exit.b")
-            e.branch(made.setdefault((n, pending), f"made{len(made)}"))
-        for (n, pending), label in made.items():
+            e.branch(made.setdefault((n, pending, known), f"made{len(made)}"))
+        for (n, pending, known), label in made.items():
             e.start(label)
             lower.deferred, lower.materialised = [], True
             lower.put_off(pending)
+            if lower.stack and known:
+                lower.stack.depart(known)
             e.do(f"store i64 {BLOCKS + WORDS * n}, ptr %exit.a")
             e.do(f"store i64 {self.blocks[n].at}, ptr {self.pc.name}")
             e.branch("threaded")
@@ -368,6 +395,8 @@ class Region(Threaded):
         e.do(f"store i64 {e.op(f'select i1 {own}, i64 {before}, i64 {target}')}, ptr %exit.a")
         e.branch("out")
         e.start("out")
+        if self.lower.stack:
+            self.lower.stack.leave()
         self.lower.mark(GATHER)
         for slot in sorted(self.lower.written | {self.pc}, key=lambda s: s.start):
             self.lower.store_slot(slot)
@@ -381,6 +410,10 @@ class Region(Threaded):
         record = e.op(f"inttoptr i64 {self.read('exit.b')} to ptr")
         target = e.op(f"inttoptr i64 {self.read('exit.a')} to ptr")
         self.tail(self.lower, target, record, self.read("budget"))
+
+
+def module_of(what: Instruction) -> str:
+    return str(inspect.unwrap(what.handler.op.run).__module__)
 
 
 def edge_label(come: int, n: int) -> str:

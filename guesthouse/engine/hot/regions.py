@@ -22,7 +22,7 @@ from guesthouse.engine.processor import ANYWHERE, BUCKETS, JUMPS, TRAIL, Jump, b
 from guesthouse.engine.hot.compiler import Compiler, Inside, Job, Told, digest
 from guesthouse.engine.hot.region import PAGE_MASK
 from guesthouse.engine.hot.shelf import Part
-from guesthouse.typed.machine import Code
+from guesthouse.typed.machine import Code, has
 
 SEEN = 8  # blocks at the end of the trail that one look sees
 ENOUGH = 6  # how often a block is seen before it is compiled; those that are seen most often come first
@@ -53,8 +53,10 @@ class Regions:
         self.loaded: set[str] = set()
         self.inbox: list[tuple[str, list[Part]]] = []
         self.numbers = {address: n for n, address in enumerate(engine.table)}
+        stack = self.guest.stack
+        unfit = self.guest.unfit + (stack.modules if stack and not has("fxsr") else ())
         self.unfit = {n for n, handler in enumerate(self.guest.handlers)
-                      if inspect.unwrap(handler.op.run).__module__ in self.guest.unfit}
+                      if inspect.unwrap(handler.op.run).__module__ in unfit}
         self.heads: dict[int, tuple[int, int]] = {}  # blocks that lead into regions: to which, and the handler before
         self.seen: dict[int, int] = {}
         self.ready: dict[int, int] = {}  # blocks that have been seen often enough, and where
@@ -209,13 +211,14 @@ class Regions:
         mode, home = int(HEADER.at(first).mode), int(HEADER.at(first).home)
         jobs: list[Told] = []
         taken: list[int] = []
+        comes: list[int] = []
         at = pc & ~PAGE_MASK
         known = {at}
         pages: dict[int, int] = {}
-        queue = [(0, at, first)]
+        queue = [(0, at, first, 0)]
         (most, room), count = MOST, 0
         while queue and len(taken) < most:
-            _, at, block = heapq.heappop(queue)
+            _, at, block, come = heapq.heappop(queue)
             made = self.block(block, at)
             if made is None or room < count + made[1] or not in_pages(block, at, pages):
                 continue
@@ -225,14 +228,15 @@ class Regions:
                 most, room = MOST_OF_LOOP
             jobs.append(made)
             taken.append(block)
+            comes.append(come)
             for (after, distance), times in following.items():
                 there = at + distance & ALL_ONES
                 if there not in known and int(HEADER.at(after).mode) == mode and abs(distance) < FAR:
                     known.add(there)
                     if not self.leads(after):
-                        heapq.heappush(queue, (-times, there, after))
+                        heapq.heappush(queue, (-times, there, after, len(taken) - 1))
         name = hashlib.blake2b(f"{home} {' '.join(map(digest, jobs))}".encode(), digest_size=12).hexdigest()
-        return taken, Job(f"region.{name}", home, jobs)
+        return taken, Job(f"region.{name}", home, jobs, comes)
 
     def entry(self, block: int) -> ctypes.c_uint64:
         """The handler in a block's first record."""

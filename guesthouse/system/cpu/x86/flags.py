@@ -96,6 +96,14 @@ class Flags(Processor):
         self.overflow = u8(0)
         self.adjust = u8(0)
 
+    def order_found(self, below, differs) -> None:
+        """What a comparison of numbers that have an order says (FCOMI): CF and ZF; the others are cleared."""
+        self.carry = u8(below)
+        self.zero = u64(differs)
+        self.sign = u64(1)
+        self.overflow = u8(0)
+        self.adjust = u8(0)
+
     def parity(self) -> bool:
         return popcount(u8(self.sign)) & 1 == 0
 
@@ -171,6 +179,19 @@ def compared(cpu, cc: int, a, b, r):
     if cc == 10:
         return popcount(u8(r)) & 1 == 0
     return S(a) < S(b) if cc == 12 else S(a) <= S(b)
+
+
+def found(cpu, cc: int, below, differs):
+    """Condition `cc` after order_found(below, differs)."""
+    if cc & 1:
+        return not found(cpu, cc - 1, below, differs)
+    if cc == 2:
+        return below != 0
+    if cc == 4:
+        return differs == 0
+    if cc == 6 or cc == 14:
+        return (below != 0) & (cc == 6) | (differs == 0)
+    return False
 
 
 def order_told(cpu, cc: int, a, b):

@@ -54,11 +54,12 @@ from guesthouse.system.cpu.x86 import (
 from guesthouse.system.cpu.x86.decode import decoded
 from guesthouse.system.cpu.x86.definitions import Definition, definitions
 from guesthouse.system.cpu.x86.float_state import FloatState
-from guesthouse.system.cpu.x86.flags import Flags, compared, order_told, tested
+from guesthouse.system.cpu.x86.flags import Flags, compared, found, order_told, tested
 from guesthouse.system.cpu.x86.forms import Forms
 from guesthouse.system.cpu.x86.msr import ModelSpecific
 from guesthouse.system.cpu.x86.operands import BindAddress, BindConstant, BindNumber, Decoded
 from guesthouse.system.cpu.x86.state import VECTOR_GP, VECTOR_UD
+from guesthouse.system.cpu.x86.x87_host import host_stack
 from guesthouse.system.cpu.x86.tables import OpcodeTables, Tables, register_files
 from guesthouse.typed import Pointer, function
 
@@ -182,14 +183,16 @@ def settled(mode: int) -> dict[str, int]:
 X86_GUEST = Guest(
     "x86", X86, Decoded, tuple(HANDLERS), ("guesthouse.system.cpu.x86", "guesthouse.system.cpu.softfloat"),
     "guesthouse.system.cpu.x86.guest:X86_GUEST", ("inject", "outdate"),
-    registers=("pc", "zero", "sign", "carry", "overflow", "adjust", "r", "ea", "xmm"),
+    registers=("pc", "zero", "sign", "carry", "overflow", "adjust", "r", "ea", "xmm", "codes",
+               "fop", "fip", "fdp", "fcs", "fds"),
     settled=settled,
-    unfit=tuple(module.__name__ for module in MODULES if "x87" in module.__name__),
+    stack=host_stack(tuple(module.__name__ for module in MODULES if "x87" in module.__name__)),
     rare=(X86.no_sse, X86.note_sse, X86.report_sse, X86.no_mmx, sse_float.all_lanes, sse_float.one_lane,
           sse_float.tell_order),
     unit=sse_host.unit(DEFINITIONS),
     deferred=(Flags.logical, Flags.added, Flags.added_with, Flags.subtracted, Flags.subtracted_with,
-              Flags.stepped_up, Flags.stepped_down, Flags.numbers_compared),
+              Flags.stepped_up, Flags.stepped_down, Flags.numbers_compared,
+              Flags.order_found),
     shortcuts={(Flags.condition, Flags.subtracted): compared, (Flags.condition, Flags.logical): tested,
-               (Flags.condition, Flags.numbers_compared): order_told},
+               (Flags.condition, Flags.numbers_compared): order_told, (Flags.condition, Flags.order_found): found},
 )

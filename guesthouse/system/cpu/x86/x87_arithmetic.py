@@ -17,7 +17,7 @@ from guesthouse.system.cpu.softfloat import (
     sqrt,
     sub,
 )
-from guesthouse.system.cpu.softfloat.rounding import is_nan
+from guesthouse.system.cpu.softfloat.rounding import is_nan, is_signaling
 from guesthouse.system.cpu.x86.definitions import op
 from guesthouse.system.cpu.x86.operands import Md, Mq, Mw, STi
 from guesthouse.system.cpu.x86.x87_stack import (
@@ -56,6 +56,8 @@ def doubleword(env, v):
     return from_integer(env, FORM, u64(NEAREST), i64(i32(v)))
 
 
+SOURCES = {single: X87.single, double: X87.double}
+
 # Two operands. `each` is (environment, form, mode, a, b) -> pattern.
 
 
@@ -81,6 +83,9 @@ def combine_memory(cpu, each, taken, v) -> None:
     r = u128(INDEFINITE)
     if occupied(cpu, u64(0)):
         b = taken(cpu.x87, v)
+        if taken in SOURCES:
+            if is_signaling(SOURCES[taken], u64(v)):
+                b = b & ~u128(FORM.quiet)  # a quiet NaN in ST(0) goes before it: SDM 1, table 4-7
         r = each(cpu.x87, FORM, cpu.x87.rounding, read(cpu, u64(0)), b)
         if is_nan(FORM, r) or cpu.x87.flags & X87.by_zero != 0:
             cpu.x87.flags &= ~u64(
@@ -178,6 +183,7 @@ def magnitude(env, form, mode, a):
     return a & form.magnitude
 
 
+integral = partial(round_to_integral, exact=True)
 fchs, fabs = changing("fchs", "D9 E0", negated), changing("fabs", "D9 E1", magnitude)
 fsqrt = changing("fsqrt", "D9 FA", sqrt)
-frndint = changing("frndint", "D9 FC", partial(round_to_integral, exact=True))
+frndint = changing("frndint", "D9 FC", integral)

@@ -73,10 +73,20 @@ def tell(cpu, order, pops: int) -> None:
             pop(cpu)
 
 
+def tell_with(cpu, i, quiet, pops: int) -> None:
+    """Compare ST(0) with ST(i)."""
+    tell(cpu, order_with(cpu, i, quiet), pops)
+
+
+def tell_with_memory(cpu, taken, v, pops: int) -> None:
+    """Compare ST(0) with what was in memory."""
+    tell(cpu, order_with_memory(cpu, taken, v), pops)
+
+
 def memory_form(name: str, encoding: str, kind, taken, pops: int):
     def run(cpu, by):
         cpu.need_x87()
-        tell(cpu, order_with_memory(cpu, taken, by.get()), pops)
+        tell_with_memory(cpu, taken, by.get(), pops)
 
     return op(encoding, kind)(named(run, name))
 
@@ -98,7 +108,7 @@ ficomp_32, ficomp_16 = (
 def fcom(cpu, i):
     """SDM 2A, FCOM."""
     cpu.need_x87()
-    tell(cpu, order_with(cpu, i, False), 0)
+    tell_with(cpu, i, False, 0)
 
 
 @op("D8 D8+i", STi)
@@ -107,35 +117,35 @@ def fcom(cpu, i):
 def fcomp(cpu, i):
     """SDM 2A, FCOMP."""
     cpu.need_x87()
-    tell(cpu, order_with(cpu, i, False), 1)
+    tell_with(cpu, i, False, 1)
 
 
 @op("DE D9")
 def fcompp(cpu):
     """SDM 2A, FCOMPP."""
     cpu.need_x87()
-    tell(cpu, order_with(cpu, u64(1), False), 2)
+    tell_with(cpu, u64(1), False, 2)
 
 
 @op("DD E0+i", STi)
 def fucom(cpu, i):
     """SDM 2A, FUCOM."""
     cpu.need_x87()
-    tell(cpu, order_with(cpu, i, True), 0)
+    tell_with(cpu, i, True, 0)
 
 
 @op("DD E8+i", STi)
 def fucomp(cpu, i):
     """SDM 2A, FUCOMP."""
     cpu.need_x87()
-    tell(cpu, order_with(cpu, i, True), 1)
+    tell_with(cpu, i, True, 1)
 
 
 @op("DA E9")
 def fucompp(cpu):
     """SDM 2A, FUCOMPP."""
     cpu.need_x87()
-    tell(cpu, order_with(cpu, u64(1), True), 2)
+    tell_with(cpu, u64(1), True, 2)
 
 
 def tell_flags(cpu, i, quiet: bool, pops: int) -> None:
@@ -183,7 +193,7 @@ def fucomip(cpu, i):
 def ftst(cpu):
     """SDM 2A, FTST."""
     cpu.need_x87()
-    tell(cpu, order_with_memory(cpu, as_is, u128(0)), 0)
+    tell_with_memory(cpu, as_is, u128(0), 0)
 
 
 def as_is(env, v):
@@ -194,6 +204,11 @@ def as_is(env, v):
 def fxam(cpu):
     """SDM 2A, FXAM."""
     cpu.need_x87()
+    tell_class(cpu)
+
+
+def tell_class(cpu) -> None:
+    """What kind of number ST(0) is, in the condition codes."""
     a = read(cpu, u64(0))
     cpu.codes = select(occupied(cpu, u64(0)), class_of(a), u64(C3 | C0))
     cpu.x87.up = sign_of(FORM, a)
@@ -218,13 +233,17 @@ def moving(name: str, encoding: str, condition: int):
 
     def run(cpu, i):
         cpu.need_x87()
-        if occupied(cpu, u64(0)) and occupied(cpu, i):
-            if cpu.condition(condition):
-                write(cpu, u64(0), read(cpu, i))
-        else:
-            missing(cpu)
+        move(cpu, condition, i)
 
     return op(encoding, STi)(named(run, name))
+
+
+def move(cpu, condition: int, i) -> None:
+    if occupied(cpu, u64(0)) and occupied(cpu, i):
+        if cpu.condition(condition):
+            write(cpu, u64(0), read(cpu, i))
+    else:
+        missing(cpu)
 
 
 @function

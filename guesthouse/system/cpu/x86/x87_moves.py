@@ -94,6 +94,10 @@ def decimal(env, v):
 def fld(cpu, i):
     """SDM 2A, FLD."""
     cpu.need_x87()
+    load_register(cpu, i)
+
+
+def load_register(cpu, i) -> None:
     begin(cpu)
     value = u128(INDEFINITE)
     if occupied(cpu, i):
@@ -109,12 +113,16 @@ def fld(cpu, i):
 def constant(name: str, encoding: str, exponent: int, significand: int):
     def run(cpu):
         cpu.need_x87()
-        begin(cpu)
-        value = round_extended(cpu.x87, FORM, cpu.x87.rounding, u64(0), i64(exponent), u128(significand))
-        cpu.x87.flags, cpu.x87.up = u64(0), u64(0)
-        push(cpu, value)
+        load_constant(cpu, name, exponent, significand)
 
     return op(encoding)(named(run, name))
+
+
+def load_constant(cpu, name: str, exponent: int, significand: int) -> None:
+    begin(cpu)
+    value = round_extended(cpu.x87, FORM, cpu.x87.rounding, u64(0), i64(exponent), u128(significand))
+    cpu.x87.flags, cpu.x87.up = u64(0), u64(0)
+    push(cpu, value)
 
 
 fld1 = constant("fld1", "D9 E8", 0x3FFF, 1 << 127)
@@ -129,8 +137,7 @@ fldln2 = constant("fldln2", "D9 ED", 0x3FFE, 0xB17217F7_D1CF79AB_C9E3B398_03F2F6
 def fldz(cpu):
     """SDM 2A, FLDZ."""
     cpu.need_x87()
-    begin(cpu)
-    push(cpu, u128(0))
+    load_value(cpu, as_is, u128(0))
 
 
 # Stores. A store that faults leaves flags and C1 as they were.
@@ -188,11 +195,15 @@ def to_quadword(env, mode, a):
 def storing(name: str, encoding: str, kind, each, missing: int, pops: bool, truncates: bool = False):
     def run(cpu, to):
         cpu.need_x87()
-        up = cpu.x87.up
-        mode = u64(X87.to_zero) if truncates else cpu.x87.rounding
-        stored(cpu, to, converted(cpu, each, u64(missing), mode), up, pops)
+        store_value(cpu, to, each, missing, pops, truncates)
 
     return op(encoding, kind)(named(run, name))
+
+
+def store_value(cpu, to, each, missing: int, pops, truncates) -> None:
+    up = cpu.x87.up
+    mode = u64(X87.to_zero) if truncates else cpu.x87.rounding
+    stored(cpu, to, converted(cpu, each, u64(missing), mode), up, pops)
 
 
 NAN_32, NAN_64 = X87.single.default_nan, X87.double.default_nan
