@@ -11,7 +11,6 @@ import inspect
 import ctypes
 import fcntl
 import hashlib
-import importlib
 import importlib.util
 import os
 import subprocess
@@ -21,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from guesthouse.engine.op import Guest
+from guesthouse.engine.op import Guest, find_guest
 from guesthouse.errors import HouseBug, UserError
 from guesthouse.typed.machine import Code, assemble, identity
 
@@ -197,11 +196,6 @@ def unit_text(guest: Guest, numbers: list[int], core: bool) -> str:
         threaded.handler(f"@h{number}", guest.handlers[number])
     threaded.addresses(numbers)
     return threaded.unit.text()
-
-
-def find_guest(origin: str) -> Any:
-    module, _, name = origin.partition(":")
-    return getattr(importlib.import_module(module), name)
 
 
 def piece(text: str, pieces: Path | None) -> bytes:

@@ -4,6 +4,9 @@ An `Op` is one operation with its one body. A `Handler` is an op whose operands 
 it is found in a decoded record. The plain way calls handlers; the threaded way compiles each into machine code.
 """
 
+import gc
+import importlib
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -113,3 +116,17 @@ class Guest:
     stack: HostStack | None = field(default=None, hash=False)
     shortcuts: dict[tuple[Any, Any], Any] = field(default_factory=dict, hash=False)
     #   (what asks, what was deferred): the answer, from the arguments of both, without the fields
+
+
+def find_guest(origin: str) -> Any:
+    """The guest that lies there ("package.module:NAME"). What its definitions are made of, a hundred thousand objects,
+    lives as long as the process: Python's collector is not to go through it again and again, now or ever."""
+    module, _, name = origin.partition(":")
+    if module not in sys.modules and gc.isenabled():
+        gc.disable()
+        try:
+            importlib.import_module(module)
+            gc.freeze()
+        finally:
+            gc.enable()
+    return getattr(importlib.import_module(module), name)

@@ -205,13 +205,10 @@ def code_folder() -> Path:
 
 def instruction_set(arch: str) -> Any:
     """What the engine runs for an architecture."""
-    if arch == "riscv64":
-        from guesthouse.system.cpu.riscv.guest import RISCV
+    from guesthouse.engine.op import find_guest
 
-        return RISCV
-    from guesthouse.system.cpu.x86.guest import X86_GUEST
-
-    return X86_GUEST
+    return find_guest("guesthouse.system.cpu.riscv.guest:RISCV" if arch == "riscv64" else
+                      "guesthouse.system.cpu.x86.guest:X86_GUEST")
 
 
 @contextmanager

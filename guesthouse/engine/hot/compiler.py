@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from guesthouse.engine.build import Engine, find_guest
-from guesthouse.engine.op import Guest
+from guesthouse.engine.build import Engine
+from guesthouse.engine.op import Guest, find_guest
 from guesthouse.engine.hot.library import Library
 from guesthouse.engine.hot.region import PASSES, Block, Instruction, Region
 from guesthouse.engine.hot.shelf import Part, Shelf
