@@ -97,7 +97,7 @@ def measured(options: argparse.Namespace, arch: str, others: list[str]) -> list[
     if "work" in options.what and arch in work.TRIPLES:
         parts.append(work.compared(picked(options, "work"), arch, options.way, repeat, memory, others))
     if "disks" in options.what and arch == "amd64":
-        parts.append(disks.read(picked(options, "disks"), repeat, memory, others))
+        parts.append(disks.read(picked(options, "disks"), options.way, repeat, memory, others))
     if "screens" in options.what and arch == "amd64":
         parts.append(screens.compared(picked(options, "screens"), repeat, others))
     return parts

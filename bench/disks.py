@@ -40,11 +40,11 @@ MODULES = (
 )  # in the order of loading
 
 
-def read(names: Sequence[str], rounds: int, memory: int, others: Sequence[str]) -> Part:
+def read(names: Sequence[str], way: str, rounds: int, memory: int, others: Sequence[str]) -> Part:
     """Disks through IDE and virtio-blk, all in one boot of each side and round."""
     rows = {name: Row(name) for name in names}
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        made = setup(names, Path(folder), memory)
+        made = setup(names, way, Path(folder), memory)
         for number in range(rounds):
             for side in (OURS, THEIRS) if THEIRS in others else (OURS,):
                 print(f"disks, round {number + 1} of {rounds}: {side}", file=sys.stderr)
@@ -53,7 +53,7 @@ def read(names: Sequence[str], rounds: int, memory: int, others: Sequence[str]) 
     return Part("disks", list(rows.values()))
 
 
-def setup(names: Sequence[str], folder: Path, memory: int) -> Setup:
+def setup(names: Sequence[str], way: str, folder: Path, memory: int) -> Setup:
     """Kernel, initramfs and a disk, as files in a folder."""
     from guesthouse.images.packages import Packages
 
@@ -66,7 +66,7 @@ def setup(names: Sequence[str], folder: Path, memory: int) -> Setup:
         userland(names, busybox, {n: file.read_bytes() for n, file in found.items()})
     )
     (folder / "disk").write_bytes(random.Random(1).randbytes(DISK_MIB << 20))
-    return Setup(folder / "kernel", folder / "initrd", QUIET, memory, disk=folder / "disk")
+    return Setup(folder / "kernel", folder / "initrd", QUIET, memory, way=way, disk=folder / "disk")
 
 
 def userland(names: Sequence[str], busybox: bytes, modules: dict[str, bytes]) -> bytes:
