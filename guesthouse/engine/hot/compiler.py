@@ -22,7 +22,7 @@ from guesthouse.engine.hot.library import Library
 from guesthouse.engine.hot.region import PASSES, Block, Instruction, Region
 from guesthouse.engine.hot.shelf import Part, Shelf
 from guesthouse.trace import value
-from guesthouse.typed.machine import assemble
+from guesthouse.typed.machine import assemble, has
 
 LIVES = 4  # of the compiler's process
 # A block: where it lies from the page of the region's first block on, count, records with handler numbers, whether it
@@ -88,9 +88,10 @@ class Workshop:
 
 
 def machine_code(text: str) -> bytes:
-    """The object of a region. All that LLVM does to functions as a rule is worth its time for lanes, and for a register
-    stack."""
-    return assemble(text, passes=() if "insertelement" in text or "x86_fp80" in text else PASSES)
+    """The object of a region. All that LLVM does to functions as a rule is worth its time for a register stack, and for
+    lanes where the host's own instructions do not put them together."""
+    lanes = "insertelement" in text and not has("avx")
+    return assemble(text, passes=() if lanes or "x86_fp80" in text else PASSES)
 
 
 class Inside:
