@@ -64,9 +64,7 @@ class HostStack:
     `modules` are those whose instructions need it; where there is none, their blocks stay threaded. `instead`: as
     HostUnit has it. The rest says where it lies in the state: eight registers of 16 bytes with extended numbers, which
     of them is the top, a bit for each that is filled, the control word, exceptions so far (with the x87's numbers), and
-    whether the last result was rounded up. `usable(cpu)`: whether the host may do it now. `redo(cpu, how, a, b, word,
-    control)` tells `up` from what stack.rounded() was given; control is the control word it was done under, or 0 if
-    that has not changed.
+    whether the last result was rounded up. `usable(cpu)`: whether the host may do it now.
     """
 
     modules: tuple[str, ...]
@@ -78,7 +76,6 @@ class HostStack:
     flags: tuple[str, str]
     up: tuple[str, str]
     usable: Any
-    redo: Any
 
 
 @dataclass(frozen=True)

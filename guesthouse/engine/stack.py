@@ -87,8 +87,9 @@ def assembly(cpu: Any, text: str, constraints: str, result: Any, *operands: Any)
     raise NotImplementedError
 
 
-def rounded(cpu: Any, how: int, a: Any, b: Any, word: Any) -> None:
-    """How the last result was rounded is put off: HostStack.redo tells it, from these. `b` and `word` may be None."""
+def rounded(cpu: Any, text: str, constraints: str, *operands: Any) -> None:
+    """How the last result was rounded is put off: such assembly tells the status word after it, which is done again if
+    somebody asks. Operands: one extended number or two, perhaps an integer."""
     raise NotImplementedError
 
 

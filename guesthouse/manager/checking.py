@@ -24,7 +24,8 @@ from guesthouse.system.boards.outcome import Died, OutOfTime, Outcome, Reset, St
 from guesthouse.engine.processor import Processor
 
 SLICE = 1 << 22  # instructions
-UNSEEN = {"start", "large", "huge", "ea", "wide"}  # fields that no guest can see: what is remembered of translations
+# Fields that no guest can see: what is remembered of translations, and within an instruction.
+UNSEEN = {"start", "large", "huge", "ea", "before", "wide"}
 WAYS = ("threaded", "hot")
 SHOWN = 12  # differences
 

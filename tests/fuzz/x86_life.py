@@ -58,7 +58,7 @@ class X86Life:
     """See lockstep.Life."""
 
     guest = X86_GUEST
-    unseen = frozenset({"large", "huge", "ea", "vectors"})
+    unseen = frozenset({"large", "huge", "ea", "vectors", "before"})
     budgets: tuple[int, ...] = BUDGETS
     modes: tuple[str, ...] = MODES
 

@@ -13,13 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from guesthouse.bits import u16, u64, u128
+from guesthouse.bits import u16, u64
 from guesthouse.engine import stack
 from guesthouse.engine.hot.library import CPU, Library
 from guesthouse.engine.op import HostStack
 from guesthouse.errors import DefinitionError
 from guesthouse.typed.lower import Lower
-from guesthouse.typed.source import source_of
 from guesthouse.typed.values import Dynamic, Ref, Scalar, Sequence, llvm_type
 
 if TYPE_CHECKING:
@@ -65,6 +64,7 @@ class Stack:
         self.places = {name: state.offset(name) for name in (form.top, form.tags, form.control)}
         self.flags_at, self.up_at = (library.place(path) for path in (form.flags, form.up))
         self.top = 0
+        self.hows: dict[tuple[str, str, int, str], int] = {}  # what has been put off, and its numbers in %up
         self.last: Last | None = None  # None: as the variables say
         self.used: set[int] = set()
         self.written: set[int] = set()
@@ -189,10 +189,14 @@ class Stack:
         made = [Extended(t) if r == KIND else Scalar(r, t) for r, t in zip(results, texts, strict=True)]
         return Sequence(tuple(made)) if isinstance(result, tuple) else made[0]
 
-    def rounded(self, how: int, a: Extended, b: Extended | None, word: Scalar | None) -> None:
+    def rounded(self, text: str, constraints: str, *operands: Any) -> None:
         self.change()
-        wide = "undef" if word is None else self.lower.lift(u64_of(self.lower, word), u64).text
-        self.last = Last(FIRST + how, a.text, b.text if b else "undef", wide)
+        numbers = [operand.text for operand in operands if isinstance(operand, Extended)]
+        words = [operand for operand in operands if not isinstance(operand, Extended)]
+        kind = llvm_type(words[0].type if isinstance(words[0], Scalar) else type(words[0])) if words else ""
+        wide = self.lower.lift(u64_of(self.lower, words[0]), u64).text if words else "undef"
+        how = self.hows.setdefault((text, constraints, len(numbers), kind), FIRST + len(self.hows))
+        self.last = Last(how, numbers[0], numbers[-1], wide)
 
     def direction(self, up: Any) -> None:
         self.change()
@@ -322,6 +326,7 @@ class Stack:
         """The stack goes into the state."""
         e = self.lower.e
         self.gather()
+        self.make_up()
         self.adopt(False)
         turn = self.word("turn")
         for k in sorted(self.written):
@@ -331,39 +336,32 @@ class Stack:
         e.do(f"store i64 {tags}, ptr {self.place(self.places[self.form.tags])}, !tbaa !1")
         now = self.after(turn, self.word("top.now"))
         e.do(f"store i64 {now}, ptr {self.place(self.places[self.form.top])}, !tbaa !1")
-        self.make_up()
-
-    def pattern(self, variable: str) -> str:
-        """The bits of a number, i128. By volatile memory: else LLVM takes them where the number is made."""
-        e = self.lower.e
-        room = e.slot(KIND)
-        e.do(f"store volatile {KIND} {e.op(f'load {KIND}, ptr {variable}')}, ptr {room}")
-        low = e.op(f"load volatile i64, ptr {room}")
-        high = e.op(f"load volatile i16, ptr {e.op(f'getelementptr i8, ptr {room}, i64 8')}")
-        wide = e.op(f"shl i128 {e.op(f'zext i16 {high} to i128')}, 64")
-        return e.op(f"or i128 {wide}, {e.op(f'zext i64 {low} to i128')}")
 
     def make_up(self) -> None:
         """Tell the state how the last result was rounded."""
         e = self.lower.e
-        how, more, told, off, made = self.word("up"), *(e.new_label(n) for n in ("up", "told", "off", "made"))
-        e.branch_if(e.op(f"icmp eq i64 {how}, {MADE}"), made, more)
-        e.start(more)
-        e.branch_if(e.op(f"icmp eq i64 {how}, {TOLD}"), told, off)
+        how, told, made = self.word("up"), e.new_label("told"), e.new_label("made")
+        ways = {number: e.new_label("again") for number in self.hows.values()} | {TOLD: told}
+        e.end(f"switch i64 {how}, label %{made} [ {' '.join(f'i64 {n}, label %{way}' for n, way in ways.items())} ]")
+        for (text, constraints, numbers, kind), number in self.hows.items():
+            e.start(ways[number])
+            control, other, on = self.word("up.control"), e.new_label("under"), e.new_label("on")
+            e.branch_if(e.op(f"icmp eq i64 {control}, 0"), on, other)
+            e.start(other)
+            self.assembly("fldcw $0", "*m", None, Scalar(u64, control))
+            e.branch(on)
+            e.start(on)
+            given: list[Any] = [Extended(e.op(f"load {KIND}, ptr %up.{name}")) for name in "ab"[:numbers]]
+            if kind:
+                given.append(Scalar(u64, self.word("up.word")))
+            status = e.op(f"zext i16 {self.assembly(text, constraints, u16, *given).text} to i64")
+            up = e.op(f"and i64 {e.op(f'lshr i64 {status}, 9')}, 1")
+            e.do(f"store i64 {up}, ptr %up.word")
+            word = e.op(f"load i64, ptr {self.place(self.places[self.form.control])}, !tbaa !1")
+            self.assembly("fldcw $0", "*m", None, Scalar(u64, word))
+            e.branch(told)
         e.start(told)
         e.do(f"store i64 {self.word('up.word')}, ptr {self.place(self.up_at)}, !tbaa !1")
-        e.branch(made)
-        e.start(off)
-        given = [Scalar(u64, e.op(f"sub i64 {how}, {FIRST}"))]
-        for name in ("a", "b"):
-            given.append(Scalar(u128, self.pattern(f"%up.{name}")))
-        given += [Scalar(u64, e.op(f"load i64, ptr %up.{name}")) for name in ("word", "control")]
-        leaves: list[Any] = []
-        redo = self.form.redo
-        bound = self.lower.bind(redo, source_of(redo.__code__), [self.lower.cpu, *given], {})
-        callee, _ = self.library.get(redo, {n: self.lower.flatten(v, None, leaves) for n, v in bound.items()})
-        self.lower.unit.declare(f"void {callee.name}({', '.join(kind for kind, _ in leaves)}) nounwind")
-        self.lower.emit_call(callee, leaves)
         e.branch(made)
         e.start(made)
         e.do(f"store i64 {MADE}, ptr %up")

@@ -2,12 +2,12 @@
 
 The host does what the guest's would, to the bit and the flag, as long as all exceptions are masked: special numbers
 too. What needs more than that (an empty register, a full one, an order that is none for FCOMI, FBSTP) is the threaded
-way's. `rounded` is told with numbers for what has been done; `redo` does that again by integer arithmetic.
+way's.
 """
 
 from typing import Any
 
-from guesthouse.bits import select, u8, u16, u32, u64, u128, unlikely
+from guesthouse.bits import u8, u16, u32, u64, unlikely
 from guesthouse.engine import stack
 from guesthouse.engine.op import HostStack
 from guesthouse.engine.stack import EXTENDED
@@ -21,8 +21,7 @@ from guesthouse.system.cpu.x86.x87_arithmetic import (
 from guesthouse.system.cpu.x86.x87_moves import (
     as_is, quadword, to_double, to_doubleword, to_quadword, to_single, to_word,
 )
-from guesthouse.system.cpu.x86.x87_stack import FORM
-from guesthouse.typed import Abandon, function
+from guesthouse.typed import Abandon
 
 # What is done: LLVM's name, whether operands change places, and the assembler's name with an operand in memory.
 ARITHMETIC: dict[Any, tuple[str, bool, str]] = {
@@ -30,44 +29,9 @@ ARITHMETIC: dict[Any, tuple[str, bool, str]] = {
     subtract_from: ("fsub", True, "subr"), div: ("fdiv", False, "div"), divide_into: ("fdiv", True, "divr"),
 }
 IN_MEMORY = {single: ("f", "s"), double: ("f", "l"), doubleword: ("fi", "l"), word: ("fi", "s"), quadword: ("fi", "ll")}
-INTEGERS: dict[Any, tuple[str, bool]] = {  # the assembler's suffix, and whether the form that does not pop exists
-    to_word: ("s", True), to_doubleword: ("l", True), to_quadword: ("ll", False),
-}
-
-# The numbers that `rounded` gets.
-OPERATIONS = (*ARITHMETIC, sqrt, integral, to_single, to_double, to_word, to_doubleword, to_quadword)
-OPERANDS = (as_is, single, double, doubleword, word)
-RANGE = len(OPERATIONS)
-
-
-def number_of(each, taken) -> int:
-    return OPERATIONS.index(each) + RANGE * OPERANDS.index(taken)
-
-
-@function
-def redo(cpu, how: u64, a: u128, b: u128, pattern: u64, control: u64) -> None:
-    """Tell C1 from the last operation that rounded. Its flags are there already, and may be less than are found here
-    (x87_arithmetic.combine_memory)."""
-    env, now, flags = cpu.x87, cpu.fcw, cpu.x87.flags
-    was = select(control == 0, now, control)
-    env.rounding, env.precision, env.up = was >> 10 & 3, was >> 8 & 3, u64(0)
-    for n, taken in enumerate(OPERANDS):
-        if taken is not as_is:
-            if how // u64(RANGE) == n:
-                b = taken(env, pattern)
-    for n, each in enumerate(OPERATIONS):
-        if how % u64(RANGE) == n:
-            again(env, each, a, b)
-    env.rounding, env.precision, env.flags = now >> 10 & 3, now >> 8 & 3, flags
-
-
-def again(env, each, a, b) -> None:
-    if each in ARITHMETIC:
-        each(env, FORM, env.rounding, a, b)
-    elif each is sqrt or each is integral:
-        each(env, FORM, env.rounding, a)
-    else:
-        each(env, env.rounding, a)
+SUFFIXES = {to_single: "s", to_double: "l", to_word: "s", to_doubleword: "l", to_quadword: "ll"}
+INTEGERS = (to_word, to_doubleword, to_quadword)
+TOLD = "; fnstsw $0; fstp %st(0)"  # what follows an operation that is done again for C1
 
 
 def usable(cpu):
@@ -86,17 +50,19 @@ def ready(cpu) -> None:
 def combine(cpu, each, to, other, pops) -> None:
     name, swapped, _ = ARITHMETIC[each]
     a, b = stack.value(cpu, to), stack.value(cpu, other)
-    r = stack.arithmetic(cpu, name, b, a) if swapped else stack.arithmetic(cpu, name, a, b)
-    stack.put(cpu, to, r)
-    stack.rounded(cpu, number_of(each, as_is), a, b, None)
+    if swapped:
+        a, b = b, a
+    stack.put(cpu, to, stack.arithmetic(cpu, name, a, b))
+    stack.rounded(cpu, name + " %st(1), %st" + TOLD, "={ax},{st},{st(1)},~{st}", a, b)
     if pops:
         stack.pop(cpu)
 
 
 def combine_memory(cpu, each, taken, v) -> None:
     a, (kind, suffix) = stack.value(cpu, 0), IN_MEMORY[taken]
-    stack.put(cpu, 0, stack.assembly(cpu, kind + ARITHMETIC[each][2] + suffix + " $2", "={st},0,*m", EXTENDED, a, v))
-    stack.rounded(cpu, number_of(each, taken), a, None, v)
+    text = kind + ARITHMETIC[each][2] + suffix + " $2"
+    stack.put(cpu, 0, stack.assembly(cpu, text, "={st},0,*m", EXTENDED, a, v))
+    stack.rounded(cpu, text + TOLD, "={ax},{st},*m,~{st}", a, v)
 
 
 def change(cpu, each) -> None:
@@ -106,10 +72,10 @@ def change(cpu, each) -> None:
         stack.direction(cpu, 0)
     elif each is sqrt:
         stack.put(cpu, 0, stack.arithmetic(cpu, "sqrt", a))
-        stack.rounded(cpu, number_of(each, as_is), a, None, None)
+        stack.rounded(cpu, "fsqrt" + TOLD, "={ax},{st},~{st}", a)
     elif each is integral:
         stack.put(cpu, 0, stack.assembly(cpu, "frndint", "={st},0", EXTENDED, a))
-        stack.rounded(cpu, number_of(each, as_is), a, None, None)
+        stack.rounded(cpu, "frndint" + TOLD, "={ax},{st},~{st}", a)
     else:
         stack.decline(cpu)
 
@@ -157,17 +123,18 @@ def store_value(cpu, to, each, missing: int, pops, truncates) -> None:
     if truncates:
         stack.direction(cpu, 0)
     else:
-        stack.rounded(cpu, number_of(each, as_is), a, None, None)
+        text = ("fist" if each in INTEGERS else "fst") + "p" + SUFFIXES[each]
+        stack.rounded(cpu, text + " $2; fnstsw $0", "={ax},{st},*m,~{st}", a, u64(0))
     if pops:
         stack.pop(cpu)
 
 
 def integer(cpu, each, truncates, a):
-    suffix, stays = INTEGERS[each]
+    suffix = SUFFIXES[each]
     kind = {"s": u16, "l": u32, "ll": u64}[suffix]
     if truncates:
         return stack.assembly(cpu, "fisttp" + suffix + " $0", "=*m,{st},~{st}", kind, a)
-    if stays:
+    if each is not to_quadword:
         return stack.assembly(cpu, "fist" + suffix + " $0", "=*m,{st}", kind, a)
     return stack.assembly(cpu, "fistp" + suffix + " $0", "=*m,{st},~{st}", kind, a)
 
@@ -285,4 +252,4 @@ def host_stack(modules: tuple[str, ...]) -> HostStack:
         (x87_compare, (tell_with, tell_with_memory, tell_flags, tell_class, move)),
     ):
         instead |= {getattr(module, each.__name__): each for each in replaced}
-    return HostStack(modules, instead, "fpr", "top", "tags", "fcw", ("x87", "flags"), ("x87", "up"), usable, redo)
+    return HostStack(modules, instead, "fpr", "top", "tags", "fcw", ("x87", "flags"), ("x87", "up"), usable)
