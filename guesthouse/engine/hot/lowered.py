@@ -58,6 +58,7 @@ class Lowered(Lower):
         self.pc, self.start = self.slots[self.guest.state.offset("pc")], self.guest.state.offset("start")
         self.home, self.at = home, 0  # the origin, if it is known; and where the running block lies from there
         self.distances: dict[str, int] = {}  # of values: how far they are from the origin
+        self.targets: set[int] | None = set()  # where the running block may lead to, as distances; None: anywhere
         self.fixed = {self.guest.state.offset(name): value for name, value in (settled or {}).items()}
         self.cpu = Ref(self.guest.state, CPU)
         self.used: set[Slot] = set()
@@ -150,6 +151,7 @@ class Lowered(Lower):
         self.settle_before_write(slot)
         text = self.raw(kind, value)
         if slot is self.pc:
+            self.leads_to(self.distances.get(text))
             text = self.distance(text)
         self.put_part(slot, 8 * kind.size, text, place.offset - slot.start)
 
@@ -167,6 +169,13 @@ class Lowered(Lower):
         text = self.address(distance)
         self.distances[text] = distance & (1 << 64) - 1
         return Scalar(u64, text)
+
+    def leads_to(self, distance: int | None) -> None:
+        """The block may go on there; None: anywhere."""
+        if distance is None or self.targets is None:
+            self.targets = None
+        else:
+            self.targets.add(distance & (1 << 64) - 1)
 
     def distance(self, text: str) -> str:
         """How far an address is from the origin."""
@@ -457,4 +466,5 @@ class Lowered(Lower):
         value = self.e.op(f"load {kind}, ptr {place}, align {min(slot.size, 8)}, !tbaa !1")
         if slot is self.pc:
             value = self.distance(value)
+            self.leads_to(None)
         self.e.do(f"store {kind} {value}, ptr {slot.name}")

@@ -90,6 +90,7 @@ class Region(Threaded):
         self.ends: list[tuple[int, str, list[Deferred]]] = []  # of blocks: the next pc, and what is put off
         self.tops = [0] * len(blocks)  # of the register stack, where each block begins
         self.last_tops = [0] * len(blocks)  # and ends
+        self.targets: dict[int, set[int] | None] = {}  # where blocks may lead to, as far as that is known
         self.asking: set[int] = set()
         self.exits: dict[tuple[int, int, tuple[Deferred, ...], Known | None], str] = {}
         self.pc = self.lower.pc
@@ -188,7 +189,7 @@ class Region(Threaded):
     def block(self, n: int, block: Block, deferred: list[Deferred]) -> None:
         e, lower = self.e, self.lower
         e.start(f"b{n}")
-        lower.at = block.at
+        lower.at, lower.targets = block.at, set()
         lower.deferred, lower.materialised = deferred, not deferred
         if lower.stack:
             lower.stack.known = self.tops[n], None
@@ -207,6 +208,7 @@ class Region(Threaded):
             lower.stack.depart(lower.stack.known)
         pc = e.op(f"load i64, ptr {self.pc.name}")
         self.ends.append((n, pc, pending))
+        self.targets[n] = lower.targets
         e.branch(f"end{n}")
 
     def instruction(self, block: Block, what: Instruction) -> bool:
@@ -266,34 +268,33 @@ class Region(Threaded):
     def set_pc(self, at: int) -> None:
         self.lower.used.add(self.pc)
         self.lower.written.add(self.pc)
+        self.lower.leads_to(at)
         self.e.do(f"store i64 {at}, ptr {self.pc.name}")
 
     # From block to block.
 
     def switch(self, n: int, pc: str, pending: list[Deferred]) -> None:
-        """From the end of block n to the block at pc, if the region has it."""
-        e, cases, ways = self.e, [], {}
+        """From the end of block n to the block at pc, if the region has it. Each way has a place of its own: LLVM does
+        not thread a branch through the switch to where a loop begins (JumpThreading)."""
+        e, cases = self.e, []
         for target, other in self.numbers.items():
-            if self.tops[other] != self.last_tops[n]:
-                continue
+            if self.tops[other] == self.last_tops[n] and (self.targets[n] is None or target in self.targets[n]):
+                cases.append((target, other))
+        e.start(f"end{n}")
+        e.end(f"switch i64 {pc}, label %leave [ "
+              f"{' '.join(f'i64 {target}, label %from{n}.{other}' for target, other in cases)} ]")
+        for _, other in cases:
             come = -1 if self.page_of[n] == self.page_of[other] else self.page_of[other]
             self.edges[come, other] = None
-            label = edge_label(come, other)
-            if other in self.asking and pending:
-                ways[other] = label
-                label = f"from{n}.{other}"
-            cases.append(f"i64 {target}, label %{label}")
-        e.start(f"end{n}")
-        e.end(f"switch i64 {pc}, label %leave [ {' '.join(cases)} ]")
-        for other, label in ways.items():
             e.start(f"from{n}.{other}")
-            self.lower.deferred, self.lower.materialised = [], True
-            if pending == [self.lower.before]:
-                self.lower.make_up()
-            else:
-                self.lower.perform(pending)
-                e.do("store i64 0, ptr %later")
-            e.branch(label)
+            if other in self.asking and pending:
+                self.lower.deferred, self.lower.materialised = [], True
+                if pending == [self.lower.before]:
+                    self.lower.make_up()
+                else:
+                    self.lower.perform(pending)
+                    e.do("store i64 0, ptr %later")
+            e.branch(edge_label(come, other))
 
     def edge(self, come: int, n: int) -> None:
         """Into block n, from its own page (-1) or from another: take its instructions off the budget; without enough of
