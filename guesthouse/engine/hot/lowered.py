@@ -41,7 +41,10 @@ class Deferred:
 
 
 class Asked(Exception):
-    """A block needs what blocks before it have put off."""
+    """A block needs what blocks before it have put off: this slot, or all that they would write."""
+
+    def __init__(self, slot: Slot | None = None) -> None:
+        self.slot = slot
 
 
 class Lowered(Lower):
@@ -76,6 +79,7 @@ class Lowered(Lower):
         unit.intrinsics.update(INTRINSICS)
         self.plain = False  # while a deferred call is being made
         self.numbers = {kind: n for n, kind in enumerate(kinds_of(self.guest), 1)}
+        self.given: frozenset[Slot] = frozenset()  # what has its value, although `before` waits, which would write it
         self.before = Deferred(None, [], frozenset(s for f in self.guest.deferred for s in library.writes(f)))
 
     def use_stack(self) -> None:
@@ -113,7 +117,10 @@ class Lowered(Lower):
         if slot is self.pc:
             return Scalar(u64, self.address(self.e.op(f"load i64, ptr {slot.name}")))
         if not self.materialised and not self.plain and any(slot in d.writes for d in self.deferred):
-            self.materialise()
+            if self.deferred != [self.before]:
+                self.materialise()
+            elif slot not in self.given:
+                raise Asked(slot)
         return self.part(slot, kind, place.offset - slot.start)
 
     def part(self, slot: Slot, kind: Kind, at: int) -> Any:
@@ -260,11 +267,11 @@ class Lowered(Lower):
             super().inline(call.function, call.args, {})
             self.plain = plain
 
-    def put_off(self, pending: Iterable[Deferred]) -> None:
-        """Keep in `later` what is put off: one call as it is; of several, all are made."""
+    def put_off(self, pending: Iterable[Deferred]) -> bool:
+        """Keep in `later` what is put off: one call as it is; of several, all are made. Whether it is still put off."""
         e, waiting = self.e, list(pending)
         if waiting == [self.before]:
-            return
+            return True
         if len(waiting) == 1 and (number := self.number_of(waiting[0])):
             e.do(f"store i64 {number}, ptr %later")
             for n, value in enumerate(waiting[0].args[1:]):
@@ -274,12 +281,13 @@ class Lowered(Lower):
                 e.do(f"store i64 {wide}, ptr %later.{n}")
             for slot in waiting[0].writes:
                 e.do(f"store {slot.type} undef, ptr {slot.name}")
-            return
+            return True
         if waiting and waiting[0] is self.before:
             self.make_up()
             del waiting[0]
         self.perform(waiting)
         e.do("store i64 0, ptr %later")
+        return False
 
     def number_of(self, call: Deferred) -> int:
         """The number in `later` that stands for this function with arguments of their type; 0 if there is none."""

@@ -29,7 +29,7 @@ from guesthouse.engine import processor
 from guesthouse.engine.processor import ANYWHERE
 from guesthouse.engine.threaded import ARGUMENTS, HEADER, Threaded
 from guesthouse.errors import DefinitionError
-from guesthouse.engine.hot.library import CPU, INVALIDATIONS, Library
+from guesthouse.engine.hot.library import CPU, INVALIDATIONS, Library, Slot
 from guesthouse.engine.hot.lowered import BLOCKS, CLEAR, DISPATCH, GATHER, Asked, Deferred, Lowered
 from guesthouse.engine.hot.stack import Known
 from guesthouse.typed.emit import OFTEN, RARELY, Emitter, Unit
@@ -91,7 +91,7 @@ class Region(Threaded):
         self.tops = [0] * len(blocks)  # of the register stack, where each block begins
         self.last_tops = [0] * len(blocks)  # and ends
         self.targets: dict[int, set[int] | None] = {}  # where blocks may lead to, as far as that is known
-        self.asking: set[int] = set()
+        self.asking: dict[int, frozenset[Slot]] = {}  # what blocks ask for of what has been put off before them
         self.exits: dict[tuple[int, int, tuple[Deferred, ...], Known | None], str] = {}
         self.pc = self.lower.pc
         self.lower.used.add(self.pc)
@@ -174,17 +174,21 @@ class Region(Threaded):
         return e.op(f"icmp eq i64 {e.op(f'load i64, ptr {place}, !tbaa !1')}, {was}")
 
     def start_block(self, n: int, block: Block) -> None:
-        """One block: so that it needs nothing of what has been put off before it, else so that it asks for it."""
+        """One block: so that it needs nothing of what has been put off before it, else so that it asks for some of that,
+        else for all."""
         e, lower = self.e, self.lower
         lines, exits = len(e.lines), list(self.exits)
-        try:
-            self.block(n, block, [lower.before])
-        except Asked:
-            del e.lines[lines:]
-            self.exits = {key: self.exits[key] for key in exits}
-            lower.may_retire = lower.plain = False
-            self.asking.add(n)
-            self.block(n, block, [])
+        while True:
+            try:
+                lower.given = self.asking.get(n, frozenset())
+                self.block(n, block, [lower.before] if lower.given < lower.before.writes else [])
+                return
+            except Asked as asked:
+                del e.lines[lines:]
+                self.exits = {key: self.exits[key] for key in exits}
+                lower.may_retire = lower.plain = False
+                more = lower.before.writes if asked.slot is None or len(lower.given) else {asked.slot}
+                self.asking[n] = lower.given | more
 
     def block(self, n: int, block: Block, deferred: list[Deferred]) -> None:
         e, lower = self.e, self.lower
@@ -202,7 +206,8 @@ class Region(Threaded):
         if lower.before in lower.deferred and len(lower.deferred) > 1:
             raise Asked
         pending = list(lower.pending)
-        lower.put_off(pending)
+        if not lower.put_off(pending):
+            pending = []
         if lower.stack:
             self.last_tops[n] = lower.stack.top
             lower.stack.depart(lower.stack.known)
@@ -276,10 +281,9 @@ class Region(Threaded):
     def switch(self, n: int, pc: str, pending: list[Deferred]) -> None:
         """From the end of block n to the block at pc, if the region has it. Each way has a place of its own: LLVM does
         not thread a branch through the switch to where a loop begins (JumpThreading)."""
-        e, cases = self.e, []
-        for target, other in self.numbers.items():
-            if self.tops[other] == self.last_tops[n] and (self.targets[n] is None or target in self.targets[n]):
-                cases.append((target, other))
+        e, known = self.e, self.targets[n]
+        cases = [(target, other) for target, other in self.numbers.items()
+                 if self.tops[other] == self.last_tops[n] and (known is None or target in known)]
         e.start(f"end{n}")
         e.end(f"switch i64 {pc}, label %leave [ "
               f"{' '.join(f'i64 {target}, label %from{n}.{other}' for target, other in cases)} ]")
@@ -287,14 +291,24 @@ class Region(Threaded):
             come = -1 if self.page_of[n] == self.page_of[other] else self.page_of[other]
             self.edges[come, other] = None
             e.start(f"from{n}.{other}")
-            if other in self.asking and pending:
-                self.lower.deferred, self.lower.materialised = [], True
-                if pending == [self.lower.before]:
-                    self.lower.make_up()
-                else:
-                    self.lower.perform(pending)
-                    e.do("store i64 0, ptr %later")
+            if other in self.asking and pending and not (
+                    pending == [self.lower.before] and self.asking[other] <= self.asking.get(n, frozenset())):
+                self.give(self.asking[other], pending)
             e.branch(edge_label(come, other))
+
+    def give(self, asked: frozenset[Slot], pending: list[Deferred]) -> None:
+        """Make what the next block asks for of what is put off."""
+        lower = self.lower
+        lower.deferred, lower.materialised = [], True
+        if pending == [lower.before]:
+            lower.make_up()
+            return
+        lower.perform(pending)
+        rest = lower.before.writes - asked
+        for slot in sorted(rest, key=lambda s: s.start):  # `later` has them
+            self.e.do(f"store {slot.type} undef, ptr {slot.name}")
+        if not rest:
+            self.e.do("store i64 0, ptr %later")
 
     def edge(self, come: int, n: int) -> None:
         """Into block n, from its own page (-1) or from another: take its instructions off the budget; without enough of

@@ -25,7 +25,7 @@ def cmpxchg(cpu, to, source) -> None:
         to.put(select(equal, source.get(), old))
         if not equal:
             cpu.put(T, RAX, old)
-    cpu.subtracted(expected, old, expected - old)
+    cpu.compared(expected, old)
 
 
 @op("0F C0 /r", Eb, Gb, lock=True)
@@ -40,7 +40,7 @@ def xadd(cpu, to, source) -> None:
     else:
         to.put(r)
         source.put(a)
-    cpu.added(a, b, r)
+    cpu.added(r, b)
 
 
 @op("0F C7 /1", Mq, lock=True)

@@ -51,39 +51,54 @@ class Flags(Processor):
         self.overflow = u8(0)
         self.adjust = u8(0)
 
-    def added(self, a, b, r) -> None:
-        """All flags of r = a + b."""
-        self.carry = u8(r < a)
-        self.stepped_up(a, b, r)
+    # What an instruction leaves tells its flags, with one operand; the other follows. Hot code keeps these arguments
+    # until someone asks: the fewer they are, and the more of them are registers of the guest anyway, the better.
 
-    def added_with(self, a, b, carry, r) -> None:
-        """All flags of r = a + b + carry, where `carry` has their type."""
-        self.carry = u8((r < a) | ((r == a) & (carry != 0)))
-        self.stepped_up(a, b, r)
+    def added(self, r, b) -> None:
+        """All flags of an addition of b that left r."""
+        self.carry = u8(r < b)
+        self.added_up(r - b, b, r)
 
-    def stepped_up(self, a, b, r) -> None:
-        """All flags but CF of r = a + b (INC)."""
-        T = type(a)
-        self.overflow = u8(((a ^ r) & (b ^ r)) >> (T.bits - 1))
+    def added_with(self, r, b, carry) -> None:
+        """All flags of an addition of b + carry, which has their type, that left r."""
+        self.carry = u8((r < b) | ((r == b) & (carry != 0)))
+        self.added_up(r - b - carry, b, r)
+
+    def incremented(self, r, carry) -> None:
+        """All flags of INC, which leaves the carry as it was."""
+        self.carry = u8(carry)
+        self.added_up(r - 1, type(r)(1), r)
+
+    def added_up(self, a, b, r) -> None:
+        self.overflow = u8(((a ^ r) & (b ^ r)) >> (type(r).bits - 1))
         self.adjust = u8(a ^ b ^ r)
         self.result(r)
 
-    def subtracted(self, a, b, r) -> None:
-        """All flags of r = a - b."""
+    def compared(self, a, b) -> None:
+        """All flags of a - b."""
         self.carry = u8(a < b)
-        self.stepped_down(a, b, r)
+        self.taken_away(a, b, a - b)
 
-    def subtracted_with(self, a, b, carry, r) -> None:
-        """All flags of r = a - b - carry, where `carry` has their type."""
-        T = type(a)
+    def subtracted(self, r, b) -> None:
+        """All flags of a subtraction of b that left r."""
+        self.compared(r + b, b)
+
+    def subtracted_with(self, r, b, carry) -> None:
+        """All flags of a subtraction of b + carry, which has their type, that left r."""
+        a = r + b + carry
         self.carry = u8((a < b) | ((a == b) & (carry != 0)))
-        self.overflow = u8(((a ^ b) & (a ^ r)) >> (T.bits - 1))
+        self.overflow = u8(((a ^ b) & (a ^ r)) >> (type(r).bits - 1))
         self.adjust = u8(a ^ b ^ r)
         self.result(r)
 
-    def stepped_down(self, a, b, r) -> None:
-        """All flags but CF of r = a - b (DEC). OF is written so that LLVM sees a signed comparison in it."""
-        S = signed(type(a))
+    def decremented(self, r, carry) -> None:
+        """All flags of DEC, which leaves the carry as it was."""
+        self.carry = u8(carry)
+        self.taken_away(r + 1, type(r)(1), r)
+
+    def taken_away(self, a, b, r) -> None:
+        """OF is written so that LLVM sees a signed comparison in it."""
+        S = signed(type(r))
         self.overflow = u8((S(a) < S(b)) != (S(r) < 0))
         self.adjust = u8(a ^ b ^ r)
         self.result(r)
@@ -161,24 +176,65 @@ class Flags(Processor):
 # The condition that follows what has set the flags, without the flags. For hot code (op.Guest.shortcuts).
 
 
-def compared(cpu, cc: int, a, b, r):
-    """Condition `cc` after subtracted(a, b, r)."""
+def after_compared(cpu, cc: int, a, b):
+    """Condition `cc` after compared(a, b)."""
     S = signed(type(a))
     if cc & 1:
-        return not compared(cpu, cc - 1, a, b, r)
-    if cc == 0:
-        return (S(a) < S(b)) != (S(r) < 0)
+        return not after_compared(cpu, cc - 1, a, b)
     if cc == 2:
         return a < b
     if cc == 4:
         return a == b
     if cc == 6:
         return a <= b
+    if cc == 12:
+        return S(a) < S(b)
+    if cc == 14:
+        return S(a) <= S(b)
+    return after_result(cc, (S(a) < S(b)) != (S(a - b) < 0), False, a - b)
+
+
+def after_subtracted(cpu, cc: int, r, b):
+    """Condition `cc` after subtracted(r, b)."""
+    if cc & 14 == 4 or cc & 14 == 8 or cc & 14 == 10:
+        return after_result(cc, False, False, r)
+    return after_compared(cpu, cc, r + b, b)
+
+
+def after_added(cpu, cc: int, r, b):
+    """Condition `cc` after added(r, b)."""
+    return after_result(cc, ((r - b ^ r) & (b ^ r)) >> (type(r).bits - 1) != 0, r < b, r)
+
+
+def after_incremented(cpu, cc: int, r, carry):
+    """Condition `cc` after incremented(r, carry)."""
+    return after_result(cc, signed(type(r))(r - 1) > signed(type(r))(r), carry != 0, r)
+
+
+def after_decremented(cpu, cc: int, r, carry):
+    """Condition `cc` after decremented(r, carry)."""
+    return after_result(cc, signed(type(r))(r + 1) < signed(type(r))(r), carry != 0, r)
+
+
+def after_result(cc: int, overflow, carry, r):
+    """Condition `cc` if OF and CF are these, and the other flags those of a result."""
+    S = signed(type(r))
+    if cc & 1:
+        return not after_result(cc - 1, overflow, carry, r)
+    if cc == 0:
+        return overflow
+    if cc == 2:
+        return carry
+    if cc == 4:
+        return r == 0
+    if cc == 6:
+        return carry | (r == 0)
     if cc == 8:
         return S(r) < 0
     if cc == 10:
         return popcount(u8(r)) & 1 == 0
-    return S(a) < S(b) if cc == 12 else S(a) <= S(b)
+    less = (S(r) < 0) != overflow
+    return less if cc == 12 else less | (r == 0)
 
 
 def found(cpu, cc: int, below, differs):
@@ -226,15 +282,6 @@ def ordinal(cpu, a):
     return select(T(a) < 0, -T(magnitude), T(magnitude))
 
 
-def tested(cpu, cc: int, r):
+def after_logical(cpu, cc: int, r):
     """Condition `cc` after logical(r)."""
-    S = signed(type(r))
-    if cc & 1:
-        return not tested(cpu, cc - 1, r)
-    if cc == 0 or cc == 2:
-        return False
-    if cc == 4 or cc == 6:
-        return r == 0
-    if cc == 10:
-        return popcount(u8(r)) & 1 == 0
-    return S(r) <= 0 if cc == 14 else S(r) < 0
+    return after_result(cc, False, False, r)

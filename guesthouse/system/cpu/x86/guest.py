@@ -54,7 +54,10 @@ from guesthouse.system.cpu.x86 import (
 from guesthouse.system.cpu.x86.decode import decoded
 from guesthouse.system.cpu.x86.definitions import Definition, definitions
 from guesthouse.system.cpu.x86.float_state import FloatState
-from guesthouse.system.cpu.x86.flags import Flags, compared, found, order_told, tested
+from guesthouse.system.cpu.x86.flags import (
+    Flags, after_added, after_compared, after_decremented, after_incremented, after_logical, after_subtracted, found,
+    order_told,
+)
 from guesthouse.system.cpu.x86.forms import Forms
 from guesthouse.system.cpu.x86.msr import ModelSpecific
 from guesthouse.system.cpu.x86.operands import BindAddress, BindConstant, BindNumber, Decoded
@@ -190,9 +193,11 @@ X86_GUEST = Guest(
     rare=(X86.no_sse, X86.note_sse, X86.report_sse, X86.no_mmx, sse_float.all_lanes, sse_float.one_lane,
           sse_float.tell_order),
     unit=sse_host.unit(DEFINITIONS),
-    deferred=(Flags.logical, Flags.added, Flags.added_with, Flags.subtracted, Flags.subtracted_with,
-              Flags.stepped_up, Flags.stepped_down, Flags.numbers_compared,
-              Flags.order_found),
-    shortcuts={(Flags.condition, Flags.subtracted): compared, (Flags.condition, Flags.logical): tested,
-               (Flags.condition, Flags.numbers_compared): order_told, (Flags.condition, Flags.order_found): found},
+    deferred=(Flags.logical, Flags.added, Flags.added_with, Flags.compared, Flags.subtracted, Flags.subtracted_with,
+              Flags.incremented, Flags.decremented, Flags.numbers_compared, Flags.order_found),
+    shortcuts={(Flags.condition, deferred): condition for deferred, condition in (
+        (Flags.logical, after_logical), (Flags.added, after_added), (Flags.compared, after_compared),
+        (Flags.subtracted, after_subtracted), (Flags.incremented, after_incremented),
+        (Flags.decremented, after_decremented), (Flags.numbers_compared, order_told),
+        (Flags.order_found, found))},
 )

@@ -44,7 +44,7 @@ def add(cpu, to, by) -> None:
     a, b = to.get_to_change(), by.get()
     r = a + b
     to.put(r)
-    cpu.added(a, b, r)
+    cpu.added(r, b)
 
 
 @arithmetic(0x08)
@@ -61,7 +61,7 @@ def adc(cpu, to, by) -> None:
     a, b, carry = to.get_to_change(), by.get(), to.type(cpu.carry)
     r = a + b + carry
     to.put(r)
-    cpu.added_with(a, b, carry, r)
+    cpu.added_with(r, b, carry)
 
 
 @arithmetic(0x18)
@@ -70,7 +70,7 @@ def sbb(cpu, to, by) -> None:
     a, b, carry = to.get_to_change(), by.get(), to.type(cpu.carry)
     r = a - b - carry
     to.put(r)
-    cpu.subtracted_with(a, b, carry, r)
+    cpu.subtracted_with(r, b, carry)
 
 
 @arithmetic(0x20)
@@ -87,7 +87,7 @@ def sub(cpu, to, by) -> None:
     a, b = to.get_to_change(), by.get()
     r = a - b
     to.put(r)
-    cpu.subtracted(a, b, r)
+    cpu.subtracted(r, b)
 
 
 @arithmetic(0x30)
@@ -101,8 +101,7 @@ def xor(cpu, to, by) -> None:
 @arithmetic(0x38, writes=False)
 def cmp(cpu, a, b) -> None:
     """SDM 2A, CMP."""
-    x, y = a.get(), b.get()
-    cpu.subtracted(x, y, x - y)
+    cpu.compared(a.get(), b.get())
 
 
 @op("84 /r", Eb, Gb)
@@ -123,10 +122,9 @@ def test(cpu, a, b) -> None:
 @op("40+r", Zv, modes=LEGACY)
 def inc(cpu, to) -> None:
     """SDM 2A, INC. CF stays."""
-    a = to.get_to_change()
-    r = a + 1
+    r = to.get_to_change() + 1
     to.put(r)
-    cpu.stepped_up(a, to.type(1), r)
+    cpu.incremented(r, to.type(cpu.carry))
 
 
 @op("FE /1", Eb, lock=True)
@@ -134,10 +132,9 @@ def inc(cpu, to) -> None:
 @op("48+r", Zv, modes=LEGACY)
 def dec(cpu, to) -> None:
     """SDM 2A, DEC. CF stays."""
-    a = to.get_to_change()
-    r = a - 1
+    r = to.get_to_change() - 1
     to.put(r)
-    cpu.stepped_down(a, to.type(1), r)
+    cpu.decremented(r, to.type(cpu.carry))
 
 
 @op("F6 /3", Eb, lock=True)
@@ -147,7 +144,7 @@ def neg(cpu, to) -> None:
     a = to.get_to_change()
     r = -a
     to.put(r)
-    cpu.subtracted(to.type(0), a, r)
+    cpu.compared(to.type(0), a)
 
 
 @op("F6 /2", Eb, lock=True)

@@ -211,7 +211,7 @@ def scas(cpu, to) -> None:
     """SDM 2B, SCAS/SCASB/SCASW/SCASD."""
     a, b = cpu.get(to.type, RAX), cpu.load(to.type, address_of(cpu, to))
     advance(cpu, to, u64(1))
-    cpu.subtracted(a, b, a - b)
+    cpu.compared(a, b)
 
 
 def passed_over(cpu, to, wanted, stops_at_equal: bool, most):
@@ -236,7 +236,7 @@ def scan(cpu, to, size, here, stops_at_equal: bool) -> None:
         advance(cpu, to, count)
         left = size(most - count)
         cpu.put(size, RCX, left)
-        cpu.subtracted(a, b, a - b)
+        cpu.compared(a, b)
         if left != 0 and (a == b) != stops_at_equal:
             cpu.repeat(here)
 
@@ -263,7 +263,7 @@ def cmps(cpu, first, second) -> None:
     b = cpu.load(first.type, address_of(cpu, second))
     advance(cpu, first, u64(1))
     advance(cpu, second, u64(1))
-    cpu.subtracted(a, b, a - b)
+    cpu.compared(a, b)
 
 
 def compare(cpu, first, second, size, here, stops_at_equal: bool) -> None:
