@@ -174,8 +174,8 @@ class Region(Threaded):
         return e.op(f"icmp eq i64 {e.op(f'load i64, ptr {place}, !tbaa !1')}, {was}")
 
     def start_block(self, n: int, block: Block) -> None:
-        """One block: so that it needs nothing of what has been put off before it, else so that it asks for some of that,
-        else for all."""
+        """One block: so that it needs nothing of what has been put off before it, else so that it asks for some of
+        that, else for all."""
         e, lower = self.e, self.lower
         lines, exits = len(e.lines), list(self.exits)
         while True:
