@@ -7,7 +7,7 @@ way's.
 
 from typing import Any
 
-from guesthouse.bits import u8, u16, u32, u64, unlikely
+from guesthouse.bits import u8, u16, u32, u64, u128, unlikely
 from guesthouse.engine import stack
 from guesthouse.engine.op import HostStack
 from guesthouse.engine.stack import EXTENDED
@@ -19,7 +19,7 @@ from guesthouse.system.cpu.x86.x87_arithmetic import (
     divide_into, double, doubleword, integral, magnitude, negated, single, subtract_from, word,
 )
 from guesthouse.system.cpu.x86.x87_moves import (
-    as_is, quadword, to_double, to_doubleword, to_quadword, to_single, to_word,
+    as_is, quadword, store_tbyte, to_double, to_doubleword, to_quadword, to_single, to_word, unchanged,
 )
 from guesthouse.typed import Abandon
 
@@ -140,7 +140,12 @@ def integer(cpu, each, truncates, a):
 
 
 def store_ten(cpu, to, each, missing) -> None:
-    stack.decline(cpu)
+    if each is not unchanged:
+        stack.decline(cpu)
+    pattern = stack.assembly(cpu, "fstpt $0", "=*m,{st},~{st}", u128, stack.value(cpu, 0))
+    store_tbyte(cpu, to, pattern)
+    stack.direction(cpu, 0)
+    stack.pop(cpu)
 
 
 def copy_top(cpu, i):
