@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from guesthouse.clock import SECOND, VirtualClock
+from guesthouse.clock import SECOND, RealClock, VirtualClock
 from guesthouse.engine.build import engine
 from guesthouse.engine.soft import SoftVcpu
 from guesthouse.images.catalogue import cache_folder
@@ -19,14 +19,15 @@ EPOCH = 1_767_225_600  # 2026-01-01 00:00 UTC
 
 
 class Computer:
-    """`speed` is in instructions a second, of virtual time."""
+    """`speed` is in instructions a second, of virtual time. Processors in `parallel` need the host's."""
 
     def __init__(self, drives: Iterable[Attached], *, mib: int = 16, speed: int = 100_000_000,
-                 boot: str = "acd", cpus: int = 1, way: str = "threaded") -> None:
+                 boot: str = "acd", cpus: int = 1, way: str = "threaded", parallel: bool = False) -> None:
         kind = instruction_set("amd64")
         code = engine(kind, cache_folder() / "code")
-        self.board = ClassicPc(mib << 20, VirtualClock(speed), lambda memory: SoftVcpu(kind, code, way == "hot"),
-                               epoch=EPOCH, cpus=cpus, random_bytes=bytes, drives=list(drives), boot_order=boot)
+        clock = RealClock() if parallel else VirtualClock(speed)
+        self.board = ClassicPc(mib << 20, clock, lambda memory: SoftVcpu(kind, code, way == "hot"), epoch=EPOCH,
+                               cpus=cpus, parallel=parallel, random_bytes=bytes, drives=list(drives), boot_order=boot)
         self.said = bytearray()
         self.board.serial[0].output = self.said.extend
 

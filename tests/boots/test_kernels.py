@@ -30,11 +30,12 @@ def test_isolinux_starts_debian_for_i386_and_its_shell_works(switch_on: SwitchOn
     assert "\n4950" in computer.say("n=0; for i in $(seq 99); do n=$((n+i)); done; echo $n", "\n4950")
 
 
-def test_debian_for_i386_uses_four_processors(switch_on: SwitchOn, unpack: Unpack) -> None:
+@pytest.mark.parametrize("parallel", [False, True], ids=["by turns", "in parallel"])
+def test_debian_for_i386_uses_four_processors(switch_on: SwitchOn, unpack: Unpack, parallel: bool) -> None:
     root = initramfs.build(unpack("busybox-static", "*bin/busybox", "i386"))
     words = "DEFAULT a\nLABEL a\nKERNEL kernel\nINITRD root\nAPPEND console=ttyS0 quiet guesthouse.run=shell\n"
     cd = isolinux(unpack, words, kernel=unpack("linux-image-686-pae", "boot/vmlinuz-*", "i386"), root=root)
-    computer = switch_on(drive("cdrom", cd), mib=256, speed=FAST, cpus=4)
+    computer = switch_on(drive("cdrom", cd), mib=256, speed=FAST, cpus=4, parallel=parallel)
     computer.wait_for("root@guesthouse:~# ", 120, where=computer.serial)
     assert "\n4\n" in computer.say("nproc; echo e$((1+1))", "\ne2")
     said = computer.say("for n in 0 1 2 3; do taskset -c $n sh -c 'cut -d\" \" -f39 /proc/self/stat' & done; wait; "
