@@ -110,6 +110,7 @@ CD_CALLS = [
     memory(SPECIFICATION + 4, 4), memory(SPECIFICATION + 12, 4),
     Call(0x13, 0x4100, 0x55AA, dx=CD, compare=("ax", "bx", "carry")),
     Call(0x13, 0x4200, dx=CD, si=PACKET_AT), memory(BUFFER, 16), Call(0x11, compare=()),
+    *(Call(0x13, function << 8 | 1, dx=CD, cx=1, bx=BUFFER, compare=AX) for function in (2, 4, 8, 0x15)),
 ]
 EMULATED = [read(0x0001, dx=0), memory(BUFFER, 16), read(0x0005, dx=0x100), memory(BUFFER, 8),
             Call(0x13, 0x0800, dx=0, compare=("carry",))]

@@ -290,6 +290,14 @@ def test_a_cd_without_emulation_is_loaded_and_is_drive_e0h():
     assert pc.bus.read(0x9000, 5) == b"image"
 
 
+@pytest.mark.parametrize("function", [0x02, 0x03, 0x04, 0x08])
+def test_a_cd_has_no_cylinders(function):
+    """Else programs such as HDT take it for a disk, and its sectors of 2048 bytes for those of one."""
+    pc = Machine(cd())
+    pc.interrupt(0x13, ax=function << 8 | 1, cx=1, dl=0xE0, bx=0x9000)
+    assert pc.failed and pc.guest.ax == 0x0101
+
+
 def test_a_cd_with_a_floppy_image_takes_the_place_of_drive_a():
     image = b"".join(bytes([n & 0xFF]) * 512 for n in range(2880))
     pc = Machine(cd(2, image, 1))

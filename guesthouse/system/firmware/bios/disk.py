@@ -19,6 +19,7 @@ from guesthouse.system.firmware.bios.rom import FLOPPY_TABLE, SEGMENT
 OK, BAD_COMMAND, PROTECTED, NOT_FOUND, CHANGED, BOUNDARY, CONTROLLER, NO_MEDIUM = 0, 1, 3, 4, 6, 9, 0x20, 0x31
 TIMEOUT, LOCKED, NOT_REMOVABLE, WRITE_FAULT = 0x80, 0xB1, 0xB2, 0xCC
 CD_FIRST, MOST_SECTORS = 0xE0, 128
+BY_CYLINDER = (0x02, 0x03, 0x04, 0x08)  # functions for drives that have cylinders, as CDs have not
 AGAIN = -1
 
 
@@ -118,7 +119,7 @@ class Disks:
                 return self._finish(OK, unit)
             return self._finish(self._reset(None) if function == 0 else BAD_COMMAND if unit >= 0x80 else TIMEOUT, unit)
         answer = self.plain.get(function) or (self.extended.get(function) if unit >= 0x80 else None)
-        if answer is None or unit >= CD_FIRST and function in (0x02, 0x03, 0x04):
+        if answer is None or unit >= CD_FIRST and function in BY_CYLINDER:
             self.note(f"INT 13h, AH={function:02X}h, drive {unit:02X}h")
             return self._finish(BAD_COMMAND, unit)
         return self._finish(answer(drive), unit)
@@ -228,12 +229,11 @@ class Disks:
         guest.dl = len(self.floppies)
 
     def _type(self, drive: Drive) -> None:
-        """AH: 2 a floppy drive with a change line, 3 a disk with CX:DX sectors."""
+        """AH: 1 a drive for media without a change line, which CDs are, 2 with one, 3 a disk with CX:DX sectors."""
         guest = self.guest
-        guest.ax = 0x0300
-        if drive.kind == "floppy":
-            guest.ah = 2
-        else:
+        guest.ah = {"cdrom": 1, "floppy": 2}.get(drive.kind, 3)
+        if drive.kind == "disk":
+            guest.al = 0
             guest.cx, guest.dx = min(drive.sectors, 0xFFFF_FFFF) >> 16, drive.sectors & 0xFFFF
         guest.set_flag(CF, False)
 
