@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+from guesthouse.clock import SECOND
+from guesthouse.system.chips.vga import Picture
 from tests.boots import iso
 from tests.boots.computer import Computer, drive
 
@@ -50,6 +52,32 @@ def test_isolinux_lists_its_cd_and_starts_what_its_menu_offers(switch_on: Switch
     assert "INT 15 E801: 0x3c00 (15360K)" in computer.ask("meminfo.c32", "usable", prompt="boot:")
     computer.board.keyboard.type("b\n")
     computer.wait_for("iPXE initialising devices")
+
+
+def test_memdisk_hands_a_floppy_from_the_cd_to_dos(switch_on: SwitchOn, unpack: Unpack,
+                                                   image: Callable[[str], bytes]) -> None:
+    words = "DEFAULT a\nLABEL a\nKERNEL memdisk\nINITRD dos\n"
+    cd = isolinux(unpack, words, memdisk=unpack("syslinux-common", "usr/lib/syslinux/memdisk"),
+                  dos=image("freedos722.img"))
+    computer = switch_on(drive("cdrom", cd), mib=32, speed=20_000_000)
+    assert "COMMAND" in computer.ask("dir /w", "bytes free")
+
+
+def test_hdt_shows_the_machine_from_a_graphical_menu(switch_on: SwitchOn, unpack: Unpack) -> None:
+    words = "UI vesamenu.c32\nLABEL a\nCOM32 hdt.c32\n"
+    more = {name: unpack("syslinux-common", MODULES + name)
+            for name in ("vesamenu.c32", "hdt.c32", "libmenu.c32", "libgpl.c32")}
+    computer = switch_on(drive("cdrom", isolinux(unpack, words, **more)), mib=32)
+    end = computer.board.clock.now() + 60 * SECOND
+    while not (isinstance(screen := computer.board.screen(), Picture) and len(set(screen.rgb)) > 8):
+        assert computer.board.clock.now() < end
+        computer.board.run(until=computer.board.clock.now() + SECOND)
+    computer.board.keyboard.type("\n")
+    assert "PCI Devices( 6)" in computer.wait_for("Main Menu")
+    computer.board.keyboard.tap("down")
+    computer.board.keyboard.tap("down")
+    computer.board.keyboard.type("\n")
+    computer.wait_for("Vendor: Intel")
 
 
 def test_ipxe_comes_to_its_prompt_and_does_sums(switch_on: SwitchOn, unpack: Unpack) -> None:
