@@ -25,7 +25,7 @@ from guesthouse.engine.processor import Processor
 
 SLICE = 1 << 22  # instructions
 # Fields that no guest can see: what is remembered of translations, and within an instruction.
-UNSEEN = {"start", "large", "huge", "ea", "before", "wide"}
+UNSEEN = {"start", "large", "huge", "ea", "before", "wide", "vectors"}
 WAYS = ("threaded", "hot")
 SHOWN = 12  # differences
 
