@@ -218,6 +218,29 @@ def test_c1_tells_how_the_last_operation_of_a_loop_rounded(
     assert len(seen) > 1.5 * len(last)
 
 
+def test_c1_is_told_to_fnstsw_at_the_beginning_of_a_loop_from_what_was_rounded_at_its_end(
+        threaded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(regions, "ENOUGH", 2)
+    body = b"\xdf\xe0\x01\xc2\xdd\xd9" + memory(0xDD, 0, 0x20) + memory(0xDC, 1, 0x28)  # FNSTSW; ADD EDX, EAX
+    body += b"\xff\xc9\x0f\x85" + (-len(body) - 8 & 0xFFFF_FFFF).to_bytes(4, "little")
+    seen, inside = set(), Inside(X86_GUEST)
+    for seed in range(8):
+        cold, hot = prepared(body, threaded.vcpu.engine), prepared(body, threaded.vcpu.engine)
+        way = Regions(threaded.vcpu.engine, hot.cpu, inside)
+        for turn in range(8):
+            for machine in (cold, hot):
+                scramble(machine, random.Random(seed), True, special=0.0)
+                machine.cpu.set_fcw(u64(0x37F))
+                machine.cpu.set_fsw(u64(0))
+                machine.cpu.tags = u64(3)
+                machine.vcpu.run(20_000)
+            assert everything(cold) == everything(hot)
+            way.look()
+        assert way.installed
+        seen.add(int(hot.cpu.r[0]) >> 9 & 1)
+    assert seen == {0, 1}
+
+
 def test_a_quiet_nan_in_st0_goes_before_a_signalling_one_in_memory(threaded: Any) -> None:
     """SDM 1, table 4-7, though the signalling one has the larger significand."""
     machine = prepared(memory(0xD8, 0, 0), threaded.vcpu.engine)

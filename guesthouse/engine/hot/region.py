@@ -118,6 +118,8 @@ class Region(Threaded):
         self.lower.e.open = True
         self.prologue()
         self.lower.e.lines += body
+        if self.lower.stack:
+            self.lower.stack.settle()
         if self.lower.gathers:
             self.gather()
         self.unit.define(f"@{self.name}.table = global [{BLOCKS + WORDS * len(self.blocks)} x i64] zeroinitializer")

@@ -28,6 +28,7 @@ COUNT = 8
 USUAL = 0x37F  # the control word that the host's programs have
 EXCEPTIONS = 63
 MADE, TOLD, FIRST = range(3)  # what %up is: in the state, told by %up.word, put off with a number from here on
+SETTLE = "; what is put off is made, then on with "
 CLOBBERS = "~{dirflag},~{fpsr},~{flags}"
 EFFECTS = "memory(argmem: readwrite, inaccessiblemem: readwrite) nounwind strictfp"
 KIND = stack.EXTENDED
@@ -206,7 +207,10 @@ class Stack:
         self.change()
         self.keep(self.last)
         self.last = None
-        self.make_up()
+        if self.lower.e.open:
+            on = self.lower.e.new_label("settled")
+            self.lower.e.lines.append(SETTLE + on)
+            self.lower.e.start(on)
         return Scalar(u64, self.lower.e.op(f"load i64, ptr {self.place(self.up_at)}, !tbaa !1"))
 
     def control(self, word: Any) -> None:
@@ -336,6 +340,18 @@ class Stack:
         e.do(f"store i64 {tags}, ptr {self.place(self.places[self.form.tags])}, !tbaa !1")
         now = self.after(turn, self.word("top.now"))
         e.do(f"store i64 {now}, ptr {self.place(self.places[self.form.top])}, !tbaa !1")
+
+    def settle(self) -> None:
+        """Put in what tells how the last result was rounded, once it is known what that can be."""
+        e = self.lower.e
+        lines, e.lines = e.lines, []
+        for line in lines:
+            if line.startswith(SETTLE):
+                e.open = True
+                self.make_up()
+                e.branch(line.removeprefix(SETTLE))
+            else:
+                e.lines.append(line)
 
     def make_up(self) -> None:
         """Tell the state how the last result was rounded."""
