@@ -5,8 +5,8 @@ way in: a variable stands for the register that is `turn` after it. A block is l
 from which it was seen to come; with another one the region is left, and entered again. Tags are turned likewise.
 
 What the host raises stays in its status word until the way out. How the last result was rounded (the x87's C1) nobody
-asks as a rule: its operands are kept (`Last`), and the guest's own function computes it again beyond the way out. Not
-done: instructions that look at the registers' numbers, transcendental functions; those are the threaded way's.
+asks as a rule: its operands are kept (`Last`), and beyond the way out the host does it once more, to look. Not done:
+instructions that look at the registers' numbers, transcendental functions; those are the threaded way's.
 """
 
 from collections.abc import Callable
