@@ -19,7 +19,7 @@ from guesthouse.typed import Abandon, Array, Pointer, Struct, copy, fill, functi
 
 BLOCK_LIMIT = 64
 LONGEST = BLOCK_LIMIT * 16  # bytes of a block, at most
-BUCKETS = 16384
+BUCKETS = 65536
 JUMP_PAGES, JUMPS_A_PAGE = 256, 512  # the jump cache: so many pages, so many places in each
 JUMPS = JUMP_PAGES * JUMPS_A_PAGE
 ANYWHERE = (1 << 64) - 1
@@ -377,4 +377,4 @@ def jump_index(pc: u64) -> u64:
 
 
 def bucket_index(host: u64) -> u64:
-    return (host ^ host >> 14) & (BUCKETS - 1)
+    return (host ^ host >> 16) & (BUCKETS - 1)
