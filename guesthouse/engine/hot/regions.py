@@ -205,10 +205,19 @@ class Regions:
         return 0
 
     def gather(self, first: int, pc: int) -> tuple[list[int], Job]:
-        """The blocks that were seen to follow one another from here on, those that follow most often first. What leads
-        into a region already is not compiled again: going there costs little, and making it again, much. What does not
-        come back to where it began stays smaller: LLVM's time for each instruction grows with the region."""
-        mode, home = int(HEADER.at(first).mode), int(HEADER.at(first).home)
+        """The blocks of a region that begins with this one. If it comes back to where it began, it has all of the loop,
+        or each turn would go through several regions. Else it stays smaller, for LLVM's time for each instruction grows
+        with the region, and has no blocks that lead into regions already: going there costs little then, and making
+        them again, much."""
+        taken, job = self.follow(first, pc, MOST_OF_LOOP, True)
+        if all(after != first for block in taken for after, _ in self.edges.get(block, ())):
+            taken, job = self.follow(first, pc, MOST, False)
+        return taken, job
+
+    def follow(self, first: int, pc: int, limits: tuple[int, int], again: bool) -> tuple[list[int], Job]:
+        """The blocks that were seen to follow one another from here on, those that follow most often first; with those
+        that lead into regions, if they may be compiled again."""
+        mode, home, (most, room) = int(HEADER.at(first).mode), int(HEADER.at(first).home), limits
         jobs: list[Told] = []
         taken: list[int] = []
         comes: list[int] = []
@@ -216,24 +225,20 @@ class Regions:
         known = {at}
         pages: dict[int, int] = {}
         queue = [(0, at, first, 0)]
-        (most, room), count = MOST, 0
         while queue and len(taken) < most:
             _, at, block, come = heapq.heappop(queue)
             made = self.block(block, at)
-            if made is None or room < count + made[1] or not in_pages(block, at, pages):
+            if made is None or room < made[1] or not in_pages(block, at, pages):
                 continue
-            count += made[1]
-            following = self.edges.get(block, {})
-            if any(back == first for back, _ in following):
-                most, room = MOST_OF_LOOP
+            room -= made[1]
             jobs.append(made)
             taken.append(block)
             comes.append(come)
-            for (after, distance), times in following.items():
+            for (after, distance), times in self.edges.get(block, {}).items():
                 there = at + distance & ALL_ONES
                 if there not in known and int(HEADER.at(after).mode) == mode and abs(distance) < FAR:
                     known.add(there)
-                    if not self.leads(after):
+                    if again or not self.leads(after):
                         heapq.heappush(queue, (-times, there, after, len(taken) - 1))
         name = hashlib.blake2b(f"{home} {' '.join(map(digest, jobs))}".encode(), digest_size=12).hexdigest()
         return taken, Job(f"region.{name}", home, jobs, comes)
