@@ -31,7 +31,7 @@ WHAT = {"compute": "programs of the suite in the guest, natively too", "boot": "
         "table": "compute, work and boot, for README's table, which is written"}
 ITEMS = {"compute": suite.NAMES, "work": tuple(work.JOBS),
          "disks": tuple(item.name for item in disks.ITEMS), "screens": tuple(screens.NAMES)}
-WAYS = ("threaded", "hot", "plain")
+WAYS = ("hot", "threaded", "plain")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("-n", "--repeat", type=positive, default=3, help="how often each side runs (3)")
     made.add_argument("--arch", type=some_of(tuple(TARGETS)), default=("amd64",), metavar="ARCHS",
                       help=f"of compute and boot: some of {','.join(TARGETS)} (amd64)")
-    made.add_argument("--way", choices=WAYS, default="threaded", help="how ours runs instructions (threaded)")
+    made.add_argument("--way", choices=WAYS, default=WAYS[0], help="how ours runs instructions (hot)")
     every = tuple(name for names in ITEMS.values() for name in names)
     made.add_argument("--items", type=some_of(every), metavar="NAMES",
                       help="some of these, with commas between: " + ",".join(every))

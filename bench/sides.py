@@ -35,7 +35,7 @@ class Setup:
     append: str
     memory: int
     arch: str = "amd64"  # Debian's name of it
-    way: str = "threaded"
+    way: str = "hot"
     disk: Path | None = None
 
 

@@ -20,7 +20,7 @@ from guesthouse.engine.vcpu import (
 from guesthouse.errors import HouseBug
 from guesthouse.typed import Pointer, fill
 
-ROOM = 64 << 20  # address space for decoded blocks; only what is used becomes memory
+ROOM = 256 << 20  # address space for decoded blocks; only what is used becomes memory
 SLICE = 1 << 21  # instructions between two looks at whether someone wants us to stop
 LOOK = 1 << 18  # instructions between two looks for code that runs often
 ALL_ONES = (1 << 64) - 1
