@@ -28,7 +28,7 @@ def test_an_item_or_a_whole_group_is_chosen_by_its_name() -> None:
     first, second = suite.chosen(options.items)
     assert [item.name for item in first.items] == ["crc"]
     assert second == next(group for group in suite.GROUPS if group.name == "x87")
-    assert (options.repeat, options.arch, options.way, options.memory) == (3, ("amd64",), "threaded", 512)
+    assert (options.repeat, options.arch, options.way, options.memory) == (3, ("amd64",), "hot", 512)
 
 
 @pytest.mark.parametrize("words", [
