@@ -1,0 +1,96 @@
+"""What hot code is worth, counted and not timed: what is left of loops after LLVM, and how often they are left.
+
+A region's text is optimised as the compiler does it. Of its blocks those are looked at that lie on a cycle: the loop.
+"""
+
+import re
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from guesthouse.engine.hot import compiler as compiler_module
+from guesthouse.engine.hot import regions
+from guesthouse.engine.hot.compiler import Inside
+from guesthouse.engine.hot.region import PASSES
+from guesthouse.engine.hot.regions import Regions
+from guesthouse.system.cpu.x86.guest import X86_GUEST
+from guesthouse.typed.machine import optimise
+from tests.x86.assembler import assemble
+from tests.x86.host import DATA
+from tests.x86.test_hot import prepared
+
+LABEL, TARGET = re.compile(r"^([\w.]+):"), re.compile(r"label %([\w.]+)")
+KIND = re.compile(r"^  (?:%[\w.]+ = )?(?:tail |musttail )?(\w+)")
+
+
+def counted(native: Any, source: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Counter[str], Any, Regions]:
+    """How many instructions of each kind the loop in the largest region of this program has; the machine, which has
+    run it for a while, and its hot way."""
+    texts: list[str] = []
+    monkeypatch.setattr(regions, "ENOUGH", 1)
+    real = compiler_module.machine_code
+    monkeypatch.setattr(compiler_module, "machine_code", lambda text, *more: (texts.append(text), real(text, *more))[1])
+    machine = prepared(assemble(source, {"room": DATA}), native)
+    way = Regions(native, machine.cpu, Inside(X86_GUEST))
+    for _ in range(6):
+        machine.vcpu.run(4000)
+        way.look()
+    module, _ = optimise(max(texts, key=len), passes=PASSES)
+    blocks: dict[str, list[str]] = {}
+    name = "entry"
+    for line in str(module).partition("define ")[2].splitlines()[1:]:
+        if found := LABEL.match(line):
+            name = found[1]
+        blocks.setdefault(name, []).append(line)
+    reached = {name: reachable(blocks, name) for name in blocks}
+    kinds: Counter[str] = Counter()
+    for name, lines in blocks.items():
+        if name in reached[name]:
+            kinds.update(found[1] for line in lines if (found := KIND.match(line)))
+    return kinds, machine, way
+
+
+def reachable(blocks: dict[str, list[str]], name: str) -> set[str]:
+    """The blocks that this one leads to, by one step or more."""
+    found: set[str] = set()
+    ways = [name]
+    while ways:
+        for other in TARGET.findall("\n".join(blocks.get(ways.pop(), ()))):
+            if other not in found:
+                found.add(other)
+                ways.append(other)
+    return found
+
+
+def test_a_loop_of_arithmetic_touches_no_memory_and_computes_no_flag(threaded: Any,
+                                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, _, _ = counted(threaded.vcpu.engine, "next: add rax, rbx; xor rbx, rax; lea rdx, [rax+rbx*2+5]; sub rbx, rdx; "
+                         "and edx, 0xffff; cmp rdx, rax; jb over; add rsi, rdx; over: dec rcx; jnz next", monkeypatch)
+    assert loop.keys().isdisjoint(("load", "store", "call", "switch"))
+    assert loop["icmp"] + loop["zext"] + loop["sext"] <= 5, loop  # two conditions, two budgets; RDX is wide
+
+
+def test_an_access_to_memory_looks_once_into_the_address_cache(threaded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, _, _ = counted(threaded.vcpu.engine, "next: mov rdx, rax; and rdx, 0xff8; mov rbx, [rdx+room]; add rax, rbx; "
+                         "mov [rdx+room], rax; dec rcx; jnz next", monkeypatch)
+    assert (loop["load"], loop["store"], loop["call"]) == (2 * 2 + 1, 1, 0), loop  # tag and addend of each, and the value
+
+
+def test_a_call_comes_back_inside_its_region(threaded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, machine, way = counted(threaded.vcpu.engine, "next: call inner; dec rcx; jnz next; jmp next; "
+                                 "inner: add rsi, rcx; ret", monkeypatch)
+    assert loop["call"] == 0 and loop["store"] == 1, loop  # the return address
+    before = machine.vcpu.counters()["lookups"]
+    machine.vcpu.run(400_000)
+    assert machine.vcpu.counters()["lookups"] - before < 20 and way.installed
+
+
+@pytest.mark.parametrize("source", [
+    "next: add rax, rbx; dec rcx; jnz next; jmp next", "next: inc r8; cmp r8, rcx; jne next; jmp next",
+    "next: mov rdx, [room]; add [room], rdx; sub rcx, 1; jnz next; jmp next"])
+def test_a_loop_is_left_only_when_its_budget_ends(threaded: Any, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, machine, way = counted(threaded.vcpu.engine, source, monkeypatch)
+    before = machine.vcpu.counters()["lookups"]
+    assert way.installed and machine.vcpu.run(1_000_000) is not None
+    assert machine.vcpu.counters()["lookups"] - before < 20
