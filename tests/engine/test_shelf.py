@@ -92,6 +92,14 @@ def test_a_file_that_is_too_large_keeps_its_younger_half(path: Path, monkeypatch
     assert not list(path.parent.glob("*.tmp"))
 
 
+def test_what_two_processes_made_under_one_name_is_taken_from_one_of_them(path: Path) -> None:
+    others = Shelf(path.with_name("b.regions"))
+    others.add(Part("region.2", ["another"], 0, [(0x2000, "digest 2")], b"other object"))
+    path.write_bytes(path.read_bytes() + others.path.read_bytes()[len(MAGIC):])
+    found = Shelf(path)
+    assert (found.parts["region.2"].needs, found.object("region.2")) == (["library"], PARTS[2].object)
+
+
 def test_two_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
     code = ("import sys; from pathlib import Path; from guesthouse.engine.hot.shelf import Part, Shelf\n"
             "made = Shelf(Path(sys.argv[1]))\n"

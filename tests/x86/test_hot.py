@@ -1,5 +1,7 @@
 """The hot way against the threaded way: the same state after the same number of instructions, wherever that is."""
 
+import inspect
+
 import pytest
 
 from guesthouse.bits import u64
@@ -7,9 +9,11 @@ from guesthouse.engine.hot import compiler as compiler_module
 from guesthouse.engine.hot import lowered, regions
 from guesthouse.engine.hot.compiler import Compiler, Inside, Job
 from guesthouse.engine.hot.native import FEATURES
+from guesthouse.engine.hot.library import Library
 from guesthouse.engine.hot.regions import Regions
 from guesthouse.system.cpu.x86.definitions import definitions
-from guesthouse.system.cpu.x86.guest import X86_GUEST
+from guesthouse.system.cpu.x86.guest import X86, X86_GUEST
+from guesthouse.typed.values import Ref, Scalar
 from guesthouse.system.cpu.x86 import (
     aes, pclmul, sha, sse_convert, sse_float, sse_host, sse_integer, sse_moves, sse_shuffle,
 )
@@ -226,6 +230,20 @@ def test_a_compiler_that_was_killed_leaves_the_guest_to_the_threaded_way(threade
             compiler.send(Job("later", 0, []), inbox)
             assert bool(inbox) == (lives == 1) and (compiler._process is None) == (lives == 1)
     assert state_of(cold) == state_of(hot)
+
+
+def test_a_function_of_the_library_has_the_same_name_whatever_was_made_before_it():
+    """Regions on the shelf ask for it by that name, in every process."""
+    functions = [X86.walk, X86.page_fault, X86.forget]
+    names = []
+    for order in (functions, functions[::-1]):
+        library = Library(X86_GUEST)
+        for function in order:
+            pattern = {name: Ref(X86_GUEST.state, "%a0") if n == 0 else Scalar(u64, f"%a{n}")
+                       for n, name in enumerate(inspect.signature(function).parameters)}
+            library.get(function, pattern)
+        names.append(set(library.texts))
+    assert names[0] == names[1]
 
 
 def test_a_region_that_cannot_be_made_stops_nothing(threaded, monkeypatch):

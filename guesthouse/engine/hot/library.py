@@ -142,7 +142,8 @@ class Library:
             for text in unit.functions:
                 text = NAME.sub(lambda found: names.get(found[0], found[0]), text)
                 old = name_of(text)
-                new = names[old] = f"{old.rpartition('.')[0]}.{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+                own = text.replace(f"{old}(", "(")  # without the number that it has in this process
+                new = names[old] = f"{old.rpartition('.')[0]}.{hashlib.sha256(own.encode()).hexdigest()[:16]}"
                 self.texts[new[1:]] = text.replace(f"{old}(", f"{new}(", 1)
                 self.effects[new] = self.read_effects(self.texts[new[1:]])
                 made[old].name = new

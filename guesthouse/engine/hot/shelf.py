@@ -15,7 +15,7 @@ import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-MAGIC = b"guesthouse regions 2\n"
+MAGIC = b"guesthouse regions 3\n"
 LIMIT = 96 << 20  # bytes
 FRONT = 4 + 4 + 16  # lengths of head and object, digest of both
 
@@ -57,8 +57,9 @@ class Shelf:
                 part = Part(str(told["name"]), list(map(str, told["needs"])), home, blocks)
             except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
                 continue
-            self.places[part.name] = start, head, body
-            self.note(part)
+            if part.name not in self.parts:  # two processes may have made it at the same time
+                self.places[part.name] = start, head, body
+                self.note(part)
 
     def note(self, part: Part) -> None:
         """Make a part known, for this process."""
