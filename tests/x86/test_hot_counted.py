@@ -65,8 +65,9 @@ def reachable(blocks: dict[str, list[str]], name: str) -> set[str]:
 
 def test_a_loop_of_arithmetic_touches_no_memory_and_computes_no_flag(threaded: Any,
                                                                       monkeypatch: pytest.MonkeyPatch) -> None:
-    loop, _, _ = counted(threaded.vcpu.engine, "next: add rax, rbx; xor rbx, rax; lea rdx, [rax+rbx*2+5]; sub rbx, rdx; "
-                         "and edx, 0xffff; cmp rdx, rax; jb over; add rsi, rdx; over: dec rcx; jnz next", monkeypatch)
+    loop, _, _ = counted(threaded.vcpu.engine, "next: add rax, rbx; xor rbx, rax; lea rdx, [rax+rbx*2+5]; "
+                         "sub rbx, rdx; and edx, 0xffff; cmp rdx, rax; jb over; add rsi, rdx; over: dec rcx; "
+                         "jnz next", monkeypatch)
     assert loop.keys().isdisjoint(("load", "store", "call", "switch"))
     assert loop["icmp"] + loop["zext"] + loop["sext"] <= 5, loop  # two conditions, two budgets; RDX is wide
 
@@ -74,7 +75,7 @@ def test_a_loop_of_arithmetic_touches_no_memory_and_computes_no_flag(threaded: A
 def test_an_access_to_memory_looks_once_into_the_address_cache(threaded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     loop, _, _ = counted(threaded.vcpu.engine, "next: mov rdx, rax; and rdx, 0xff8; mov rbx, [rdx+room]; add rax, rbx; "
                          "mov [rdx+room], rax; dec rcx; jnz next", monkeypatch)
-    assert (loop["load"], loop["store"], loop["call"]) == (2 * 2 + 1, 1, 0), loop  # tag and addend of each, and the value
+    assert (loop["load"], loop["store"], loop["call"]) == (2 * 2 + 1, 1, 0), loop  # tag and addend of each; a value
 
 
 def test_a_call_comes_back_inside_its_region(threaded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
