@@ -108,7 +108,6 @@ class Guest:
     settled: Callable[[int], dict[str, int]] = lambda mode: {}  # fields of the state that follow from the mode of use()
     deferred: tuple[Callable[..., None], ...] = ()  # methods of the state that only write such fields, from numbers
     rare: tuple[Any, ...] = ()  # functions that hot code leaves to the threaded way; nothing has changed before a call
-    unfit: tuple[str, ...] = ()  # modules whose instructions gain nothing in hot code: their blocks stay threaded
     unit: HostUnit | None = field(default=None, hash=False)
     stack: HostStack | None = field(default=None, hash=False)
     shortcuts: dict[tuple[Any, Any], Any] = field(default_factory=dict, hash=False)

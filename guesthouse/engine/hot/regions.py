@@ -54,7 +54,7 @@ class Regions:
         self.inbox: list[tuple[str, list[Part]]] = []
         self.numbers = {address: n for n, address in enumerate(engine.table)}
         stack = self.guest.stack
-        unfit = self.guest.unfit + (stack.modules if stack and not has("fxsr") else ())
+        unfit = stack.modules if stack and not has("fxsr") else ()  # their blocks stay threaded
         self.unfit = {n for n, handler in enumerate(self.guest.handlers)
                       if inspect.unwrap(handler.op.run).__module__ in unfit}
         self.heads: dict[int, tuple[int, int]] = {}  # blocks that lead into regions: to which, and the handler before
