@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parent.parent / "guesthouse"
 
 FLOORS = (
     {"bits", "errors"},
-    {"clock", "trace"},
+    {"clock", "threads", "trace"},
     {"typed", "storage", "network", "display"},
     {"engine", "images"},
     {"system", "process"},

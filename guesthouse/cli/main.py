@@ -5,6 +5,7 @@ A command's module imports nothing but click when it is loaded, so that `--help`
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -45,7 +46,13 @@ for command in (run.run, image.image, doctor.doctor, explain.explain, completion
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and end the process with its status."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    command = given[:1] == ["run"] and "--" in given  # for mistakes that are found before `run` itself begins
-    with trouble.signals_end_us():
-        sys.exit(trouble.status_of(lambda: cli.main(given, "guesthouse", standalone_mode=False), command))
+    try:
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        command = given[:1] == ["run"] and "--" in given  # for mistakes that are found before `run` itself begins
+        with trouble.signals_end_us():
+            status = trouble.status_of(lambda: cli.main(given, "guesthouse", standalone_mode=False), command)
+    except KeyboardInterrupt:  # a signal came after all was done, or before anything was
+        status = 128 + signal.SIGINT
+    except trouble.Ended as end:
+        status = 128 + end.number
+    sys.exit(status)

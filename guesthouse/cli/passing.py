@@ -3,34 +3,43 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
-import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from guesthouse.cli import trouble
 from guesthouse.cli.terminal import Attachment, unwritable
-from guesthouse.errors import UserError
+from guesthouse.errors import TimedOut, UserError
 from guesthouse.manager.outcome import Completed, GuestGone
+from guesthouse.threads import begin
 
 if TYPE_CHECKING:
     from guesthouse.manager.commands import Command
     from guesthouse.manager.machine import Machine
 
 GRACE = 5.0  # seconds that a command has to heed an interrupt
+LOOK = 0.1  # seconds until a reader that takes nothing is asked again
+AT_ONCE = select.PIPE_BUF  # bytes that a pipe takes without waiting when it takes any
 
 
 class Outflow:
-    """One of our outputs. What cannot be written any more is remembered, and the rest dropped."""
+    """One of our outputs. What cannot be written any more is remembered, and the rest dropped. It is written in the
+    machine's thread, which must not wait for a reader once nobody waits for the command."""
 
     def __init__(self, number: int, broken: Callable[[], object]) -> None:
         self._number, self._broken = number, broken
         self.wrong: OSError | None = None
+        self.over = False
 
     def __call__(self, data: bytes) -> None:
-        while data and not self.wrong:
+        left = memoryview(data)
+        while left and not self.wrong and not self.over:
             try:
-                data = data[os.write(self._number, data):]
+                if select.select([], [self._number], [], LOOK)[1]:
+                    left = left[os.write(self._number, left[:AT_ONCE]):]
             except OSError as wrong:
                 self.wrong = wrong
                 self._broken()
@@ -53,7 +62,7 @@ def command_on_console(machine: Machine, argv: tuple[str, ...]) -> int:
     command = machine.commands.start(argv, tty=True, stdout=_ignore, stderr=_ignore)
     command.wait_for_start()
     attachment = Attachment(machine.console, machine.commands.resize)
-    threading.Thread(target=_finish, args=(command, attachment), daemon=True).start()
+    begin(lambda: _finish(command, attachment))
     return _status(machine, command) if attachment.join() else 128 + signal.SIGHUP
 
 
@@ -68,8 +77,11 @@ def command(machine: Machine, argv: tuple[str, ...]) -> int:
     out, err = Outflow(1, give_up), Outflow(2, give_up)
     sys.stdout.flush()
     started.append(machine.commands.start(argv, stdin=True, stdout=out, stderr=err))
-    threading.Thread(target=_feed, args=(started[0],), name="guesthouse stdin", daemon=True).start()
-    status = _wait(machine, started[0])
+    begin(lambda: _feed(started[0]))
+    try:
+        status = _wait(machine, started[0])
+    finally:
+        out.over = err.over = True
     out.check()
     err.check()
     return status
@@ -79,7 +91,7 @@ def command_collected(machine: Machine, argv: tuple[str, ...]) -> Completed:
     """Run a command with our standard input, and keep its output."""
     out, err = bytearray(), bytearray()
     started = machine.commands.start(argv, stdin=True, stdout=out.extend, stderr=err.extend)
-    threading.Thread(target=_feed, args=(started,), name="guesthouse stdin", daemon=True).start()
+    begin(lambda: _feed(started))
     return Completed(argv, _wait(machine, started), bytes(out), bytes(err))
 
 
@@ -90,8 +102,10 @@ def _wait(machine: Machine, command: Command) -> int:
     except KeyboardInterrupt:
         if not command.started:
             raise
+        trouble.ENDING.gone_on()
         command.signal("INT")
-        command.wait(GRACE)
+        with suppress(TimedOut):
+            command.wait(GRACE)
         return 128 + signal.SIGINT
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import sys
-import threading
 import tty
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guesthouse.errors import GuesthouseError, UserError
+from guesthouse.threads import Changes, begin
 
 if TYPE_CHECKING:
     from guesthouse.manager.console import Console
@@ -86,7 +86,7 @@ def join(console: Console, read: Callable[[], bytes], write: Callable[[bytes], o
                 console.write(data)
 
     console.listen(out, past=True)
-    threading.Thread(target=feed, name="guesthouse serial", daemon=True).start()
+    begin(feed)
 
 
 class AtLeisure:
@@ -95,26 +95,29 @@ class AtLeisure:
 
     def __init__(self, write: Callable[[bytes], object]) -> None:
         self._write, self._waiting, self._ended = write, bytearray(), False
-        self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._run, name="guesthouse serial", daemon=True)
-        self._thread.start()
+        self._changed = Changes()
+        self._over = False
+        begin(self._run)
 
     def __call__(self, data: bytes) -> None:
-        with self._changed:
+        with self._changed.lock:
             self._ended = self._ended or not data
             self._waiting += data[:HELD - len(self._waiting)]
-            self._changed.notify()
+            self._changed.tell()
         if not data:
-            self._thread.join(MOMENT)
+            self._changed.wait_for(lambda: self._over, MOMENT)
 
     def _run(self) -> None:
         with suppress(OSError):
             while data := self._take():
                 self._write(data)
+        with self._changed.lock:
+            self._over = True
+            self._changed.tell()
 
     def _take(self) -> bytes:
-        with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._ended)
+        self._changed.wait_for(lambda: self._waiting or self._ended)
+        with self._changed.lock:
             data, self._waiting = bytes(self._waiting), bytearray()
             return data
 

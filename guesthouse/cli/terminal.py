@@ -12,17 +12,20 @@ import select
 import signal
 import sys
 import termios
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Protocol
 
+from guesthouse.cli.trouble import ENDING, heeding
 from guesthouse.cli.typist import Typist
 from guesthouse.errors import UserError
+from guesthouse.threads import Changes
 
 ESCAPE = b"\x01"
 HELP = "Ctrl-A x leaves (and switches the machine off), Ctrl-A Ctrl-A types Ctrl-A, Ctrl-A h shows this."
+FAREWELL = b"\x1b[0m\x1b[?25h\r\n"  # plain colours, a cursor, a line of our own
+MOMENT = 0.5  # seconds that a terminal has to take that
 HELD = 1 << 20  # bytes of output that wait for a slow terminal before the guest must wait too
 
 
@@ -60,13 +63,14 @@ class Escape:
 
 
 class Raw:
-    """A terminal that hands on every key as it is pressed."""
+    """A terminal that hands on every key as it is pressed. What is shown on `output` gets a `farewell`."""
 
-    def __init__(self, terminal: int) -> None:
-        self.terminal = terminal
+    def __init__(self, terminal: int, output: int, farewell: Callable[[], bytes]) -> None:
+        self.terminal, self._output, self._farewell = terminal, output, farewell
         self._before = termios.tcgetattr(terminal)
 
     def enter(self) -> None:
+        ENDING.last_acts.append(self.leave)
         mode = termios.tcgetattr(self.terminal)
         mode[0] &= ~(termios.IGNBRK | termios.BRKINT | termios.PARMRK | termios.ISTRIP | termios.INLCR
                      | termios.IGNCR | termios.ICRNL | termios.IXON)
@@ -84,6 +88,10 @@ class Raw:
                 termios.tcsetattr(self.terminal, termios.TCSANOW, self._before)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            ENDING.last_acts[:] = [act for act in ENDING.last_acts if act != self.leave]
+        with suppress(OSError):  # and even if nobody takes what it shows
+            if os.isatty(self._output) and select.select([], [self._output], [], MOMENT)[1]:
+                os.write(self._output, self._farewell())
 
 
 class Attachment:
@@ -93,12 +101,12 @@ class Attachment:
                  output: int = 1, userland_is_ours: Callable[[], bool] = lambda: False) -> None:
         self._console, self._resize = console, resize
         self._input, self._output = input, output
-        self._raw = Raw(input) if os.isatty(input) else None
+        self._raw = Raw(input, output, lambda: FAREWELL) if os.isatty(input) else None
         self._escape = Escape()
         self._typist = None if self._raw else Typist(console.write, userland_is_ours)
         self._woken, self._waker = os.pipe()
         self._pending = bytearray()
-        self._changed = threading.Condition()
+        self._changed = Changes()
         self._input_ended = self._finished = self._left = self._resized = False
 
     def join(self) -> bool:
@@ -112,10 +120,10 @@ class Attachment:
                 while not self._left and not (self._finished and not self._pending):
                     self._carry()
         finally:
-            self._console.unlisten(self._take)
-            with self._changed:
+            with self._changed.lock:
                 self._left = True  # whoever waits for room need not wait any more
-                self._changed.notify_all()
+                self._changed.tell()
+            self._console.unlisten(self._take)
         return self._finished
 
     def finish(self) -> None:
@@ -128,8 +136,8 @@ class Attachment:
     def _take(self, data: bytes) -> None:
         if not data:
             return self.finish()
-        with self._changed:
-            self._changed.wait_for(lambda: len(self._pending) < HELD or self._left)
+        self._changed.wait_for(lambda: len(self._pending) < HELD or self._left)
+        with self._changed.lock:
             self._pending += data
         self._wake()
 
@@ -160,7 +168,7 @@ class Attachment:
         return self._typist is not None and self._typist.full
 
     def _show(self) -> None:
-        with self._changed:
+        with self._changed.lock:
             part = bytes(self._pending[:4096])
         try:
             written = os.write(self._output, part)
@@ -169,9 +177,9 @@ class Attachment:
                 self._left = True
                 return
             raise unwritable(wrong) from wrong
-        with self._changed:
+        with self._changed.lock:
             del self._pending[:written]
-            self._changed.notify_all()
+            self._changed.tell()
         if self._typist:
             self._typist.saw(part[:written])
 
@@ -206,15 +214,12 @@ class Attachment:
         if not self._raw:
             yield
             return
-        self._raw.enter()
-        self._resized = True
         try:
+            self._raw.enter()
+            self._resized = True
             yield
         finally:
             self._raw.leave()
-            if os.isatty(self._output):
-                with suppress(OSError):
-                    os.write(self._output, b"\x1b[0m\x1b[?25h\r\n")  # plain colours, a cursor, a line of our own
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
@@ -233,19 +238,12 @@ class Attachment:
             resized(number, frame)
 
         handlers = {int(signal.SIGWINCH): resized, int(signal.SIGTSTP): stopped}
-        with heeding(handlers if self._raw else {}):
-            yield
-
-
-@contextmanager
-def heeding(wanted: Mapping[int, Callable[[int, FrameType | None], None]]) -> Iterator[None]:
-    """These signals go to these handlers, for a while."""
-    before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        before = signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)  # one may come just before select()
+        try:
+            with heeding(handlers if self._raw else {}):
+                yield
+        finally:
+            signal.set_wakeup_fd(before)
 
 
 def unwritable(wrong: OSError) -> Exception:

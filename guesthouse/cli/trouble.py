@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 import click
@@ -14,6 +15,7 @@ import click
 from guesthouse.errors import GuesthouseError, TimedOut, UserError
 
 OURS, TIMEOUT = 125, 124  # when a guest's command was to be run, whose own statuses lie below
+PATIENCE = 90  # seconds for us to end in; a machine has 60 to save what was written to its disks
 
 
 class Ended(BaseException):
@@ -23,22 +25,64 @@ class Ended(BaseException):
         self.number = number
 
 
+class Ending:
+    """What a signal that asks us to end comes to: an exception, which cleans up; but who asks again does not wait for
+    that, and it does not take for ever."""
+
+    def __init__(self) -> None:
+        self._asked = 0  # the signal that we are ending for
+        self.last_acts: list[Callable[[], object]] = []  # what is done even so: terminals are put back
+
+    def asked(self, number: int, frame: FrameType | None) -> None:
+        """The handler of such signals."""
+        if self._asked:
+            self._at_once()
+        self._asked = number
+        signal.alarm(PATIENCE)
+        raise KeyboardInterrupt if number == signal.SIGINT else Ended(number)
+
+    def gone_on(self) -> None:
+        """It was for somebody else: for a command in a guest."""
+        signal.alarm(0)
+        self._asked = 0
+
+    def overdue(self, number: int, frame: FrameType | None) -> None:
+        """The handler of the alarm. Where we hang is told, for it is a bug."""
+        with suppress(OSError, ValueError):
+            os.write(2, f"guesthouse: we were to end, and have not within {PATIENCE} s. This is a bug.\n".encode())
+            faulthandler.dump_traceback()
+        self._at_once()
+
+    def _at_once(self) -> None:
+        for act in self.last_acts[::-1]:
+            act()
+        os._exit(128 + self._asked)
+
+
+ENDING = Ending()  # of this process, as its signals are
+
+
 @contextmanager
 def signals_end_us() -> Iterator[None]:
-    """SIGTERM and SIGHUP clean up as an exception does: the terminal is put back, nothing stays half-written."""
+    """Ctrl-C, SIGTERM and SIGHUP clean up as an exception does: terminals are put back, nothing stays half-written."""
+    usual: dict[int, object] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL,
+                                signal.SIGHUP: signal.SIG_DFL}
+    caught = {number: ENDING.asked for number, handler in usual.items() if signal.getsignal(number) is handler}
+    with heeding({**caught, signal.SIGALRM: ENDING.overdue}):
+        yield
 
-    def end(number: int, frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_IGN)  # a second one must not interrupt the clean-up
-        raise Ended(number)
 
-    caught = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is signal.SIG_DFL]
-    for number in caught:
-        signal.signal(number, end)
+@contextmanager
+def heeding(wanted: Mapping[int, Callable[[int, FrameType | None], None]]) -> Iterator[None]:
+    """These signals go to these handlers, for a while."""
+    before = {number: signal.getsignal(number) for number in wanted}
     try:
+        for number, handler in wanted.items():
+            signal.signal(number, handler)
         yield
     finally:
-        for number in caught:
-            signal.signal(number, signal.SIG_DFL)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
 
 def status_of(act: Callable[[], object], command: bool = False) -> int:

@@ -12,12 +12,13 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from guesthouse.cli.terminal import Escape, Raw, heeding
+from guesthouse.cli.terminal import Escape, Raw
+from guesthouse.cli.trouble import heeding
 from guesthouse.display.terminal import Painter
 from guesthouse.display.typing import Typing
 from guesthouse.display.watch import text_of
@@ -97,8 +98,8 @@ class Watcher:
 
     def __init__(self, machine: Machine, input: int = 0, output: int = 1) -> None:
         self._machine, self._input, self._output = machine, input, output
-        self._raw, self._escape, self._typing = Raw(input), Escape("xs"), Typing()
-        self._painter = Painter()
+        self._escape, self._typing, self._painter = Escape("xs"), Typing(), Painter()
+        self._raw = Raw(input, output, self._painter.leave)
         self._left = self._resized = False
         self._heard = 0.0
         self._said: list[str] = []  # about screenshots; told when the terminal is a terminal again
@@ -176,24 +177,18 @@ class Watcher:
     @contextmanager
     def _terminal(self) -> Iterator[None]:
         self._measure()
-        self._raw.enter()
         try:
+            self._raw.enter()
             yield
         finally:
-            self._show(self._painter.leave())
             self._raw.leave()
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """The window's size follows; being asked to end, we put the terminal back first."""
+        """The window's size follows."""
 
         def resized(number: int, frame: FrameType | None) -> None:
             self._resized = True
 
-        def asked_to_end(number: int, frame: FrameType | None) -> None:
-            self._left = True
-
-        wanted: dict[int, Callable[[int, FrameType | None], None]] = {
-            signal.SIGWINCH: resized, signal.SIGTERM: asked_to_end, signal.SIGHUP: asked_to_end}
-        with heeding(wanted):
+        with heeding({signal.SIGWINCH: resized}):
             yield

@@ -11,15 +11,16 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import struct
-import threading
 from collections.abc import Callable
 from contextlib import suppress
+from queue import SimpleQueue
 
 from guesthouse.display.keys import Event, Keysyms, from_scancode
 from guesthouse.display.pixels import COLOUR_MAP, Area, Format, Frame, Zrle, differences, raw, scrolled
 from guesthouse.display.render import picture_of
 from guesthouse.display.screen import Font, Picture, Screen, Text
 from guesthouse.errors import UserError
+from guesthouse.threads import begin
 
 RAW, COPY_RECT, ZRLE, DESKTOP_SIZE, EXTENDED_SIZE, QEMU_KEYS = 0, 1, 16, -223, -308, -258
 CLIENTS = 16
@@ -61,7 +62,7 @@ class Server:
         self._clients: set[asyncio.Task[None]] = set()
         self._drawn: tuple[Screen, bool, Picture] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
+        self._parted: SimpleQueue[None] = SimpleQueue()
 
     def start(self) -> int:
         """Listens, on a thread of its own, and returns the port."""
@@ -83,17 +84,17 @@ class Server:
             listening.close()
             loop.run_until_complete(self._part())
             loop.close()
+            self._parted.put(None)
 
-        self._thread = threading.Thread(target=run, name="vnc", daemon=True)
-        self._thread.start()
+        begin(run)
         return int(self.port)
 
     def stop(self) -> None:
         """Sends all clients away; returns when nobody is called any more."""
-        loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
-        if loop and thread:
+        loop, self._loop = self._loop, None
+        if loop:
             loop.call_soon_threadsafe(loop.stop)
-            thread.join()
+            self._parted.get()
 
     async def _part(self) -> None:
         """Ends all that still runs on the loop, the clients' own tasks too."""

@@ -12,9 +12,9 @@ import ctypes
 import json
 import os
 import signal
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from guesthouse.errors import UserError
@@ -22,6 +22,7 @@ from guesthouse.manager import building
 from guesthouse.manager.config import Config
 from guesthouse.system.boards.outcome import Died, OutOfTime, Outcome, Reset, Stopped
 from guesthouse.engine.processor import Processor
+from guesthouse.threads import begin
 
 SLICE = 1 << 22  # instructions
 # Fields that no guest can see: what is remembered of translations, and within an instruction.
@@ -253,15 +254,20 @@ def check(described: Config, extra: str, timeout: float | None, announce: buildi
         raise UserError("--check is for the hot way, in virtual time, and writes no file.",
                         "Leave --parallel, --persist and --way plain away.", exit_status=2)
     twins = Twins(building.parts(described, extra, announce), announce, output)
-    alarm = threading.Timer(timeout, twins.stop) if timeout else None
+    over: SimpleQueue[None] = SimpleQueue()
+
+    def stop_in_time() -> None:
+        try:
+            over.get(timeout=timeout)
+        except Empty:
+            twins.stop()
+
+    if timeout:
+        begin(stop_in_time)
     try:
-        if alarm:
-            alarm.daemon = True
-            alarm.start()
         return twins.run()
     finally:
-        if alarm:
-            alarm.cancel()
+        over.put(None)
         twins.close()
 
 

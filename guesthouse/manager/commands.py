@@ -6,14 +6,13 @@ threads that wait for it.
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from guesthouse.errors import GuesthouseError, TimedOut
 from guesthouse.images import agent
 from guesthouse.manager.outcome import GuestGone
+from guesthouse.threads import Changes
 
 PORTS = (agent.DATA, agent.ERROR, agent.CONTROL)
 Sink = Callable[[bytes], object]
@@ -71,7 +70,7 @@ class Commands:
     """The host's end of a guest's agent."""
 
     def __init__(self, trouble: Callable[[str], object] = lambda why: None) -> None:
-        self._changed = threading.Condition()
+        self._changed = Changes()
         self._trouble = trouble
         self._agent = agent.Agent()
         self._ports: Mapping[int, Port] = {}
@@ -80,20 +79,20 @@ class Commands:
 
     def plug(self, ports: Mapping[int, Port]) -> None:
         """A (new) board: what was under way on an earlier one is over."""
-        with self._changed:
+        with self._changed.lock:
             if self._command:
                 self._command.lost = GuestGone("The guest restarted while a command ran in it.")
                 self._command = None
             self._agent, self._ports = agent.Agent(), ports
             for number in PORTS:
                 ports[number].output = self._receiver(number)
-            self._changed.notify_all()
+            self._changed.tell()
 
     def end(self, why: Callable[[], GuesthouseError]) -> None:
         """The machine is off; who waits for a command gets this error."""
-        with self._changed:
+        with self._changed.lock:
             self._ended, self._ports = why, {}
-            self._changed.notify_all()
+            self._changed.tell()
 
     @property
     def ready(self) -> bool:
@@ -105,7 +104,7 @@ class Commands:
     def start(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: str | None = None,
               stdin: bool = False, tty: bool = False, stdout: Sink, stderr: Sink) -> Command:
         """Run a command as soon as the agent is there."""
-        with self._changed:
+        with self._changed.lock:
             if self._ended:
                 raise self._ended()
             number = self._agent.run(argv, env=env, cwd=cwd, stdin=stdin, tty=tty)
@@ -115,14 +114,14 @@ class Commands:
 
     def resize(self, rows: int, columns: int) -> None:
         """The console's terminal has this size; forgotten if nobody listens yet."""
-        with self._changed:
+        with self._changed.lock:
             if self._agent.ready:
                 self._agent.resize(rows, columns)
                 self._pump()
 
     def power_off(self) -> bool:
         """Ask the guest to switch itself off; False if there is nobody to ask."""
-        with self._changed:
+        with self._changed.lock:
             if not self._agent.ready or self._ended:
                 return False
             self._agent.poweroff()
@@ -132,8 +131,8 @@ class Commands:
     # For Command.
 
     def give(self, command: Command, data: bytes) -> int:
-        with self._changed:
-            self._changed.wait_for(lambda: self._agent.stdin_room or command.ended or self._ended, 1.0)
+        self._changed.wait_for(lambda: self._agent.stdin_room or command.ended or self._ended, 1.0)
+        with self._changed.lock:
             if command is not self._command or self._ended:
                 return len(data)  # it ended: what nobody reads is taken as read, as by a pipe's closed end
             part = data[: self._agent.stdin_room]
@@ -142,22 +141,18 @@ class Commands:
             return len(part)
 
     def tell(self, command: Command, what: Callable[[agent.Agent], None]) -> None:
-        with self._changed:
+        with self._changed.lock:
             if command is self._command:
                 what(self._agent)
                 self._pump()
 
     def wait_for(self, what: Callable[[], bool], timeout: float | None, failing: str) -> None:
-        """Wait in slices, so that a signal for the main thread is not kept waiting."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        with self._changed:
-            while not what():
-                if self._ended:
-                    raise self._ended()
-                left = 60.0 if deadline is None else deadline - time.monotonic()
-                if left <= 0:
-                    raise TimedOut(f"{failing} within {timeout:g} s.", "Allow more time.")
-                self._changed.wait(min(left, 60.0))
+        """Wait until `what()` is true, or the machine is off."""
+        found = self._changed.wait_for(lambda: what() or self._ended, timeout)
+        if callable(found):
+            raise found()
+        if not found:
+            raise TimedOut(f"{failing} within {timeout:g} s.", "Allow more time.")
 
     # In the machine's thread.
 
@@ -166,7 +161,7 @@ class Commands:
         return lambda data: self._receive(mine, number, data)
 
     def _receive(self, speaker: agent.Agent, number: int, data: bytes) -> None:
-        with self._changed:
+        with self._changed.lock:
             if speaker is not self._agent:
                 return  # the last words of an earlier board
             events, command = self._agent.feed(number, data), self._command
@@ -178,7 +173,7 @@ class Commands:
                         command.sinks[event.stream](event.data)
                 case agent.Trouble():
                     self._trouble(event.why)
-        with self._changed:
+        with self._changed.lock:
             for event in events:
                 match event:
                     case agent.Started() if command:
@@ -186,7 +181,7 @@ class Commands:
                     case agent.Exited() if command:
                         command.status = event.status
                         self._command = None
-            self._changed.notify_all()
+            self._changed.tell()
 
     def _pump(self) -> None:
         for number, port in self._ports.items():

@@ -6,11 +6,11 @@ The transcript is bounded: of a guest that writes for ever, the last part stays.
 from __future__ import annotations
 
 import re
-import threading
 import time
 from collections.abc import Callable
 
 from guesthouse.errors import GuesthouseError, TimedOut
+from guesthouse.threads import Changes
 
 KEPT = 8 << 20
 Pattern = str | bytes | re.Pattern[bytes]
@@ -21,7 +21,7 @@ class Console:
 
     def __init__(self, send: Callable[[bytes], object]) -> None:
         self._send = send
-        self._changed = threading.Condition()
+        self._changed = Changes()
         self._kept = bytearray()
         self._dropped = 0  # bytes that came before the ones kept
         self._seen = 0  # how far read() and expect() have come, counted from the first byte
@@ -32,29 +32,29 @@ class Console:
 
     def feed(self, data: bytes) -> None:
         """The guest wrote this."""
-        with self._changed:
+        with self._changed.lock:
             self._kept += data
             if len(self._kept) > KEPT:
                 surplus = len(self._kept) - KEPT // 2
                 del self._kept[:surplus]
                 self._dropped += surplus
             listeners = tuple(self._listeners)
-            self._changed.notify_all()
+            self._changed.tell()
         for listener in listeners:
             listener(data)
 
     def end(self, why: Callable[[], GuesthouseError]) -> None:
         """Nothing more will come; who waits for it gets this error."""
-        with self._changed:
+        with self._changed.lock:
             self._ended = why
             listeners = tuple(self._listeners)
-            self._changed.notify_all()
+            self._changed.tell()
         for listener in listeners:
             listener(b"")
 
     def listen(self, listener: Callable[[bytes], object], past: bool = False) -> None:
         """Call with all that comes from now on, b"" at the end; with `past`, first with what came before."""
-        with self._changed:
+        with self._changed.lock:
             if past and self._kept:
                 listener(bytes(self._kept))
             if self._ended:
@@ -62,7 +62,7 @@ class Console:
             self._listeners.append(listener)
 
     def unlisten(self, listener: Callable[[bytes], object]) -> None:
-        with self._changed:
+        with self._changed.lock:
             if listener in self._listeners:
                 self._listeners.remove(listener)
 
@@ -71,7 +71,7 @@ class Console:
     @property
     def transcript(self) -> str:
         """All that the guest wrote, as text."""
-        with self._changed:
+        with self._changed.lock:
             return self._kept.decode(errors="replace")
 
     def tail(self, lines: int = 20) -> str:
@@ -84,8 +84,8 @@ class Console:
 
     def read(self, timeout: float | None = 0.0) -> bytes:
         """What came since the last read or expect; waits for something if there is nothing. b"" after `timeout`."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._unread() or self._ended, timeout)
+        self._changed.wait_for(lambda: self._unread() or self._ended, timeout)
+        with self._changed.lock:
             data = self._unread()
             self._seen += len(data)
             return data
@@ -98,23 +98,20 @@ class Console:
         wanted = pattern if isinstance(pattern, re.Pattern) else re.compile(re.escape(_bytes(pattern)))
         deadline = time.monotonic() + timeout
         while True:
-            with self._changed:
-                if (text := self._taken_to(wanted)) is not None:
-                    return text
-                if self._ended:
-                    raise self._ended()
-                if not self._changed.wait(max(0.0, deadline - time.monotonic())):
-                    raise TimedOut(f"The console did not show {wanted.pattern!r} within {timeout:g} s; its last"
-                                   f" lines are:\n{self.tail(8)}", "Wait longer, or see `console.transcript`.")
+            with self._changed.lock:
+                unread, ended = self._unread(), self._ended
+                if found := wanted.search(unread):
+                    self._seen += found.end()
+                    return unread[: found.end()].decode(errors="replace")
+            if ended:
+                raise ended()
+            if not self._wait_for_more(self._seen + len(unread), deadline - time.monotonic()):
+                raise TimedOut(f"The console did not show {wanted.pattern!r} within {timeout:g} s; its last"
+                               f" lines are:\n{self.tail(8)}", "Wait longer, or see `console.transcript`.")
             time.sleep(0.005)  # let more come: to search after each byte would take the guest's time
 
-    def _taken_to(self, wanted: re.Pattern[bytes]) -> str | None:
-        unread = self._unread()
-        found = wanted.search(unread)
-        if not found:
-            return None
-        self._seen += found.end()
-        return unread[: found.end()].decode(errors="replace")
+    def _wait_for_more(self, seen: int, timeout: float) -> bool:
+        return bool(self._changed.wait_for(lambda: self._dropped + len(self._kept) > seen or self._ended, timeout))
 
     def _unread(self) -> bytes:
         self._seen = max(self._seen, self._dropped)

@@ -11,10 +11,10 @@ import threading
 import time as host_time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -27,9 +27,11 @@ from guesthouse.manager.outcome import CommandFailed, Completed, GuestDied, Gues
 from guesthouse.manager.screen import Keyboard, Mouse, Screen, save
 from guesthouse.manager.view import Cpu, Memory
 from guesthouse.system.boards.outcome import AtBreakpoint, Died, Outcome, OutOfTime, PoweredOff, Reset, Stopped
+from guesthouse.threads import Changes, begin
 
 T = TypeVar("T")
 GRACE = 5.0  # seconds that a killed command has to end
+PATIENCE = 60.0  # seconds for the machine's thread to end, once it is told to: what is written to a disk takes its time
 
 
 class State(enum.Enum):
@@ -47,16 +49,16 @@ class Machine:
                  make: Callable[[building.Parts, building.Announce], Any] = building.board) -> None:
         self.config, self.name = description, description.guest or "pc"
         self._parts, self._announce, self._make = parts, announce, make
-        self._changed = threading.Condition()
+        self._changed = Changes()
         self._state, self._wish = State.PAUSED, State.PAUSED
         self._steps = 0
         self._jobs: deque[Callable[[], None]] = deque()
         self._failure: GuesthouseError | None = None
         self._outcome: Outcome | None = None
         self._counted: dict[str, int] = {}
-        self._alarm: threading.Timer | None = None
         self._overdue: float | None = None
-        self._closed = False
+        self._begun = self._over = self._closed = False
+        self._thread: int | None = None  # the machine's
         self.console = Console(partial(self._type, 0))
         self.commands = Commands()
         self.memory = Memory(self)
@@ -65,7 +67,6 @@ class Machine:
         self._board = self._new_board()
         self.drives: list[Any] = list(getattr(self._board, "drives", ()))  # of a PC with a screen
         self.cpu = [Cpu(self, description.arch, number) for number in range(description.cpus)]
-        self._thread = threading.Thread(target=self._live, name=f"guesthouse {description.guest}", daemon=True)
 
     # Its life.
 
@@ -97,23 +98,26 @@ class Machine:
            announce: building.Announce = building.silent) -> Self:
         """Switch on the machine that is described; `extra` is for its userland, `announce` hears of long work."""
         machine = cls(described, building.parts(described, extra, announce), announce)
-        machine.switch_on(timeout)
+        try:
+            machine.switch_on(timeout)
+        except BaseException:
+            machine.close()
+            raise
         return machine
 
     def start(self) -> None:
         """Switch on a machine that was created."""
-        if self._thread.ident is not None:
+        if self._begun:
             raise WrongState(f"{self.name} has been started already.", "Create another machine.")
         self.switch_on()
 
     def switch_on(self, timeout: float | None = None) -> None:
         """Begin its life; once."""
-        self._thread.start()
+        begin(self._live)
+        self._begun = True
         self.resume()
         if timeout is not None:
-            self._alarm = threading.Timer(timeout, self._time_is_up, [timeout])
-            self._alarm.daemon = True
-            self._alarm.start()
+            begin(lambda: self._time(timeout))
 
     def __enter__(self) -> Self:
         return self
@@ -138,24 +142,23 @@ class Machine:
     def step(self, count: int = 1) -> None:
         """Execute exactly `count` instructions (fewer if the guest ends), and stay paused."""
         self.pause()
-        with self._changed:
+        with self._changed.lock:
             self._need_on()
             self._steps = count
-            self._changed.notify_all()
-            self._changed.wait_for(lambda: not self._steps or self._state is State.OFF)
+            self._changed.tell()
+        self._changed.wait_for(lambda: not self._steps or self._state is State.OFF)
         self._raise_failure()
 
     def stop(self) -> None:
         """Switch it off at once, as by pulling the plug. Memory and processor can still be looked at."""
-        if self._thread.is_alive():
-            with self._changed:
-                self._wish = State.OFF
-                self._changed.notify_all()
-            self._board.stop()
-            if self._thread is not threading.current_thread():
-                self._thread.join()
-        if self._alarm:
-            self._alarm.cancel()
+        if self._over or not self._begun:
+            return
+        with self._changed.lock:
+            self._wish = State.OFF
+            self._changed.tell()
+        self._board.stop()
+        if self._thread != threading.get_ident() and not self._changed.wait_for(lambda: self._over, PATIENCE):
+            raise HouseBug(f"the machine's thread did not end within {PATIENCE:g} s")
 
     def close(self) -> None:
         """Switch it off and give its memory back to the host; nothing can be looked at any more."""
@@ -167,7 +170,7 @@ class Machine:
 
     def power_off(self, timeout: float = 30.0) -> None:
         """Ask the guest to switch itself off (through its agent, else the power button), and wait until it has."""
-        with self._changed:
+        with self._changed.lock:
             self._need_on()
         if not self.commands.power_off():
             self._board.press_power_button()
@@ -175,13 +178,8 @@ class Machine:
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait until it is off; the status is the guest's own if it gave one (0 for a plain power-off)."""
-        deadline = None if timeout is None else host_time.monotonic() + timeout
-        with self._changed:
-            while self._state is not State.OFF:
-                left = 60.0 if deadline is None else deadline - host_time.monotonic()
-                if left <= 0:
-                    raise TimedOut(f"The guest is still on after {timeout:g} s.", "`stop()` switches it off.")
-                self._changed.wait(min(left, 60.0))
+        if not self._changed.wait_for(lambda: self._state is State.OFF, timeout):
+            raise TimedOut(f"The guest is still on after {timeout:g} s.", "`stop()` switches it off.")
         self._raise_failure()
         return self._outcome.status if isinstance(self._outcome, PoweredOff) else 0
 
@@ -222,27 +220,31 @@ class Machine:
 
     def call(self, job: Callable[[Any], T]) -> T:
         """What `job(board)` returns, called in the machine's thread between two instructions."""
-        if threading.current_thread() is self._thread:
+        if threading.get_ident() == self._thread:
             return job(self._board)
         if self._closed:
             raise GuestGone("The machine was closed, and its memory given back.", "Look at it before.")
-        answer: Future[T] = Future()
+        answer: SimpleQueue[tuple[T] | BaseException] = SimpleQueue()
 
         def perform() -> None:
             try:
-                answer.set_result(job(self._board))
+                answer.put((job(self._board),))
             except BaseException as wrong:
-                answer.set_exception(wrong)
+                answer.put(wrong)
 
-        with self._changed:
+        with self._changed.lock:
             if off := self._state is State.OFF:
                 perform()
             else:
                 self._jobs.append(perform)
-                self._changed.notify_all()
+                self._changed.tell()
         if not off:
             self._board.post(self._perform_jobs)
-        return answer.result()
+        match answer.get():
+            case BaseException() as wrong:
+                raise wrong
+            case (value,):
+                return value
 
     @property
     def has_screen(self) -> bool:
@@ -287,6 +289,7 @@ class Machine:
     # In the machine's thread.
 
     def _live(self) -> None:
+        self._thread = threading.get_ident()
         try:
             while self._state is not State.OFF:
                 self._wait_for_work()
@@ -300,21 +303,25 @@ class Machine:
                 f"the machine's thread ended with {type(wrong).__name__}: {wrong}")
             self._failure.__cause__ = None if self._failure is wrong else wrong
             self._end(None)
+        finally:
+            with self._changed.lock:
+                self._over = True
+                self._changed.tell()
 
     def _wait_for_work(self) -> None:
-        with self._changed:
+        with self._changed.lock:
             if self._wish is State.PAUSED:
                 self._state = State.PAUSED
-                self._changed.notify_all()
-            self._changed.wait_for(lambda: self._wish is not State.PAUSED or self._steps or self._jobs)
+                self._changed.tell()
+        self._changed.wait_for(lambda: self._wish is not State.PAUSED or self._steps or self._jobs)
         self._perform_jobs()
 
     def _run_on(self) -> None:
         stepping = self._wish is State.PAUSED
         if not stepping:
-            with self._changed:
+            with self._changed.lock:
                 self._state = State.RUNNING
-                self._changed.notify_all()
+                self._changed.tell()
         with building.time_flows(self._board.clock):
             outcome = self._board.run(instructions=self._steps if stepping else None)
         match outcome:
@@ -326,9 +333,9 @@ class Machine:
                 self._restart()
             case _:
                 self._end(outcome)
-        with self._changed:
+        with self._changed.lock:
             self._steps = 0 if stepping else self._steps
-            self._changed.notify_all()
+            self._changed.tell()
 
     def _restart(self) -> None:
         """The guest asked for a reset: a new board, as when power comes back."""
@@ -341,10 +348,10 @@ class Machine:
     def _end(self, outcome: Outcome | None) -> None:
         self._outcome = outcome
         unsaved = self._save_drives()
-        with self._changed:
+        with self._changed.lock:
             self._failure = self._failure or self._death(outcome) or unsaved
             self._state = self._wish = State.OFF
-            self._changed.notify_all()
+            self._changed.tell()
         self._perform_jobs()
         for console in self.serial:
             console.end(self._why_gone)
@@ -383,19 +390,18 @@ class Machine:
         return board
 
     def _type(self, number: int, data: bytes) -> None:
-        with self._changed:
+        with self._changed.lock:
             self._need_on()
         self._board.serial[number].send(data)
 
     def _go(self, wish: State) -> None:
-        with self._changed:
+        with self._changed.lock:
             self._need_on()
             self._wish = wish
-            self._changed.notify_all()
+            self._changed.tell()
         if wish is State.PAUSED:
             self._board.stop()
-        with self._changed:
-            self._changed.wait_for(lambda: self._state in (wish, State.OFF) or self._wish is not wish)
+        self._changed.wait_for(lambda: self._state in (wish, State.OFF) or self._wish is not wish)
         self._raise_failure()
 
     def _need_on(self) -> None:
@@ -412,12 +418,11 @@ class Machine:
         if self._failure:
             raise self._failure
 
-    def _time_is_up(self, seconds: float) -> None:
-        with self._changed:
-            if self._state is State.OFF:
-                return
+    def _time(self, seconds: float) -> None:
+        """Switch it off when its time is up."""
+        if not self._changed.wait_for(lambda: self._wish is State.OFF, seconds):
             self._overdue = seconds
-        self.stop()
+            self.stop()
 
     def _overtime(self) -> TimedOut | None:
         """The error of a machine whose time is up; a report too if a userland of ours never came up."""
@@ -441,4 +446,4 @@ class Machine:
             command.write(data)
             command.close()
 
-        threading.Thread(target=feed, name="guesthouse stdin", daemon=True).start()
+        begin(feed)

@@ -20,6 +20,7 @@ from guesthouse.errors import GuesthouseError
 from guesthouse.images.packages import Packages
 from tests.boots.computer import Computer, drive
 from tests.boots.conftest import GUESTS
+from tests.conftest import Popen
 
 pytestmark = [pytest.mark.boot, pytest.mark.slow]
 
@@ -44,13 +45,13 @@ def by_serial(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def start() -> Iterator[Start]:
+def start(popen: Popen) -> Iterator[Start]:
     """`guesthouse run` with these arguments, ended by Ctrl-C's signal; its output is kept."""
     started: list[subprocess.Popen[bytes]] = []
 
     def start(*arguments: str) -> subprocess.Popen[bytes]:
-        started.append(subprocess.Popen([*GUESTHOUSE, *arguments], cwd=ROOT, stdin=subprocess.DEVNULL,
-                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE))
+        started.append(popen([*GUESTHOUSE, *arguments], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE))
         return started[-1]
 
     yield start

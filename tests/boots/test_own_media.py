@@ -19,6 +19,7 @@ import guesthouse as gh
 from guesthouse.cli import watching
 from guesthouse.display.screen import Text
 from tests.boots.seat import Seat
+from tests.conftest import Popen
 
 pytestmark = [pytest.mark.boot, pytest.mark.slow]
 
@@ -184,10 +185,11 @@ def test_vnc_shows_the_screen_and_takes_keys_and_pointer(floppy: Callable[[str],
             other.stop()
 
 
-def test_without_a_terminal_the_last_screen_is_printed(floppy: Callable[[str], Path], tmp_path: Path) -> None:
+def test_without_a_terminal_the_last_screen_is_printed(floppy: Callable[[str], Path], tmp_path: Path,
+                                                       popen: Popen) -> None:
     command = [sys.executable, "-m", "guesthouse", "run", str(floppy("dos.img")), "--memory", "32M", "--time",
                "virtual", "--screenshot", str(tmp_path / "end.png"), "--serial", f"file:{tmp_path / 'com1'}"]
-    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    process = popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
     time.sleep(10)
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=120)

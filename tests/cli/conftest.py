@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import Popen
+
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "tests.cli.on_fakes"]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -26,6 +28,17 @@ def run(tmp_path: Path) -> Run:
     def call(*arguments: str, input: str | None = "", **environ: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run([*COMMAND, *arguments], cwd=ROOT, input=input, capture_output=True, text=True,
                               timeout=60, env=environment(tmp_path) | environ)
+
+    return call
+
+
+@pytest.fixture
+def started(popen: Popen, tmp_path: Path) -> Popen:
+    """guesthouse with these arguments, while it runs."""
+
+    def call(*arguments: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+        return popen([*COMMAND, *arguments], cwd=ROOT, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                     env=environment(tmp_path))
 
     return call
 

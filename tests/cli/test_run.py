@@ -3,12 +3,14 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import COMMAND, ROOT, environment
+from tests.conftest import Popen
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -31,10 +33,8 @@ def test_a_command_that_takes_too_long_is_124(run: Run) -> None:
     assert done.returncode == 124 and "still on after 0.3 s" in done.stderr
 
 
-def test_a_console_that_takes_too_long_is_5(run: Run) -> None:
-    with subprocess.Popen([*COMMAND, "run", "debian", "--timeout", "300ms"], cwd=ROOT, stdin=subprocess.PIPE,
-                          stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.wait(30) == 5
+def test_a_console_that_takes_too_long_is_5(started: Popen) -> None:
+    assert started("run", "debian", "--timeout", "300ms", stdin=subprocess.PIPE).wait(30) == 5
 
 
 def test_a_command_that_powers_off_ends_well(run: Run) -> None:
@@ -126,14 +126,13 @@ def test_mistakes_have_words_and_a_status(run: Run, arguments: list[str], status
     assert "Traceback" not in done.stderr
 
 
-def test_an_output_that_nobody_reads_any_more_ends_the_command(tmp_path: Path) -> None:
-    with subprocess.Popen([*COMMAND, "run", "debian", "--", "flood"], cwd=ROOT, stdout=subprocess.PIPE,
-                          stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment(tmp_path)) as process:
-        assert process.stdout and process.stderr
-        process.stdout.read(10)
-        process.stdout.close()
-        assert process.wait(30) == 128 + signal.SIGPIPE
-        assert b"Traceback" not in process.stderr.read()
+def test_an_output_that_nobody_reads_any_more_ends_the_command(started: Popen) -> None:
+    process = started("run", "debian", "--", "flood")
+    assert process.stdout and process.stderr
+    process.stdout.read(10)
+    process.stdout.close()
+    assert process.wait(30) == 128 + signal.SIGPIPE
+    assert b"Traceback" not in process.stderr.read()
 
 
 @pytest.mark.parametrize(("command", "status"), [(["--", "both"], 125), ([], 1)])
@@ -144,11 +143,43 @@ def test_a_full_disk_behind_standard_output_is_told(tmp_path: Path, command: lis
     assert done.returncode == status and b"cannot be written: No space left" in done.stderr
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_a_signal_ends_a_command(tmp_path: Path, number: int, status: int) -> None:
-    with subprocess.Popen([*COMMAND, "run", "debian", "--", "both_and_wait"], cwd=ROOT, stdout=subprocess.PIPE,
-                          stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment(tmp_path)) as process:
-        assert process.stdout
-        assert process.stdout.readline() == b"to stdout\n"
-        process.send_signal(number)
-        assert process.wait(30) == status
+SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+
+
+@pytest.mark.parametrize(("number", "status"), SIGNALS)
+def test_a_signal_ends_a_command(started: Popen, number: int, status: int) -> None:
+    process = started("run", "debian", "--", "both_and_wait")
+    assert process.stdout and process.stdout.readline() == b"to stdout\n"
+    process.send_signal(number)
+    assert process.wait(30) == status
+
+
+@pytest.mark.parametrize(("number", "status"), SIGNALS)
+def test_a_signal_ends_a_command_whose_output_nobody_takes(started: Popen, number: int, status: int) -> None:
+    process = started("run", "debian", "--", "flood_and_wait")
+    assert process.stdout and process.stdout.read(1) == b"y"
+    process.send_signal(number)
+    assert process.wait(30) == status
+
+
+@pytest.mark.parametrize(("number", "status"), SIGNALS)
+def test_a_second_signal_does_not_wait_for_the_machine(started: Popen, number: int, status: int) -> None:
+    process = started("run", "debian", "--", "stubborn")
+    assert process.stdout and process.stdout.readline() == b"to stdout\n"
+    process.send_signal(signal.SIGTERM)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(1)
+    process.send_signal(number)
+    assert process.wait(30) == 143
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "statuses", "terminal", "command"), [
+    (signal.SIGTERM, "143", "pipes", ["--", "both_and_wait"]), (signal.SIGINT, "3,130", "pipes", ["--", "both"]),
+    (signal.SIGTERM, "143", "terminal", [])])
+def test_a_signal_may_come_anywhere(number: int, statuses: str, terminal: str, command: list[str]) -> None:
+    words = [str(int(number)), statuses, terminal, "run", "debian", *command]
+    done = subprocess.run([sys.executable, "-m", "tests.cli.interrupted", *words], cwd=ROOT, text=True, timeout=900,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    *wrong, places = done.stdout.splitlines()
+    assert not wrong and int(places.split()[0]) > 1000

@@ -1,6 +1,5 @@
 """The cache of compiled engines: found again, and never trusted blindly."""
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -48,10 +47,10 @@ def test_a_change_of_source_is_another_key(monkeypatch):
     assert build.key(TOY) != before
 
 
-def test_two_processes_at_once_leave_one_whole_file(tmp_path):
+def test_two_processes_at_once_leave_one_whole_file(tmp_path, popen):
     text = ("import sys; from pathlib import Path; from guesthouse.engine import build;"
             "from tests.engine.toy import TOY; build.engine(TOY, Path(sys.argv[1]), jobs=1)")
-    runs = [subprocess.Popen([sys.executable, "-c", text, str(tmp_path)], cwd=Path(__file__).parents[2])
+    runs = [popen([sys.executable, "-c", text, str(tmp_path)], cwd=Path(__file__).parents[2])
             for _ in range(3)]
     assert [r.wait(60) for r in runs] == [0, 0, 0]
     assert len(list(tmp_path.glob("*.code"))) == 1 and not list(tmp_path.glob("*.tmp"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 
 from guesthouse.engine.hot import shelf
 from guesthouse.engine.hot.shelf import MAGIC, Part, Shelf
+from tests.conftest import Popen
 
 PARTS = [Part(f"region.{n}", ["library"] if n else [], 0, [(0x1000 * n, f"digest {n}")], bytes([n]) * (100 + n))
          for n in range(6)]
@@ -100,11 +100,11 @@ def test_what_two_processes_made_under_one_name_is_taken_from_one_of_them(path: 
     assert (found.parts["region.2"].needs, found.object("region.2")) == (["library"], PARTS[2].object)
 
 
-def test_two_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
+def test_two_processes_that_write_at_once_lose_nothing(tmp_path: Path, popen: Popen) -> None:
     code = ("import sys; from pathlib import Path; from guesthouse.engine.hot.shelf import Part, Shelf\n"
             "made = Shelf(Path(sys.argv[1]))\n"
             "for n in range(60): made.add(Part(f'{sys.argv[2]}{n}', [], 0, [], bytes(3000)))")
     path = tmp_path / "a.regions"
-    both = [subprocess.Popen([sys.executable, "-c", code, str(path), name]) for name in "ab"]
-    assert [process.wait() for process in both] == [0, 0]
+    both = [popen([sys.executable, "-c", code, str(path), name]) for name in "ab"]
+    assert [process.wait(60) for process in both] == [0, 0]
     assert len(whole(Shelf(path))) == 120

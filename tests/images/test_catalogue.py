@@ -17,6 +17,7 @@ import pytest
 from guesthouse.errors import ImageError, NoSuchThing, NotSupportedHere, UserError
 from guesthouse.images import files, sources
 from guesthouse.images.catalogue import Catalogue, cache_folder
+from tests.conftest import Popen
 
 KERNEL_DEB = "pool/main/linux-image-6.1.0-1-cloud-amd64_6.1.0-1_amd64.deb"
 PACKAGES = "dists/stable/main/binary-amd64/Packages.xz"
@@ -224,13 +225,13 @@ def test_progress_counts_up_to_the_size(catalogue: Catalogue, archive: Any) -> N
     assert "unpacking the kernel" in seen
 
 
-def test_two_processes_at_once_fetch_it_once(archive: Any, tmp_path: Path) -> None:
+def test_two_processes_at_once_fetch_it_once(archive: Any, tmp_path: Path, popen: Popen) -> None:
     code = (
         "import sys; from pathlib import Path; from guesthouse.images.catalogue import Catalogue;"
         "print(Catalogue(Path(sys.argv[1]), sys.argv[2], 'stable').get('debian').sha256)"
     )
     command = [sys.executable, "-c", code, str(tmp_path), archive.url]
-    both = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(2)]
+    both = [popen(command, stdout=subprocess.PIPE) for _ in range(2)]
     told = [process.communicate()[0] for process in both]
     assert told[0] == told[1] != b""
     assert archive.asked.count(KERNEL_DEB) == 1

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from types import SimpleNamespace
 from typing import Any
 
@@ -44,19 +45,20 @@ class FakeBoard:
         self.closed = self._greeted = False
         self._agent = agent
         self._jobs: deque[Callable[[], object]] = deque()
-        self._wake = threading.Event()
+        self._wake: SimpleQueue[None] = SimpleQueue()
         self._outcome: Outcome | None = None
+        self._stubborn = False  # does not stop
         self._stopping = False
         self._lines = {0: b"", 1: b"", 3: b""}
         self._command = ""
 
     def post(self, job: Callable[[], object]) -> None:
         self._jobs.append(job)
-        self._wake.set()
+        self._wake.put(None)
 
     def stop(self) -> None:
         self._stopping = True
-        self._wake.set()
+        self._wake.put(None)
 
     def run(self, *, instructions: int | None = None) -> Outcome:
         self._greet()
@@ -65,11 +67,13 @@ class FakeBoard:
             self.vcpu.state.pc = self.vcpu.state.pc + 4 * instructions
             return OutOfTime()
         while self._outcome is None and not self._stopping:
-            self._wake.wait(0.05)
-            self._wake.clear()
+            with suppress(Empty):
+                self._wake.get(timeout=0.05)
             self.vcpu.count += 1000
             while self._jobs:
                 self._jobs.popleft()()
+        while self._stubborn:
+            time.sleep(1)
         if self._stopping:
             self._stopping = False
             return Stopped()
@@ -165,6 +169,11 @@ class FakeBoard:
                 self.end(PoweredOff())
             case ["panic"]:
                 self.end(Died("kernel panic: not syncing: asked for", "rip 1234"))
+            case ["stubborn"]:
+                self._stubborn = True
+                self.serial[1].output(b"to stdout\n")
+            case ["flood_and_wait"]:
+                self.serial[1].output(b"y\n" * 100_000)
             case ["flood"]:
                 self.serial[1].output(b"y\n" * 100_000)
                 self._exit(0)
