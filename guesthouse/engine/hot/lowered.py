@@ -61,6 +61,7 @@ class Lowered(Lower):
         self.pc, self.start = self.slots[self.guest.state.offset("pc")], self.guest.state.offset("start")
         self.home, self.at = home, 0  # the origin, if it is known; and where the running block lies from there
         self.distances: dict[str, int] = {}  # of values: how far they are from the origin
+        self.cut: set[int] = set()  # distances of addresses that are cut to 32 bits; the way in sees that they are less
         self.targets: set[int] | None = set()  # where the running block may lead to, as distances; None: anywhere
         self.fixed = {self.guest.state.offset(name): value for name, value in (settled or {}).items()}
         self.cpu = Ref(self.guest.state, CPU)
@@ -195,6 +196,10 @@ class Lowered(Lower):
             for one, other in ((a, b), (b, a)):
                 if isinstance(one, Scalar) and one.text in self.distances and is_known(other):
                     return self.near(self.distances[one.text] + int(other))
+        if isinstance(op, ast.BitAnd) and isinstance(a, Scalar) and a.text in self.distances and is_known(b):
+            if int(b) == 0xFFFF_FFFF:
+                self.cut.add(self.distances[a.text])
+                return a
         return super().binary(node, op, a, b)
 
     def raw(self, kind: Kind, value: Any) -> str:

@@ -146,6 +146,12 @@ class Region(Threaded):
         way = e.op(f"load i64, ptr {e.op(f'getelementptr i8, ptr %record, i64 {WAY}')}, !tbaa !1")
         words, yes = e.op(f"add i64 {e.op(f'mul i64 {way}, {WORDS}')}, {BLOCKS}"), e.new_label("same")
         fits = self.same_blocks(words)
+        if self.lower.home is None:
+            start = e.op(f"load i64, ptr {Lower.pointer(self.lower, Ref(None, CPU, self.lower.start))}")
+            at = self.lower.told(e.op(f"add i64 {words}, {AT}"))
+            e.do(f"%origin = sub i64 {start}, {at}")
+        if self.lower.cut:
+            fits = e.op(f"and i1 {fits}, {self.below_4_gib()}")
         if self.lower.needs_unit:
             assert self.lower.host is not None
             control = self.outside(self.lower.host.control, [self.lower.cpu]).text
@@ -158,10 +164,6 @@ class Region(Threaded):
         original = e.op(f"inttoptr i64 {self.lower.told(e.op(f'add i64 {words}, {ORIGINAL}'))} to ptr")
         e.end(f"ret i64 {e.op(f'musttail call preserve_nonecc i64 {original}(ptr %cpu, ptr %record, i64 %left)')}")
         e.start(yes)
-        if self.lower.home is None:
-            start = e.op(f"load i64, ptr {Lower.pointer(self.lower, Ref(None, CPU, self.lower.start))}")
-            at = self.lower.told(e.op(f"add i64 {words}, {AT}"))
-            e.do(f"%origin = sub i64 {start}, {at}")
         if self.lower.stack:
             self.lower.stack.enter(way, self.tops)
         self.lower.mark(CLEAR)
@@ -174,6 +176,12 @@ class Region(Threaded):
         ended, was = map(told, places)
         place = e.op(f"inttoptr i64 {ended} to ptr")
         return e.op(f"icmp eq i64 {e.op(f'load i64, ptr {place}, !tbaa !1')}, {was}")
+
+    def below_4_gib(self) -> str:
+        """Whether the addresses that are cut to 32 bits have no more, with the region where it is."""
+        ahead = [distance - (distance >> 63 << 64) for distance in self.lower.cut]
+        first = self.e.op(f"add i64 %origin, {min(ahead)}")
+        return self.e.op(f"icmp ult i64 {first}, {(1 << 32) - (max(ahead) - min(ahead))}")
 
     def start_block(self, n: int, block: Block) -> None:
         """One block: so that it needs nothing of what has been put off before it, else so that it asks for some of

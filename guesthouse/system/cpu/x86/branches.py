@@ -9,12 +9,12 @@ from guesthouse.bits import signed, u64
 from guesthouse.engine.op import BRANCHES, LEAVES
 from guesthouse.system.cpu.x86.definitions import LEGACY, op
 from guesthouse.system.cpu.x86.operands import AddressSize, Cc, Ev, Gv, Ib, Iw, Jb, Jz, Mp, Size
-from guesthouse.system.cpu.x86.state import CS, RCX, RSP, VECTOR_BR, VECTOR_UD
+from guesthouse.system.cpu.x86.state import RCX, RSP, VECTOR_BR, VECTOR_UD
 
 
 def next_offset(cpu, kind):
     """The offset of the next instruction in the code segment, whose base is 0 in 64-bit code."""
-    return cpu.pc if kind.size == 8 else kind(cpu.pc - cpu.segments[CS].base)
+    return cpu.pc if kind.size == 8 else kind(cpu.pc - cpu.code_base())
 
 
 @op("EB cb", Jb, force64=True, ends=BRANCHES)

@@ -2,7 +2,7 @@
 
 An instruction whose address needs more than base, index and displacement (FS, GS, an address size that is
 not native, a segment outside 64-bit mode that is not flat) becomes two records: the first puts the linear
-address into cpu.ea. In flat 32-bit code an address is not cut to 32 bits: the page walk does that.
+address into cpu.ea.
 """
 
 from guesthouse.bits import i8, i16, i32, select, u8, u16, u32, u64
@@ -290,8 +290,6 @@ def finished(tables, leaf, record, n, in_memory, long, address, override, in_fla
         (address == 2) | ((address == 1) & (not long)),
         long & (address == 2) & (override == NO_SEGMENT) | flat,
     )
-    if flat and record[0].disp >> 24 != 0xFF_FFFF_FFFF:  # far from zero: rather a high address than a distance
-        record[0].disp = record[0].disp & 0xFFFF_FFFF
     if plain | (leaf == UNDEFINED) | (not (in_memory | (flags & MOFFS != 0))):
         return u64(1)
     split(record, select(offset_only, u64(STEPS), u64(STEPS + 2)) + address)

@@ -160,6 +160,8 @@ def assembled(
     return found, forms.handlers, opcodes.tables(register_files(state))
 
 
+LAST_PAGE = 0xFFFF_F000
+
 DEFINITIONS, HANDLERS, TABLES = assembled(MODULES, FloatState)
 
 
@@ -168,8 +170,9 @@ class X86(FloatState, ModelSpecific):
     fields."""
 
     def home(self, pc: u64) -> u64:
-        """Outside 64-bit code decoding looks at the limit of the code segment; see engine.op.Guest."""
-        return select(self.code_bits == 64, u64(ANYWHERE), pc & ~u64(PAGE - 1))
+        """Decoding looks at the limit of the code segment; one of 4 GiB ends where memory does. See engine.op.Guest."""
+        anywhere = self.bounds == 0 and (self.code_bits == 64 or pc & LAST_PAGE != LAST_PAGE)
+        return select(anywhere, u64(ANYWHERE), pc & ~u64(PAGE - 1))
 
     @function
     def decode(self, start: u64, at: u64, code: u64, record: Pointer[Decoded]) -> u64:
@@ -179,8 +182,9 @@ class X86(FloatState, ModelSpecific):
 
 def settled(mode: int) -> dict[str, int]:
     """The fields of which General.mode() is made, and the one that never changes."""
-    return {"nothing": 0, "cpl": mode & 3,
-            "flat": mode >> 2 & 1, "code_bits": mode >> 2 & 0x70, "stack_bits": mode >> 8 & 0x70}
+    flat = mode >> 2 & 1
+    return {"nothing": 0, "cpl": mode & 3, "flat": flat, "reach": (1 << (32 if flat else 64)) - 1,
+            "code_bits": mode >> 2 & 0x70, "stack_bits": mode >> 8 & 0x70, "bounds": mode >> 9 & 7}
 
 
 X86_GUEST = Guest(

@@ -9,7 +9,7 @@ numbers.
 from dataclasses import dataclass
 from typing import Any
 
-from guesthouse.bits import u8, u16, u32, u64, u128
+from guesthouse.bits import likely, u8, u16, u32, u64, u128
 from guesthouse.engine.op import Record
 from guesthouse.system.cpu.x86.state import CS, VECTOR_GP, General
 from guesthouse.typed import Value
@@ -157,7 +157,8 @@ class Immediate(Value):
 
 def effective_address(cpu, record):
     base = cpu.peek(u64, u64(record.base) + ORIGIN)
-    return base + (cpu.peek(u64, u64(record.index) + ORIGIN) << u64(record.scale & 3)) + record.disp
+    index = cpu.peek(u64, u64(record.index) + ORIGIN) << u64(record.scale & 3)
+    return base + index + record.disp & cpu.reach
 
 
 @dataclass(frozen=True)
@@ -267,6 +268,8 @@ class Target(Value):
         """The linear address; #GP(0) beyond the limit of the code segment. A branch asks before it changes anything."""
         if self.type.size == 8:
             return self.address
+        if likely(self.cpu.bounds == 0):
+            return self.address & (1 << self.type.bits) - 1
         return self.cpu.target(self.type, self.type(self.address - self.cpu.segments[CS].base))
 
 

@@ -50,8 +50,9 @@ class General(Flags):
     cpl: u8
     code_bits: u8  # 16, 32 or 64: the default sizes of the running code
     stack_bits: u8  # 16, 32 or 64: how much of RSP addresses the stack
-    bounds: u8  # 0, or a number from 1 to 7 for the limit (and base) of CS, which decoding looks at
+    bounds: u8  # 0 if CS is 4 GiB from 0 on, and in 64-bit code; else 1 to 7, for the base and limit that decoding looks at
     flat: u8  # 1 in 32-bit code outside IA-32e mode whose DS, ES and SS are the whole of memory
+    reach: u64  # the bits of a sum of base, index and displacement that count: 32 if flat; else all, and steps cut them
 
     def raise_fault(self, vector, code=0) -> None:
         """Give up this instruction with an exception; nothing that the guest can see may have changed yet."""
@@ -83,15 +84,22 @@ class General(Flags):
             if unlikely(u64(i64(offset << 16) >> 16) != offset):
                 self.raise_fault(VECTOR_GP)
             return offset
+        if likely(self.bounds == 0):
+            return u64(offset)
         if unlikely(u64(offset) > u64(self.segments[CS].limit)):
             self.raise_fault(VECTOR_GP)
         return self.segments[CS].base + u64(offset) & 0xFFFF_FFFF
+
+    def code_base(self) -> u64:
+        """Where the code segment begins."""
+        if likely(self.bounds == 0):
+            return u64(0)
+        return self.segments[CS].base
 
     def jump(self, kind: type, offset) -> None:
         """Go to an offset in the code segment. `pc` is a linear address."""
         self.pc = self.target(kind, offset)
 
-    @function
     def linear(self, segment: u64, offset: u64, how: u64) -> u64:
         """The linear address of an offset in a segment, for an access of which `how` tells (accesses.py).
         Outside 64-bit mode addresses wrap at 4 GiB, and what the segment does not allow is a fault."""
@@ -99,9 +107,13 @@ class General(Flags):
             if segment >= FS:
                 return self.segments[segment].base + offset
             return offset
-        if self.flat == 0 or segment >= FS or segment == CS:
+        if self.flat != 0 and segment < FS and segment != CS:
+            return offset & 0xFFFF_FFFF
+        place = self.segments[segment]
+        whole = place.limit == 0xFFFF_FFFF and place.access & 0x9E == 0x92 and offset + (how & 0xFFF) <= 0xFFFF_FFFF
+        if unlikely(not whole):
             self.check_segment(segment, offset, how)
-        return self.segments[segment].base + offset & 0xFFFF_FFFF
+        return place.base + offset & 0xFFFF_FFFF
 
     @function
     def check_segment(self, segment: u64, offset: u64, how: u64) -> None:
@@ -142,15 +154,20 @@ class General(Flags):
             end = select(place.access & BIG != 0, u64(0xFFFF_FFFF), u64(0xFFFF))
         return end + 1 - offset
 
-    @function
     def stack_linear(self, offset: u64, size: u64) -> u64:
         """The linear address of an offset in the stack segment, cut to the width of the stack, where `size` bytes
         are used."""
-        if self.stack_bits == 64:
+        if likely(self.stack_bits == 64):
             return offset
+        if likely(self.flat != 0):
+            return offset & 0xFFFF_FFFF
+        return self.stack_checked(offset, size)
+
+    @function
+    def stack_checked(self, offset: u64, size: u64) -> u64:
+        """The same where the stack segment may have a base and a limit."""
         offset = offset & select(self.stack_bits == 32, u64(0xFFFF_FFFF), u64(0xFFFF))
-        if self.flat == 0:
-            self.check_segment(u64(SS), offset, size - 1)
+        self.check_segment(u64(SS), offset, size - 1)
         return self.segments[SS].base + offset & 0xFFFF_FFFF
 
     def set_rsp(self, value: u64) -> None:
@@ -171,8 +188,6 @@ class General(Flags):
 
     def at_stack(self, depth: u64, size: u64) -> u64:
         """The linear address of `size` bytes that lie `depth` above the stack pointer (modulo the stack's width)."""
-        if likely(self.stack_bits == 64):
-            return self.r[RSP] + depth
         return self.stack_linear(self.r[RSP] + depth, size)
 
     def push(self, kind: type, value) -> None:

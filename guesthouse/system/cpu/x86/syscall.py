@@ -25,7 +25,7 @@ def take_flat(cpu, code: u64, stack: u64, level: int, code_access: int, bits: in
         place = cpu.segments[n]
         place.base, place.limit = u64(0), u32(0xFFFF_FFFF)
         place.selector, place.access = u16(selector), u16(access | (OUTER if level == 3 else 0))
-    cpu.cpl, cpu.code_bits, cpu.stack_bits = u8(level), u8(bits), u8(bits)
+    cpu.cpl, cpu.code_bits, cpu.stack_bits, cpu.bounds = u8(level), u8(bits), u8(bits), u8(0)
     if cpu.long_mode():
         cpu.settle_privilege()
     else:

@@ -149,9 +149,11 @@ class SystemState(General):
             self.stack_bits = select(self.segments[SS].access & BIG != 0, u8(32), u8(16))
         code_place = self.segments[CS]
         mark = (code_place.base >> 4 ^ code_place.base >> 16 ^ u64(code_place.limit) >> 12) % 7 + 1
-        self.bounds = select(self.code_bits == 64 or code_place.limit == 0xFFFF_FFFF, u8(0), u8(mark))
+        whole = code_place.base == 0 and code_place.limit == 0xFFFF_FFFF
+        self.bounds = select(self.code_bits == 64 or whole, u8(0), u8(mark))
         large = self.whole(ES) and self.whole(SS) and self.whole(DS) and self.segments[SS].access & BIG != 0
         self.flat = u8(self.code_bits == 32 and large and not self.long_mode())
+        self.reach = select(self.flat != 0, u64(0xFFFF_FFFF), ~u64(0))
 
     def whole(self, n: int):
         """Whether a segment register holds a writable data segment of 4 GiB from 0 on."""

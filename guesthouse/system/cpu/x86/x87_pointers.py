@@ -61,11 +61,10 @@ class Noting:
     def __call__(self, cpu, where, *operands):
         body = self.body
         body(cpu, *operands)
-        base = select(cpu.code_bits == 64, u64(0), cpu.segments[CS].base)
-        cpu.fip, cpu.fcs, cpu.fop = where.at - base, u64(cpu.segments[CS].selector), u64(where.opcode)
+        cpu.fip, cpu.fcs, cpu.fop = where.at - cpu.code_base(), u64(cpu.segments[CS].selector), u64(where.opcode)
         if where.in_memory:
             segment = cpu.segments[where.segment]
-            based = (cpu.code_bits != 64) | (where.segment >= FS)
+            based = (cpu.code_bits != 64) & (cpu.flat == 0) | (where.segment >= FS) | (where.segment == CS)
             cpu.fdp, cpu.fds = where.operand - select(based, segment.base, u64(0)), u64(segment.selector)
 
 
