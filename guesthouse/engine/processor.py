@@ -3,7 +3,7 @@
 A block is a run of records that ends with a branch, at the end of its page, or after BLOCK_LIMIT instructions. It is
 found by (host address, mode) in a hash table, and before that in a small direct-mapped cache by (pc, context). As a
 rule it runs wherever its bytes are mapped: what libraries have in common is decoded once, although each process has
-them at another place. Where decoding looks at the address itself, the block belongs to that page alone.
+them at another place. Where decoding looks at the address itself (Guest.home), the block belongs to that page alone.
 Its instructions are subtracted from the budget when it is entered, so that handlers need not count. An instruction
 that lies in two pages is a block of its own, and known to both pages. One for which the budget does not allow its
 block is decoded anew into `scratch` and run alone.

@@ -21,6 +21,7 @@ from guesthouse.typed.machine import has
 from tests.x86.assembler import assemble
 from tests.x86.floats import FloatOurs, cases
 from tests.x86.host import CODE, DATA, START, WINDOW, WINDOW_SIZE, Situation
+from tests.x86.legacy import Legacy
 from tests.x86.ours import TABLES, Ours
 
 PROGRAMS = {
@@ -38,10 +39,10 @@ PROGRAMS = {
 }
 
 
-def prepared(code, native):
-    made, registers = Ours(native), [0] * 16
+def prepared(code, native, bits=64):
+    made, registers = Ours(native) if bits == 64 else Legacy(native), [0] * 16
     registers[0], registers[1], registers[3], registers[4] = 1, 3_000_000, 0x9E37_79B9_7F4A_7C15, WINDOW + 0x800
-    made.prepare(code, Situation(registers, 2, bytes(WINDOW_SIZE)), 64)
+    made.prepare(code, Situation(registers, 2, bytes(WINDOW_SIZE)), bits)
     return made
 
 

@@ -24,14 +24,15 @@ LABEL, TARGET = re.compile(r"^([\w.]+):"), re.compile(r"label %([\w.]+)")
 KIND = re.compile(r"^  (?:%[\w.]+ = )?(?:tail |musttail )?(\w+)")
 
 
-def counted(native: Any, source: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Counter[str], Any, Regions]:
+def counted(native: Any, source: str, monkeypatch: pytest.MonkeyPatch,
+            bits: int = 64) -> tuple[Counter[str], Any, Regions]:
     """How many instructions of each kind the loop in the largest region of this program has; the machine, which has
     run it for a while, and its hot way."""
     texts: list[str] = []
     monkeypatch.setattr(regions, "ENOUGH", 1)
     real = compiler_module.machine_code
     monkeypatch.setattr(compiler_module, "machine_code", lambda text, *more: (texts.append(text), real(text, *more))[1])
-    machine = prepared(assemble(source, {"room": DATA}), native)
+    machine = prepared(assemble(source, {"room": DATA}), native, bits)
     way = Regions(native, machine.cpu, Inside(X86_GUEST))
     for _ in range(6):
         machine.vcpu.run(4000)
@@ -85,6 +86,22 @@ def test_a_call_comes_back_inside_its_region(threaded: Any, monkeypatch: pytest.
     before = machine.vcpu.counters()["lookups"]
     machine.vcpu.run(400_000)
     assert machine.vcpu.counters()["lookups"] - before < 20 and way.installed
+
+
+@pytest.mark.parametrize("source", [
+    "next: add eax, ebx; xor ebx, eax; lea edx, [rax+rbx*2+5]; sub ebx, edx; dec ecx; jnz next; jmp next",
+    "next: mov edx, eax; and edx, 0x78; mov ebx, [rdx+room]; mov [rdx+rdx*4+room], eax; dec ecx; jnz next; jmp next",
+    "next: push rax; call inner; pop rbx; dec ecx; jnz next; jmp next; inner: mov edx, [rsp+4]; add esi, edx; ret",
+    "next: cvtsi2sd xmm1, ecx; addsd xmm0, xmm1; movsd [rsp-8], xmm0; dec ecx; jnz next; jmp next"])
+def test_flat_32_bit_code_does_no_more_than_64_bit_code(threaded: Any, source: str,
+                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the same bytes: addresses and branches are cut to 32 bits, and that is all."""
+    wide, _, _ = counted(threaded.vcpu.engine, source, monkeypatch)
+    flat, machine, way = counted(threaded.vcpu.engine, source, monkeypatch, 32)
+    assert way.installed and not int(machine.cpu.faults)
+    for kind in ("load", "store", "call", "icmp", "switch"):
+        assert flat[kind] <= wide[kind], (kind, wide, flat)
+    assert sum(flat.values()) <= 1.1 * sum(wide.values()), (wide, flat)
 
 
 @pytest.mark.parametrize("source", [

@@ -50,7 +50,7 @@ class General(Flags):
     cpl: u8
     code_bits: u8  # 16, 32 or 64: the default sizes of the running code
     stack_bits: u8  # 16, 32 or 64: how much of RSP addresses the stack
-    bounds: u8  # 0 if CS is 4 GiB from 0 on, and in 64-bit code; else 1 to 7, for the base and limit that decoding looks at
+    bounds: u8  # 0 if CS is 4 GiB from 0 on, and in 64-bit code; else 1 to 7, for base and limit: decoding looks there
     flat: u8  # 1 in 32-bit code outside IA-32e mode whose DS, ES and SS are the whole of memory
     reach: u64  # the bits of a sum of base, index and displacement that count: 32 if flat; else all, and steps cut them
 
