@@ -5,7 +5,7 @@ The checks when a segment is used are in state.py.
 """
 
 from guesthouse.bits import select, u8, u16, u32, u64
-from guesthouse.engine.op import LEAVES
+from guesthouse.engine.op import BRANCHES, LEAVES
 from guesthouse.system.cpu.x86.definitions import LEGACY, op
 from guesthouse.system.cpu.x86.flags import VM, ZF
 from guesthouse.system.cpu.x86.operands import Ew, Gv, Gw, Memory, Mp, RvMw, Size, Sw, Through
@@ -97,7 +97,8 @@ class Segmentation(Paging):
 
     @function
     def load_segment(self, n: u64, selector: u64) -> None:
-        """Load DS, ES, FS, GS or SS (SDM 2B, MOV)."""
+        """Load DS, ES, FS, GS or SS (SDM 2B, MOV). Of the mode it changes whether all is flat, if anything."""
+        before = self.whole(n)
         if self.selectors_are_bases():
             self.take_real_segment(n, selector)
         elif selector & 0xFFFC == 0:
@@ -110,7 +111,7 @@ class Segmentation(Paging):
                 self.check_data(selector, found)
             found = self.set_type_bit(selector, found, u64(ACCESSED))
             fill_segment(self.segments[n], selector, found)
-        if n != SS and not self.long_mode():  # for SS the caller does it: POP SS still moves the old stack's pointer
+        if before != self.whole(n) and n < FS and n != SS:  # SS is its caller's: POP SS still moves the old pointer
             self.settle_mode()
 
     @function
@@ -264,21 +265,26 @@ def mov_from_segment(cpu, to, n):
     to.put(to.type(cpu.segments[n].selector))
 
 
-@op("8E /0", Sw, Ew, ends=LEAVES)
-@op("8E /2", Sw, Ew, ends=LEAVES)
-@op("8E /3", Sw, Ew, ends=LEAVES)
-@op("8E /4", Sw, Ew, ends=LEAVES)
-@op("8E /5", Sw, Ew, ends=LEAVES)
+@op("8E /4", Sw, Ew)
+@op("8E /5", Sw, Ew)
 def mov_to_segment(cpu, n, value):
+    """SDM 2B, MOV."""
+    cpu.load_segment(n, u64(value.get()))
+
+
+@op("8E /0", Sw, Ew, ends=BRANCHES)
+@op("8E /3", Sw, Ew, ends=BRANCHES)
+def mov_to_data_segment(cpu, n, value):
+    """SDM 2B, MOV. How the code that follows is decoded depends on ES and DS."""
+    cpu.load_segment(n, u64(value.get()))
+
+
+@op("8E /2", Sw, Ew, ends=LEAVES)
+def mov_to_stack_segment(cpu, n, value):
     """SDM 2B, MOV. A new SS holds interrupts off for one instruction."""
-    take_segment(cpu, n, u64(value.get()))
-
-
-def take_segment(cpu, n: u64, selector: u64) -> None:
-    cpu.load_segment(n, selector)
-    if n == SS:
-        cpu.cast_shadow(u64(SHADOW_SS))
-        cpu.settle_mode()
+    cpu.load_segment(n, u64(value.get()))
+    cpu.cast_shadow(u64(SHADOW_SS))
+    cpu.settle_mode()
 
 
 def push_segment(cpu, kind: type, n: int) -> None:
@@ -331,7 +337,7 @@ def pop_segment(cpu, kind: type, n: int) -> None:
     cpu.set_rsp(cpu.r[4] + kind.size)
 
 
-@op("07", Size, modes=LEGACY, ends=LEAVES)
+@op("07", Size, modes=LEGACY, ends=BRANCHES)
 def pop_es(cpu, kind):
     pop_segment(cpu, kind, ES)
 
@@ -343,7 +349,7 @@ def pop_ss(cpu, kind):
     cpu.settle_mode()
 
 
-@op("1F", Size, modes=LEGACY, ends=LEAVES)
+@op("1F", Size, modes=LEGACY, ends=BRANCHES)
 def pop_ds(cpu, kind):
     pop_segment(cpu, kind, DS)
 
@@ -366,12 +372,12 @@ def load_far_pointer(cpu, to, by, n: int) -> None:
     to.put(offset)
 
 
-@op("C4 /r", Gv, Mp, modes=LEGACY, ends=LEAVES)
+@op("C4 /r", Gv, Mp, modes=LEGACY, ends=BRANCHES)
 def les(cpu, to, by):
     load_far_pointer(cpu, to, by, ES)
 
 
-@op("C5 /r", Gv, Mp, modes=LEGACY, ends=LEAVES)
+@op("C5 /r", Gv, Mp, modes=LEGACY, ends=BRANCHES)
 def lds(cpu, to, by):
     load_far_pointer(cpu, to, by, DS)
 
