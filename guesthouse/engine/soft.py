@@ -22,7 +22,6 @@ from guesthouse.typed import Pointer, fill
 
 ROOM = 256 << 20  # address space for decoded blocks; only what is used becomes memory
 SLICE = 1 << 21  # instructions between two looks at whether someone wants us to stop
-LOOK = 1 << 18  # instructions between two looks for code that runs often
 ALL_ONES = (1 << 64) - 1
 EXIT, LEFT, BUDGET, TICKS, PACE, KNOWN, REPLY, ADDRESS, DOOR, CALLED, RECALLED = (
     Cpu.offset(name) // 8 for name in ("exit", "left", "budget", "ticks", "pace", "replies_known", "replies",
@@ -114,8 +113,7 @@ class SoftVcpu:
             budget -= executed
             words[TICKS] += executed * words[PACE] >> 10
             if self.regions is not None and self._executed >= self._look_at:
-                self._look_at = self._executed + LOOK
-                self.regions.look()
+                self._look_at = self._executed + self.regions.look()
             reason = words[EXIT]
             if reason != reasons.BUDGET or budget <= 0 or words[LEFT]:  # left: the guest itself wants the board's eye
                 return self._exit(reason)

@@ -1,9 +1,12 @@
 """Which blocks become regions, and how the regions come into a processor.
 
-What runs often is found without counting in the guest's way: whenever the budget of a run is used up, the end of the
-trail of blocks is looked at. A block that is seen often enough is compiled together with those that it was seen to
-lead to, in another process; the guest goes on meanwhile. When the machine code arrives and the blocks are still as they
-were, it is put into their first records. What is on the shelf from an earlier run is used when its first block is seen.
+What runs often is found without counting in the guest's way: now and then, between two runs, the trail of blocks is
+looked at. A block that is seen often enough is compiled together with those that it was seen to lead to, in another
+process; the guest goes on meanwhile. When the machine code arrives and the blocks are still as they were, it is put
+into their first records. What is on the shelf from an earlier run is used when its first block is seen.
+
+A look must cost little, for there are a thousand in a second: headers of blocks are read as the words they are, what
+tells a block is made once, and where all blocks of a trail lead into regions the next look is further off.
 """
 
 import ctypes
@@ -14,7 +17,6 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from guesthouse.bits import u64
 from guesthouse.engine import processor
 from guesthouse.engine.build import Engine
 from guesthouse.engine.cpu import PAGE_BITS, TLB_SIZE, CodePage
@@ -24,14 +26,17 @@ from guesthouse.engine.hot.region import PAGE_MASK
 from guesthouse.engine.hot.shelf import Part
 from guesthouse.typed.machine import Code, has
 
-SEEN = 8  # blocks at the end of the trail that one look sees
+LOOK, FURTHEST = 1 << 18, 1 << 21  # instructions to the next look: after there was something to see, and at most
+SEEN = 8  # blocks that one look counts, beside those that lead into regions
 ENOUGH = 6  # how often a block is seen before it is compiled; those that are seen most often come first
 AT_ONCE = 2  # jobs of one processor under way; their messages fit into the pipes, so that nobody waits for the other
 MOST, MOST_OF_LOOP = (12, 64), (20, 120)  # blocks, instructions
 TRIES = 3  # how often a region from the shelf is tried where it does not fit
 FAR = 1 << 31  # a region reaches no further: a program and its libraries are never twice as far apart
 HEADER, ALL_ONES = processor.Block, (1 << 64) - 1
-JUMP, RECORD, COUNT = Jump.size // 8, Jump.offset("record") // 8, Jump.offset("count") // 8
+JUMP, RECORD = Jump.size // 8, Jump.offset("record") // 8
+HOME, HOST, MODE, COUNT, RECORDS, IN_BUCKET, SECOND, WAY = (
+    HEADER.offset(name) // 8 for name in ("home", "host", "mode", "count", "records", "in_bucket", "second", "way"))
 
 
 @dataclass
@@ -65,52 +70,68 @@ class Regions:
         self.tried: set[tuple[int, int]] = set()
         self.wanted: dict[str, Wanted] = {}
         self.refused: Counter[tuple[int, str]] = Counter()
+        self.digests: dict[tuple[int, int], str] = {}  # of blocks, by where they lie in a region; "": not for one
         self.installed = self.beginnings = self._room = 0
-        where = state.where
+        self._pause = LOOK
+        where, self._start = state.where, int(state.room_start)
+        self._words = (ctypes.c_uint64 * (int(state.room_end) - self._start >> 3)).from_address(self._start)
         self._trail = (ctypes.c_uint64 * TRAIL).from_address(where + self.guest.state.offset("trail"))
         self._buckets = (ctypes.c_uint64 * BUCKETS).from_address(where + self.guest.state.offset("buckets"))
         self._jumps = (ctypes.c_uint64 * (JUMPS * JUMP)).from_address(where + self.guest.state.offset("jumps"))
 
-    def look(self) -> None:
-        """Between two runs: learn from the end of the trail, take what has been compiled."""
+    def look(self) -> int:
+        """Between two runs: learn from the trail, take what has been compiled. After how many instructions it is worth
+        to look again."""
         room = int(self.state.room)
         if room < self._room:  # all blocks are gone, and their places will be others'
             self.begin_anew()
         self._room = room
-        self.compiler.hear()
+        if self.wanted:
+            self.compiler.hear()
         while self.inbox:
             self.receive(*self.inbox.pop(0))
-        for pc, block in self.learn():
+        met = self.learn()
+        for pc, block in met:
             if self.shelf.by_first and (count := self.seen[block]) & count - 1 == 0:  # more and more seldom
                 self.take(pc, block)
         while self.ready and len(self.wanted) < AT_ONCE:
             block = max(self.ready, key=self.seen.__getitem__)
             self.seen[block] = 0
             self.want(block, self.ready.pop(block))
+        self._pause = LOOK if met or self.wanted else min(2 * self._pause, FURTHEST)
+        return self._pause
 
     def begin_anew(self) -> None:
         self.beginnings += 1
-        for of_old in (self.tried, self.heads, self.placed, self.ready, self.seen, self.edges, self.refused):
+        for of_old in (self.tried, self.heads, self.placed, self.ready, self.seen, self.edges, self.refused,
+                       self.digests):
             of_old.clear()
 
     def learn(self) -> list[tuple[int, int]]:
-        """Count the last blocks of the trail, and what follows what. Then the trail is cleared: what a region runs is
-        not seen there, and what was seen must not be counted twice."""
+        """What follows what in the trail; and count the last blocks that lead into no region. Then the trail is cleared:
+        what a region runs is not seen there, and what was seen must not be counted twice."""
         end = int(self.state.trail_end) + 1
-        pcs = self._trail[end - SEEN:end] if end >= SEEN else self._trail[end - SEEN:] + self._trail[:end]
-        trail = [(pc, block) for pc in pcs if pc and (block := self.last(pc))]
+        pcs = self._trail[end:] + self._trail[:end]
         ctypes.memset(self._trail, 0, ctypes.sizeof(self._trail))
+        last, heads, edges = self.last, self.heads, self.edges
+        met: list[tuple[int, int]] = []
         come, before = 0, 0
-        for pc, block in trail:
+        for pc in pcs:
+            block = last(pc) if pc else 0
+            if block:
+                if block not in heads:
+                    met.append((pc, block))
+                if before:
+                    following = edges.setdefault(before, {})
+                    edge = block, pc - come
+                    following[edge] = following.get(edge, 0) + 1
+            come, before = pc, block
+        met = met[-SEEN:]
+        for pc, block in met:
             self.seen[block] = count = self.seen.get(block, 0) + 1
             if count == ENOUGH:
                 self.ready[block] = pc
-            if before:
-                following = self.edges.setdefault(before, {})
-                edge = block, pc - come
-                following[edge] = following.get(edge, 0) + 1
-            come, before = pc, block
-        return trail
+        return met
 
     def want(self, first: int, pc: int) -> None:
         """Have the region compiled that begins with this block, which has been seen at pc."""
@@ -127,18 +148,18 @@ class Regions:
 
     def leads(self, block: int) -> bool:
         """Whether a block leads into a region."""
-        return block in self.heads and self.heads[block][0] == self.entry(block).value
+        return block in self.heads and self.heads[block][0] == self.entry(block)
 
     def take(self, pc: int, first: int) -> None:
         """Use a region from the shelf that begins with this block, if there is one for what the guest has there."""
         if self.leads(first):
             return
-        told, home = self.block(first, pc & ~PAGE_MASK), int(HEADER.at(first).home)
-        for name in self.shelf.by_first.get((home, digest(told)), ()) if told else ():
+        told = self.digest(first, pc & ~PAGE_MASK)
+        for name in self.shelf.by_first.get((self.word(first, HOME), told), ()) if told else ():
             key = first, name
             if self.refused[key] < TRIES:
                 self.refused[key] += 1
-                blocks = self.blocks_of(self.shelf.parts[name], pc & PAGE_MASK, int(HEADER.at(first).mode))
+                blocks = self.blocks_of(self.shelf.parts[name], pc & PAGE_MASK, self.word(first, MODE))
                 if blocks and self.load(name):
                     self.install(name, blocks)
                     return
@@ -150,8 +171,7 @@ class Regions:
         for at, expected in part.blocks:
             pc = origin + at & ALL_ONES
             block = self.find(pc, mode) or self.prepare(pc, mode)
-            told = self.block(block, at) if block else None
-            if told is None or digest(told) != expected or not in_pages(block, at, pages):
+            if not block or self.digest(block, at) != expected or not self.in_pages(block, at, pages):
                 return []
             blocks.append(block)
         return blocks
@@ -178,18 +198,17 @@ class Regions:
     def last(self, pc: int) -> int:
         """The block that was last run at pc, in whatever mode and address space, if it is known still and lies in one
         page; or 0."""
-        jump = int(jump_index(pc)) * JUMP  # type: ignore[arg-type]
-        if self._jumps[jump] != pc or self._jumps[jump + COUNT] == ALL_ONES:
+        jumps, jump = self._jumps, int(jump_index(pc)) * JUMP  # type: ignore[arg-type]
+        if jumps[jump] != pc or (record := jumps[jump + RECORD]) == ALL_ONES:
             return 0
-        block = self._jumps[jump + RECORD] - HEADER.size
-        header = HEADER.at(block)
-        return 0 if int(header.second) or int(header.mode) > 0xFFFF else block
+        header = record - HEADER.size - self._start >> 3
+        return 0 if self._words[header + SECOND] or self._words[header + MODE] > 0xFFFF else record - HEADER.size
 
     def find(self, pc: int, mode: int) -> int:
         """The block that was last run at pc in this mode, or one that lies where the code is now; 0 if there is none,
         or it lies in two pages."""
         last = self.last(pc)
-        if last and int(HEADER.at(last).mode) == mode:
+        if last and self.word(last, MODE) == mode:
             return last
         entry = self.state.tlb[pc >> PAGE_BITS & (TLB_SIZE - 1)]
         if int(entry.execute) != pc & PAGE_MASK or int(self.state.context) & 0xFFFF != mode:
@@ -197,11 +216,10 @@ class Regions:
         host = pc + int(entry.addend) & ALL_ONES
         block = self._buckets[int(bucket_index(host))]  # type: ignore[arg-type]
         while block:
-            header = HEADER.at(block)
-            right = int(header.home) in (ANYWHERE, pc & PAGE_MASK)
-            if right and (int(header.host), int(header.mode)) == (host, mode):
-                return 0 if int(header.second) else int(block)
-            block = int(header.in_bucket)
+            right = self.word(block, HOME) in (ANYWHERE, pc & PAGE_MASK)
+            if right and (self.word(block, HOST), self.word(block, MODE)) == (host, mode):
+                return 0 if self.word(block, SECOND) else int(block)
+            block = self.word(block, IN_BUCKET)
         return 0
 
     def gather(self, first: int, pc: int) -> tuple[list[int], Job]:
@@ -217,7 +235,7 @@ class Regions:
     def follow(self, first: int, pc: int, limits: tuple[int, int], again: bool) -> tuple[list[int], Job]:
         """The blocks that were seen to follow one another from here on, those that follow most often first; with those
         that lead into regions, if they may be compiled again."""
-        mode, home, (most, room) = int(HEADER.at(first).mode), int(HEADER.at(first).home), limits
+        mode, home, (most, room) = self.word(first, MODE), self.word(first, HOME), limits
         jobs: list[Told] = []
         taken: list[int] = []
         comes: list[int] = []
@@ -228,7 +246,7 @@ class Regions:
         while queue and len(taken) < most:
             _, at, block, come = heapq.heappop(queue)
             made = self.block(block, at)
-            if made is None or room < made[1] or not in_pages(block, at, pages):
+            if made is None or room < made[1] or not self.in_pages(block, at, pages):
                 continue
             room -= made[1]
             jobs.append(made)
@@ -236,44 +254,56 @@ class Regions:
             comes.append(come)
             for (after, distance), times in self.edges.get(block, {}).items():
                 there = at + distance & ALL_ONES
-                if there not in known and int(HEADER.at(after).mode) == mode and abs(distance) < FAR:
+                if there not in known and self.word(after, MODE) == mode and abs(distance) < FAR:
                     known.add(there)
                     if again or not self.leads(after):
                         heapq.heappush(queue, (-times, there, after, len(taken) - 1))
         name = hashlib.blake2b(f"{home} {' '.join(map(digest, jobs))}".encode(), digest_size=12).hexdigest()
         return taken, Job(f"region.{name}", home, jobs, comes)
 
-    def entry(self, block: int) -> ctypes.c_uint64:
+    def word(self, block: int, field: int) -> int:
+        """A field of a block's header."""
+        return self._words[(block - self._start >> 3) + field]
+
+    def entry(self, block: int) -> int:
         """The handler in a block's first record."""
-        return ctypes.c_uint64.from_address(block + HEADER.size)
+        return self._words[block + HEADER.size - self._start >> 3]
 
     def ended(self, block: int) -> ctypes.c_uint64:
         """The count of blocks that have ended in this block's page."""
-        page = int(self.state.page_of(HEADER.at(block).host))
+        page = self.word(block, HOST) - int(self.state.ram_start) >> PAGE_BITS
         place = int(self.state.code.address) + page * CodePage.size + CodePage.offset("ended")
         return ctypes.c_uint64.from_address(place)
 
     def original(self, block: int) -> int:
         """The threaded handler of a block's first record."""
-        now = self.entry(block).value
+        now = self.entry(block)
         region, before = self.heads.get(block, (0, 0))
         return before if now == region else now
 
+    def digest(self, block: int, at: int) -> str:
+        """What tells a block that lies there in its region; nothing if it is not one of plain handlers."""
+        key = block, at
+        if key not in self.digests:
+            told = self.block(block, at)
+            self.digests[key] = digest(told) if told else ""
+        return self.digests[key]
+
     def block(self, block: int, at: int) -> Told | None:
         """A block as the compiler gets it, which lies there in its region; None if it is not one of plain handlers."""
-        header, size = HEADER.at(block), self.guest.record.size
-        octets = ctypes.string_at(block + HEADER.size, int(header.records) * size)
+        size, count, mode = self.guest.record.size, self.word(block, COUNT), self.word(block, MODE)
+        octets = ctypes.string_at(block + HEADER.size, self.word(block, RECORDS) * size)
         octets = self.original(block).to_bytes(8, "little") + octets[8:]
         records: list[bytes] = []
         for n in range(0, len(octets), size):
             address = int.from_bytes(octets[n:n + 8], "little")
             if address == self.engine.advance:
-                return at, int(header.count), records, True, int(header.mode)
+                return at, count, records, True, mode
             number = self.numbers.get(address)
             if number is None or number in self.unfit:
                 return None
             records.append(number.to_bytes(8, "little") + octets[n + 8:n + size])
-        return at, int(header.count), records, False, int(header.mode)
+        return at, count, records, False, mode
 
     def receive(self, name: str, parts: list[Part]) -> None:
         """Use what has been compiled, unless the guest has other blocks there by now."""
@@ -291,23 +321,22 @@ class Regions:
             return
         for block in set(self.placed.get(name, ())) - set(blocks):  # the same code elsewhere: there is one table
             if self.leads(block):
-                self.entry(block).value = self.heads.pop(block)[1]
+                self._words[block + HEADER.size - self._start >> 3] = self.heads.pop(block)[1]
         self.placed[name] = blocks
         address, table = self.code.address(name), self.code.address(f"{name}.table")
         words: list[Any] = [self.engine.dispatch, self.engine.make_up]
         places = [at for at, _ in self.shelf.parts[name].blocks]
         for n, (block, original, at) in enumerate(zip(blocks, originals, places, strict=True)):
-            header, ended = HEADER.at(block), self.ended(block)
+            header, ended = block - self._start >> 3, self.ended(block)
             words += [block + HEADER.size, original, ctypes.addressof(ended), ended.value,
-                      int(header.host) & PAGE_MASK, at]
-            if self.entry(block).value == original:
+                      self.word(block, HOST) & PAGE_MASK, at]
+            if self.entry(block) == original:
                 self.heads[block] = address, original
-                self.entry(block).value, header.way = address, u64(n)
+                self._words[header + HEADER.size // 8], self._words[header + WAY] = address, n
         (ctypes.c_uint64 * len(words)).from_address(table)[:] = words
         self.installed += 1
 
-
-def in_pages(block: int, at: int, pages: dict[int, int]) -> bool:
-    """Whether a block lies where the others of its page do, which `pages` tells: host addresses by virtual ones."""
-    host = int(HEADER.at(block).host) & PAGE_MASK
-    return pages.setdefault(at & PAGE_MASK, host) == host
+    def in_pages(self, block: int, at: int, pages: dict[int, int]) -> bool:
+        """Whether a block lies where the others of its page do, which `pages` tells: host addresses by virtual ones."""
+        host = self.word(block, HOST) & PAGE_MASK
+        return pages.setdefault(at & PAGE_MASK, host) == host
