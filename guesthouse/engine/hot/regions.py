@@ -27,7 +27,8 @@ from guesthouse.engine.hot.shelf import Part
 from guesthouse.typed.machine import Code, has
 
 LOOK, FURTHEST = 1 << 18, 1 << 21  # instructions to the next look: after there was something to see, and at most
-SEEN = 8  # blocks that one look counts, beside those that lead into regions
+SEEN = 8  # blocks that one look sees, beside those that are known to lead into regions
+DOUBT = 64  # looks after which it is asked again whether regions are still where they were
 ENOUGH = 6  # how often a block is seen before it is compiled; those that are seen most often come first
 AT_ONCE = 2  # jobs of one processor under way; their messages fit into the pipes, so that nobody waits for the other
 MOST, MOST_OF_LOOP = (12, 64), (20, 120)  # blocks, instructions
@@ -70,19 +71,22 @@ class Regions:
         self.tried: set[tuple[int, int]] = set()
         self.wanted: dict[str, Wanted] = {}
         self.refused: Counter[tuple[int, str]] = Counter()
+        self.covered: set[int] = set()  # where regions began when last looked at
         self.digests: dict[tuple[int, int], str] = {}  # of blocks, by where they lie in a region; "": not for one
         self.installed = self.beginnings = self._room = 0
-        self._pause = LOOK
+        self._pause, self._until_doubt = LOOK, 1
         where, self._start = state.where, int(state.room_start)
         self._words = (ctypes.c_uint64 * (int(state.room_end) - self._start >> 3)).from_address(self._start)
         self._trail = (ctypes.c_uint64 * TRAIL).from_address(where + self.guest.state.offset("trail"))
+        self._end = ctypes.c_uint64.from_address(where + self.guest.state.offset("trail_end"))
+        self._filled = ctypes.c_uint64.from_address(where + self.guest.state.offset("room"))
         self._buckets = (ctypes.c_uint64 * BUCKETS).from_address(where + self.guest.state.offset("buckets"))
         self._jumps = (ctypes.c_uint64 * (JUMPS * JUMP)).from_address(where + self.guest.state.offset("jumps"))
 
     def look(self) -> int:
         """Between two runs: learn from the trail, take what has been compiled. After how many instructions it is worth
         to look again."""
-        room = int(self.state.room)
+        room = self._filled.value
         if room < self._room:  # all blocks are gone, and their places will be others'
             self.begin_anew()
         self._room = room
@@ -98,7 +102,7 @@ class Regions:
             block = max(self.ready, key=self.seen.__getitem__)
             self.seen[block] = 0
             self.want(block, self.ready.pop(block))
-        self._pause = LOOK if met or self.wanted else min(2 * self._pause, FURTHEST)
+        self._pause = LOOK if met else min(2 * self._pause, FURTHEST)
         return self._pause
 
     def begin_anew(self) -> None:
@@ -108,29 +112,34 @@ class Regions:
             of_old.clear()
 
     def learn(self) -> list[tuple[int, int]]:
-        """What follows what in the trail; and count the last blocks that lead into no region. Then the trail is cleared:
-        what a region runs is not seen there, and what was seen must not be counted twice."""
-        end = int(self.state.trail_end) + 1
+        """Of the last blocks in the trail where no region was known to begin: what comes before and after each, and a
+        count of those that still lead into none. Then the trail is cleared: what a region runs is not seen there, and
+        what was seen must not be counted twice."""
+        end, covered = self._end.value + 1, self.covered
         pcs = self._trail[end:] + self._trail[:end]
         ctypes.memset(self._trail, 0, ctypes.sizeof(self._trail))
-        last, heads, edges = self.last, self.heads, self.edges
+        self._until_doubt -= 1
+        if not self._until_doubt:
+            self._until_doubt = DOUBT
+            covered.clear()
+            covered.add(0)
+        fresh = [n for n, pc in enumerate(pcs) if pc not in covered][-SEEN:]
         met: list[tuple[int, int]] = []
-        come, before = 0, 0
-        for pc in pcs:
-            block = last(pc) if pc else 0
-            if block:
-                if block not in heads:
-                    met.append((pc, block))
-                if before:
-                    following = edges.setdefault(before, {})
-                    edge = block, pc - come
-                    following[edge] = following.get(edge, 0) + 1
-            come, before = pc, block
-        met = met[-SEEN:]
-        for pc, block in met:
-            self.seen[block] = count = self.seen.get(block, 0) + 1
-            if count == ENOUGH:
-                self.ready[block] = pc
+        for n in fresh:
+            pc = pcs[n]
+            block = self.last(pc)
+            if block and block not in self.heads:
+                met.append((pc, block))
+                self.seen[block] = count = self.seen.get(block, 0) + 1
+                if count == ENOUGH:
+                    self.ready[block] = pc
+            else:  # or one that no region can have
+                covered.add(pc)
+        for n in sorted({after for at in fresh for after in (at, at + 1) if 0 < after < len(pcs)}):
+            if (before := self.last(pcs[n - 1])) and (block := self.last(pcs[n])):
+                following = self.edges.setdefault(before, {})
+                edge = block, pcs[n] - pcs[n - 1]
+                following[edge] = following.get(edge, 0) + 1
         return met
 
     def want(self, first: int, pc: int) -> None:
