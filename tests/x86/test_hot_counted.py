@@ -112,3 +112,27 @@ def test_a_loop_is_left_only_when_its_budget_ends(threaded: Any, source: str, mo
     before = machine.vcpu.counters()["lookups"]
     assert way.installed and machine.vcpu.run(1_000_000) is not None
     assert machine.vcpu.counters()["lookups"] - before < 20
+
+
+def test_a_look_is_seldom_where_all_leads_into_regions(threaded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, machine, way = counted(threaded.vcpu.engine, "next: call inner; dec rcx; jnz next; jmp next; "
+                              "inner: add rsi, rcx; ret", monkeypatch)
+    pauses = []
+    for _ in range(6):
+        machine.vcpu.run(4000)
+        pauses.append(way.look())
+    assert pauses[-1] == regions.FURTHEST and pauses == sorted(pauses), pauses
+
+
+def test_what_tells_a_block_is_made_once(threaded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Although a block is looked for on the shelf again and again: three blocks, each the first of a region or not."""
+    monkeypatch.setattr(regions, "ENOUGH", 1000)
+    machine = prepared(assemble("next: cmp rax, rbx; je on; inc rdx; on: dec rcx; jmp next", {}), threaded.vcpu.engine)
+    way, asked = Regions(threaded.vcpu.engine, machine.cpu, Inside(X86_GUEST)), []
+    way.shelf.by_first[0, "another"] = []
+    block = way.block
+    monkeypatch.setattr(way, "block", lambda *of: (asked.append(of), block(*of))[1])
+    for _ in range(40):
+        machine.vcpu.run(4000)
+        way.look()
+    assert max(way.seen.values()) > 30 and 0 < len(asked) == len(set(asked)) <= 4, asked
