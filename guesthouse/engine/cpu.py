@@ -5,13 +5,18 @@ page walk and bounds-checked against the RAM that the board gave. Everything tha
 Not modelled: caches, speculative accesses, and memory types.
 """
 
-from guesthouse.bits import likely, u8, u16, u32, u64, u128, unlikely
+from guesthouse.bits import likely, select, u8, u16, u32, u64, u128, unlikely
 from guesthouse.typed import Abandon, Array, Pointer, Struct, fill, function, invoke, load, store
 
 READ, WRITE, EXECUTE = 0, 1, 2
 PAGE, PAGE_BITS = 4096, 12
-TLB_SIZE, TLB_SETS = 1024, 4
-WATCHED_SET = TLB_SETS  # one more, for code alone: while it is in force, no access to data is fast
+# The address cache has a set of entries for each kind of access rights, and one more, for code alone: while that is in
+# force, no access to data is fast. Set 0, which is that of programs, has a bank for each of several address spaces; the
+# others are the system's, whose translations are as a rule the same in all of them.
+TLB_SIZE, TLB_SETS, SPACES = 1024, 4, 8
+WATCHED_SET = TLB_SETS
+BANKS = SPACES + TLB_SETS  # entries of set 0 for each space, then those of the other sets
+LISTED = 124  # entries; where more have been filled, all are emptied
 RANGES = 32  # of RAM
 REFUSED = 1 << 63  # what a chip's compiled code answers for a port that is none of its own
 REPLIES = 128  # the devices that one instruction can meet: FXSAVE 55, ENTER with 31 levels 66
@@ -31,6 +36,24 @@ class TlbEntry(Struct):
     write: u64
     execute: u64
     addend: u64
+
+
+BANK, ENTRY_BITS = TLB_SIZE * TlbEntry.size, TlbEntry.size.bit_length() - 1
+
+
+class Filled(Struct):
+    """How many entries have been filled since these were emptied, and the numbers of the first LISTED."""
+
+    count: u64
+    entries: Array[u16, LISTED]
+
+
+class Space(Struct):
+    """An address space whose programs' translations are kept in a bank of its own."""
+
+    name: u64  # the guest's name of it, plus 1; 0: nobody's
+    number: u64  # what contexts have of it: another one each time the bank is emptied
+    filled: Filled
 
 
 class RamRange(Struct):
@@ -64,6 +87,7 @@ class CodePage(Struct):
     block: u64  # the newest block that has bytes there, or 0
     lines: u64  # a bit for each 64 bytes of the page that have been decoded
     ended: u64  # how many blocks have ended because their bytes changed
+    writer: u64  # the entry of the address cache that may write to it, plus 1; 0: none; all ones: any
 
 
 class Cpu(Struct):
@@ -81,7 +105,15 @@ class Cpu(Struct):
     called: u64  # come out of your blocks: ...
     recalled: u64  # ... and leave to the board
     parallel: u64  # the other processors run at the same time, in threads of their own
-    tlb: Pointer[TlbEntry]  # the set that is in force
+    tlb: Pointer[TlbEntry]  # the bank that is in force
+    tlb_set: u64  # given to use()
+    space: u64  # which bank of set 0 is that of the address space in force
+    program_number: u64  # of this space
+    system_number: u64  # the same for the other sets together
+    newest: u64  # of these numbers; none is given twice
+    local: u64  # what walk() tells besides: this holds in the address space in force alone
+    writable: u64  # ... and a store would be allowed, too, and leave no mark
+    local_code: u64  # the other sets have, or had, code that is local
     exit: u64
     exit_address: u64
     exit_size: u64
@@ -105,7 +137,9 @@ class Cpu(Struct):
     builds: u64
     lookups: u64
     watches: u64  # not 0: the guest's watch() is told of accesses, and says which pages the address cache may not have
-    tlbs: Array[TlbEntry, TLB_SIZE * (TLB_SETS + 1)]
+    locals: Filled  # entries of the other sets that are local
+    spaces: Array[Space, SPACES]
+    tlbs: Array[TlbEntry, TLB_SIZE * BANKS]
 
     # Guest memory, by virtual address.
 
@@ -277,26 +311,48 @@ class Cpu(Struct):
 
     @function
     def install(self, va: u64, physical: u64, host: u64, access: u64) -> None:
-        """Remember where this page is. A page that holds decoded code is never written by the fast path."""
+        """Remember where this page is: walk() has just found it."""
         page = va & ~u64(PAGE - 1)
         if unlikely(self.watches != 0) and access != EXECUTE and self.watched(page):
             return
         self.fills += 1
         entry = self.tlb[va >> PAGE_BITS & (TLB_SIZE - 1)]
+        self.list_entry(self.entry_number(entry), access)
         addend = host - va
         if entry.addend != addend:
             entry.read, entry.write, entry.execute = ~u64(0), ~u64(0), ~u64(0)
             entry.addend = addend
-        if access == READ:
-            entry.read = page
-        elif access == EXECUTE:
+        if access == EXECUTE:
             entry.execute = page
-        elif self.holders[self.page_of(host)] == 0:
+        else:
+            entry.read = page  # where a program may write it may read
+            if access == WRITE or self.writable != 0 and self.host_to_write(physical) != 0:
+                self.let_write(entry, page, host)
+
+    def let_write(self, entry, page: u64, host: u64) -> None:
+        """A page that holds decoded code is never written by the fast path."""
+        if self.holders[self.page_of(host)] == 0:
+            code, number = self.code[self.page_of(host)], self.entry_number(entry) + 1
+            if code.writer != number:
+                code.writer = select(code.writer == 0, number, ~u64(0))
             entry.write = page
             if unlikely(self.parallel != 0):
                 self.fence()
                 if self.holders[self.page_of(host)] != 0:  # another has decoded there meanwhile
                     entry.write = ~u64(0)
+
+    def entry_number(self, entry) -> u64:
+        return entry.address - self.tlbs.address >> ENTRY_BITS
+
+    def list_entry(self, number: u64, access: u64) -> None:
+        """The entry with this number is about to be filled."""
+        bank = number // TLB_SIZE
+        if bank < SPACES:
+            listed(self.spaces[bank].filled, number)
+        elif self.local != 0:
+            listed(self.locals, number)
+            if access == EXECUTE:
+                self.local_code = u64(1)
 
     # For guests with watchpoints; others keep `watches` 0.
 
@@ -331,20 +387,97 @@ class Cpu(Struct):
 
     # Address spaces.
 
+    def begin(self) -> None:
+        """For a new state: nothing is known."""
+        fill(self.tlbs.address, u8(0xFF), u64(BANK * BANKS))
+        self.spaces[0].name = u64(1)
+        self.use(u64(0), u64(0))
+        self.flush()
+
     @function
     def flush(self) -> None:
         """Forget all translations. Blocks stay, but are found again through a new fetch translation."""
         self.flushes += 1
-        fill(self.tlbs.address, u8(0xFF), u64(TLB_SIZE * TLB_SETS * TlbEntry.size))
-        if unlikely(self.watches != 0):
-            self.empty_watched_set()
-        self.enter_context(self.context + u64(1 << 16))
+        self.locals.count = u64(LISTED + 1)  # as if all were local
+        self.forget_spaces()
 
     @function
-    def empty_watched_set(self) -> None:
-        """To be called by who takes it up: what is in it counts only while somebody watches."""
-        size = TLB_SIZE * TlbEntry.size
-        fill(self.tlbs.address + WATCHED_SET * size, u8(0xFF), u64(size))
+    def enter_space(self, name: u64, kept: bool) -> None:
+        """Another address space: what is known of the one with this name holds still, or not. Afterwards the guest says
+        use() or aim() again, as the bank of set 0 is another."""
+        self.flushes += 1
+        self.forget_locals()
+        self.space = name & (SPACES - 1)
+        place = self.spaces[self.space]
+        if place.name != name + 1 or not kept:
+            place.name = name + 1
+            self.empty_space(self.space)
+        self.program_number = place.number
+        self.renumber()
+
+    @function
+    def forget_space(self, name: u64) -> None:
+        """Forget the translations that are those of this address space alone."""
+        n = name & (SPACES - 1)
+        if self.spaces[n].name == name + 1:
+            self.empty_space(n)
+        if n == self.space:
+            self.forget_locals()
+
+    @function
+    def forget_spaces(self) -> None:
+        """Forget all translations but those that hold in all address spaces."""
+        n = u64(0)
+        while n < SPACES:
+            self.empty_space(n)
+            n += 1
+        self.forget_locals()
+
+    @function
+    def empty_space(self, n: u64) -> None:
+        place = self.spaces[n]
+        if place.filled.count > LISTED:
+            fill(self.tlbs.address + n * BANK, u8(0xFF), u64(BANK))
+        else:
+            self.empty_listed(place.filled)
+        place.filled.count = u64(0)
+        self.newest += 1
+        place.number = self.newest
+        if n == self.space:
+            self.program_number = self.newest
+            self.renumber()
+
+    def empty_listed(self, filled) -> None:
+        n = u64(0)
+        while n < filled.count:
+            self.shut_entry(u64(filled.entries[n]))
+            n += 1
+
+    def shut_entry(self, number: u64) -> None:
+        entry = Pointer[TlbEntry](self.tlbs.address)[number]
+        entry.read, entry.write, entry.execute = ~u64(0), ~u64(0), ~u64(0)
+
+    @function
+    def forget_locals(self) -> None:
+        """Forget what the sets of the system have of the address space in force alone."""
+        if self.locals.count > LISTED:
+            fill(self.tlbs.address + SPACES * BANK, u8(0xFF), u64((TLB_SETS - 1) * BANK))
+            self.local_code = u64(1)
+        else:
+            self.empty_listed(self.locals)
+        self.locals.count = u64(0)
+        if self.local_code != 0:
+            self.local_code = u64(0)
+            self.newest += 1
+            self.system_number = self.newest
+            self.renumber()
+        if unlikely(self.watches != 0):
+            self.empty_set(u64(WATCHED_SET))
+
+    def empty_set(self, tlb_set: u64) -> None:
+        """One that is not that of programs. The watched one counts only while somebody watches: who takes it up has to
+        empty it."""
+        fill(self.tlbs.address + (tlb_set + (SPACES - 1)) * BANK, u8(0xFF), u64(BANK))
 
     @function
     def forget_translations(self) -> None:
@@ -353,18 +486,33 @@ class Cpu(Struct):
 
     @function
     def flush_page(self, va: u64) -> None:
-        """Forget the translation of one page."""
+        """Forget the translation of one page, in all address spaces."""
         self.flushes += 1
-        for n in range(TLB_SETS + 1):
-            entry = self.tlbs[(va >> PAGE_BITS & (TLB_SIZE - 1)) + n * TLB_SIZE]
-            entry.read, entry.write, entry.execute = ~u64(0), ~u64(0), ~u64(0)
+        n = va >> PAGE_BITS & (TLB_SIZE - 1)
+        while n < TLB_SIZE * BANKS:
+            self.shut_entry(n)
+            n += TLB_SIZE
         self.forget_jumps(va)
 
     def use(self, tlb_set: u64, mode: u64) -> None:
-        """Switch to another set of translations (0 to 3: who may access what) and another mode (16 bits: whatever
-        else decoding or fetching depends on, the privilege included)."""
-        self.tlb = Pointer[TlbEntry](self.tlbs.address + tlb_set * (TLB_SIZE * TlbEntry.size))
-        self.enter_context(self.context & ~u64(0xFFFF) | mode)
+        """Switch to another set of translations (0 to 3: who may access what; 0 is for programs) and another mode (16
+        bits: whatever else decoding or fetching depends on, the privilege included)."""
+        self.tlb_set = tlb_set
+        self.aim(tlb_set)
+        self.enter_context(self.generation() << 16 | mode)
+
+    def aim(self, tlb_set: u64) -> None:
+        """Use a set of translations without a change of mode."""
+        bank = select(tlb_set == 0, self.space, tlb_set + (SPACES - 1))
+        self.tlb = Pointer[TlbEntry](self.tlbs.address + bank * BANK)
+
+    def generation(self):
+        """What contexts have of the translations in force: code was found by them."""
+        programs = (self.tlb_set == 0) | (self.tlb_set == WATCHED_SET)
+        return select(programs, self.program_number, self.system_number)
+
+    def renumber(self) -> None:
+        self.enter_context(self.generation() << 16 | self.context & 0xFFFF)
 
     def enter_context(self, context: u64) -> None:
         self.context = self.door = context
@@ -388,6 +536,12 @@ class Cpu(Struct):
             self.no_code(va)
         self.install(va, physical, host, u64(EXECUTE))
         return host
+
+
+def listed(filled, number: u64) -> None:
+    if filled.count < LISTED:
+        filled.entries[filled.count] = u16(number)
+    filled.count += 1
 
 
 def lines_of(host: u64, size: u64) -> u64:

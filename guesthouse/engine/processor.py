@@ -23,6 +23,7 @@ BUCKETS = 65536
 JUMP_PAGES, JUMPS_A_PAGE = 256, 512  # the jump cache: so many pages, so many places in each
 JUMPS = JUMP_PAGES * JUMPS_A_PAGE
 ANYWHERE = (1 << 64) - 1
+MARKS = 1 << 14  # bits of a hashed set of pages
 TRAIL = 64  # branch targets that are remembered, for reports
 LOOKUP, LEFT, ABANDONED = range(3)  # why machine code came back to run()
 
@@ -68,6 +69,7 @@ class Processor(Sharing):
     crossing: u64  # decode_run: host address of the second page of an instruction, or 0
     window: Array[u8, 32]
     scratch: Array[u64, 64]
+    jump_marks: Array[u64, MARKS // 64]  # pages that have places in the jump cache
     buckets: Array[u64, BUCKETS]
     jumps: Array[Jump, JUMPS]
 
@@ -140,8 +142,9 @@ class Processor(Sharing):
             header = Pointer[Block](block)[0]
             if header.count <= allowed:
                 self.come_to(pc)
-                jump = self.jumps[jump_index(pc)]
+                jump, mark = self.jumps[jump_index(pc)], page_mark(pc)
                 jump.pc, jump.context, jump.record, jump.count = pc, self.context, block + Block.size, header.count
+                self.jump_marks[mark >> 6] = self.jump_marks[mark >> 6] | u64(1) << (mark & 63)
                 self.left -= header.count
                 return block + Block.size
         self.decode_run(guest, pc, host, self.scratch.address, u64(1))
@@ -311,7 +314,9 @@ class Processor(Sharing):
         self.room = self.room_start
         fill(self.buckets.address, u8(0), u64(BUCKETS * 8))
         fill(self.jumps.address, u8(0xFF), u64(JUMPS * Jump.size))
+        fill(self.jump_marks.address, u8(0), u64(MARKS // 8))
         fill(self.code.address, u8(0), self.ram_pages * CodePage.size)
+        self.flush()  # which entries may write where is forgotten, too
         n = u64(0)
         while n < self.ram_pages:
             self.give_up(n)
@@ -333,8 +338,10 @@ class Processor(Sharing):
         """The translation of the page at va may have changed: branches into it must look again. Blocks that begin in
         the page before may go on in this one."""
         for page in (va & ~u64(PAGE - 1), (va & ~u64(PAGE - 1)) - PAGE):
-            jump = self.jumps[jump_index(page) & ~u64(JUMPS_A_PAGE - 1)]
-            fill(jump.address, u8(0xFF), u64(JUMPS_A_PAGE * Jump.size))
+            mark = page_mark(page)
+            if self.jump_marks[mark >> 6] >> (mark & 63) & 1 != 0:  # most pages have no code
+                jump = self.jumps[jump_index(page) & ~u64(JUMPS_A_PAGE - 1)]
+                fill(jump.address, u8(0xFF), u64(JUMPS_A_PAGE * Jump.size))
 
     def block_again(self, left: u64):
         """As next_block, where the context has changed since the block at pc was found, but not where its page is."""
@@ -374,6 +381,10 @@ def jump_index(pc: u64) -> u64:
     """Places of one page lie together, so that those of a page can be forgotten."""
     page = pc >> PAGE_BITS
     return (page ^ page >> 8) % JUMP_PAGES * JUMPS_A_PAGE + (pc ^ pc >> 9) % JUMPS_A_PAGE
+
+
+def page_mark(pc: u64) -> u64:
+    return (pc >> PAGE_BITS) * 0x9E37_79B9_7F4A_7C15 >> 50
 
 
 def bucket_index(host: u64) -> u64:

@@ -9,7 +9,9 @@ shuts a page to the fast paths of the others waits until each has passed a safe 
 """
 
 from guesthouse.bits import likely, u64, unlikely
-from guesthouse.engine.cpu import ALONE, BUDGET, PAGE, PAGE_BITS, TLB_SETS, TLB_SIZE, WRITE, Cpu, TlbEntry, lines_of
+from guesthouse.engine.cpu import (
+    ALONE, BANKS, BUDGET, PAGE, PAGE_BITS, TLB_SIZE, WRITE, Cpu, TlbEntry, lines_of,
+)
 from guesthouse.typed import Abandon, Array, Pointer, compare_exchange, exchange, fetch_add, function, invoke
 
 PROCESSORS = 64  # at most: each has a bit in `holders`
@@ -118,13 +120,24 @@ class Sharing(Cpu):
     @function
     def shut(self, page: u64) -> bool:
         """No fast path of ours writes to the RAM page at this host address any more; whether one could have."""
-        n, found = u64(0), u64(0)
-        while n < TLB_SIZE * TLB_SETS:
+        code, found = self.code[self.page_of(page)], False
+        writer = code.writer
+        code.writer = u64(0)
+        if writer == ~u64(0):
+            found = self.shut_among(page, u64(0), u64(TLB_SIZE * BANKS))
+        elif writer != 0:
+            found = self.shut_among(page, writer - 1, u64(1))
+        return found
+
+    @function
+    def shut_among(self, page: u64, first: u64, count: u64) -> bool:
+        n, found = first, False
+        while n < first + count:
             entry = Pointer[TlbEntry](self.tlbs.address)[n]
             if entry.write != ~u64(0) and entry.write + entry.addend == page:
-                entry.write, found = ~u64(0), u64(1)
+                entry.write, found = ~u64(0), True
             n += 1
-        return found != 0
+        return found
 
     def give_up(self, page: u64) -> None:
         """We have no code of this RAM page any more."""

@@ -8,7 +8,7 @@ from typing import Any
 from guesthouse.bits import u8, u64
 from guesthouse.engine import cpu as reasons
 from guesthouse.engine.build import Engine
-from guesthouse.engine.cpu import REPLIES, TLB_SETS, TLB_SIZE, Cpu, TlbEntry
+from guesthouse.engine.cpu import REPLIES, Cpu
 from guesthouse.engine.op import Guest
 from guesthouse.engine.plain import Plain
 from guesthouse.engine.processor import JUMPS, Jump
@@ -45,8 +45,7 @@ class SoftVcpu:
         self._pending = 0
         # The engine's fields as plain numbers: at every exit a dozen are read and written.
         self._words = (ctypes.c_uint64 * (guest.state.offset("ram") // 8)).from_address(self.state.where)
-        fill(self.state.tlbs.address, u8(0xFF), u64(TLB_SIZE * TLB_SETS * TlbEntry.size))
-        self.state.use(u64(0), u64(0))
+        self.state.begin()
         self.state.pace = u64(1024)
         if engine is None:
             self._run: Callable[[int], None] = Plain(guest, self.state).run

@@ -10,7 +10,6 @@ import struct
 from typing import Any
 
 from guesthouse.bits import u8, u16, u32, u64
-from guesthouse.engine.cpu import TLB_SETS, TLB_SIZE, TlbEntry
 from guesthouse.engine.op import Guest
 from guesthouse.engine.plain import Plain
 from guesthouse.system.cpu.x86 import (
@@ -23,7 +22,6 @@ from guesthouse.system.cpu.x86.guest import assembled
 from guesthouse.system.cpu.x86.msr import ModelSpecific
 from guesthouse.system.cpu.x86.operands import Decoded
 from guesthouse.system.memory import Memory
-from guesthouse.typed import fill
 
 MODULES = (
     branches, cpuid, far, hints, integer, moves, msr, ports, random, segments, shifts, smm, stack, strings, syscall,
@@ -71,8 +69,7 @@ class Machine:
     def __init__(self, memory: Memory | None = None) -> None:
         self.memory = memory or Memory([(0, 1 << 20)])
         self.cpu: Any = GUEST.state.new()
-        fill(self.cpu.tlbs.address, u8(0xFF), u64(TLB_SIZE * TLB_SETS * TlbEntry.size))
-        self.cpu.use(u64(0), u64(0))
+        self.cpu.begin()
         self.memory.install(self.cpu)
         self.plain = Plain(GUEST, self.cpu)
         entry.reset(self.cpu)

@@ -9,14 +9,17 @@ from typing import Any
 import pytest
 
 from guesthouse.bits import u8, u64
-from guesthouse.engine.cpu import EXECUTE, FAULT, READ, WRITE
-from guesthouse.system.cpu.x86.system_state import CR0_WP, CR4_SMAP, CR4_SMEP, EFER_NXE
+from guesthouse.engine.cpu import BANKS, EXECUTE, FAULT, LISTED, READ, TLB_SIZE, WRITE
+from guesthouse.system.cpu.x86.system_state import (
+    CR0_WP, CR4_PCIDE, CR4_PGE, CR4_SMAP, CR4_SMEP, EFER_NXE,
+)
 from guesthouse.system.memory import Memory
 from guesthouse.typed import Abandon
 from tests.x86.system_machine import CODE, LARGE, NX, PRESENT, STACK, TABLES, USER, WRITABLE, Machine
 
 A, D, G, AC = 0x20, 0x40, 0x100, 1 << 18
-DATA = 0x80000
+DATA, OTHER = 0x80000, 0x90000
+KEEP = 1 << 63  # of what is written to CR3
 ALL = PRESENT | WRITABLE | USER
 
 
@@ -239,18 +242,144 @@ def load_cr3(m: Machine, value: int) -> None:
     m.run("0f22d9")
 
 
+def with_pcids(m: Machine) -> None:
+    """DATA is a page of ones, what it will be changed to one of twos."""
+    m.memory.write(DATA, b"\1" * 4096)
+    m.memory.write(OTHER, b"\2" * 4096)
+    m.cpu.cr4 = m.cpu.cr4 | CR4_PCIDE | CR4_PGE
+    m.cpu.forget_translations()
+
+
+def read_as(m: Machine, cpl: int, va: int = DATA) -> int:
+    m.cpu.cpl = u8(cpl)
+    m.cpu.settle_privilege()
+    value = int(m.cpu.load(u8, u64(va)))
+    m.cpu.cpl = u8(0)
+    m.cpu.settle_privilege()
+    return value
+
+
+def remap(m: Machine, rights: int = ALL, va: int = DATA, to: int = OTHER) -> None:
+    """A change that the processor is not told of."""
+    m.put(TABLES + 0x3000 + 8 * (va >> 12), to | rights)
+
+
 def test_code_of_a_pcid_is_found_again_only_if_the_system_says_so(m: Machine) -> None:
-    m.cpu.cr4 = m.cpu.cr4 | 1 << 17
+    with_pcids(m)
     numbers = []
-    for value in (1, 2, 1 | 1 << 63, 2, 1 | 1 << 63, 3 | 1 << 63, 1):
+    for value in (1, 2, 1 | KEEP, 2, 1 | KEEP, 3 | KEEP, 1):
         load_cr3(m, TABLES | value)
-        numbers.append(int(m.cpu.context) >> 16)
+        numbers.append(int(m.cpu.program_number))
     one, two, again, fresh, once_more, unknown, renewed = numbers
     assert one == again == once_more and len({one, two, fresh, unknown, renewed}) == 5
     load_cr3(m, TABLES | 2)
     m.cpu.forget_translations()
-    load_cr3(m, TABLES | 1 | 1 << 63)
-    assert int(m.cpu.context) >> 16 not in numbers, "what was flushed for all is not taken up again"
+    load_cr3(m, TABLES | 1 | KEEP)
+    assert int(m.cpu.program_number) not in numbers, "what was flushed for all is not taken up again"
+
+
+def test_local_code_of_the_system_is_not_found_in_another_space_and_global_is(m: Machine) -> None:
+    with_pcids(m)
+    for rights, kept in ((ALL, False), (ALL | G, True)):
+        m.map(CODE, CODE | rights)
+        load_cr3(m, TABLES | 1)
+        m.run("90")
+        before = int(m.cpu.context)
+        load_cr3(m, TABLES | 2)
+        assert (int(m.cpu.context) == before) == kept
+
+
+def test_translations_of_a_pcid_are_kept_until_cr3_is_written_without_bit_63(m: Machine) -> None:
+    with_pcids(m)
+    load_cr3(m, TABLES | 1)
+    assert read_as(m, 3) == 1
+    remap(m)
+    load_cr3(m, TABLES | 2)
+    assert read_as(m, 3) == 2
+    load_cr3(m, TABLES | 1 | KEEP)
+    assert read_as(m, 3) == 1
+    load_cr3(m, TABLES | 9 | KEEP)  # takes the place that 1 had
+    load_cr3(m, TABLES | 1 | KEEP)
+    assert read_as(m, 3) == 2
+
+
+def test_what_the_system_reads_of_one_space_is_not_kept_for_another(m: Machine) -> None:
+    with_pcids(m)
+    load_cr3(m, TABLES | 1)
+    assert read_as(m, 0) == 1
+    remap(m)
+    load_cr3(m, TABLES | 2 | KEEP)
+    assert read_as(m, 0) == 2
+
+
+@pytest.mark.parametrize("global_", [True, False])
+@pytest.mark.parametrize("pge", [CR4_PGE, 0])
+def test_global_pages_outlive_writes_to_cr3_and_not_invlpg(m: Machine, global_: bool, pge: int) -> None:
+    with_pcids(m)
+    m.cpu.cr4 = m.cpu.cr4 & ~u64(CR4_PGE) | pge
+    rights = ALL | G * global_
+    m.map(DATA, DATA | rights)
+    assert read_as(m, 0) == 1
+    remap(m, rights)
+    load_cr3(m, TABLES | 1)
+    assert read_as(m, 0) == (1 if global_ and pge else 2)
+    m.cpu.invalidate(u64(DATA))
+    assert read_as(m, 0) == 2
+
+
+@pytest.mark.parametrize("kind, pcid, kept", [  # of spaces 1 and 2, and of global pages
+    (1, 1, "2g"), (1, 2, "1g"), (1, 3, "12g"), (2, 0, ""), (3, 0, "g")])
+def test_invpcid(m: Machine, kind: int, pcid: int, kept: str) -> None:
+    with_pcids(m)
+    global_page = DATA + 0x1000
+    m.map(global_page, DATA | ALL | G)
+    for number in (1, 2):
+        load_cr3(m, TABLES | number)
+        assert read_as(m, 3) == 1
+    assert read_as(m, 0, global_page) == 1
+    remap(m)
+    remap(m, ALL | G, global_page)
+    m.memory.write(STACK, pcid.to_bytes(16, "little"))
+    m.cpu.r[0], m.cpu.r[1] = u64(kind), u64(STACK)
+    m.run("660f388201")
+    found = "2" * (read_as(m, 3) == 1) + "g" * (read_as(m, 0, global_page) == 1)
+    load_cr3(m, TABLES | 1 | KEEP)
+    assert "1" * (read_as(m, 3) == 1) + found == kept
+
+
+@pytest.mark.parametrize("cpl", [0, 3])
+def test_a_space_with_many_pages_is_forgotten_as_a_whole(m: Machine, cpl: int) -> None:
+    with_pcids(m)
+    pages = range(0x30000, 0x30000 + (LISTED + 20 << 12), 0x1000)
+    for va in pages:
+        remap(m, va=va, to=DATA)
+    load_cr3(m, TABLES | 1)
+    assert {read_as(m, cpl, va) for va in pages} == {1}
+    for va in pages:
+        remap(m, va=va)
+    load_cr3(m, TABLES | 1)
+    assert {read_as(m, cpl, va) for va in pages} == {2}
+
+
+@pytest.mark.parametrize("writers", [(3,), (0,), (3, 0)])
+def test_a_page_with_code_is_shut_to_stores_of_all_spaces(m: Machine, writers: tuple[int, ...]) -> None:
+    with_pcids(m)
+    for pcid in (1, 2):
+        load_cr3(m, TABLES | pcid)
+        for cpl in writers:
+            m.cpu.cpl = u8(cpl)
+            m.cpu.settle_privilege()
+            m.cpu.store(u8, u64(DATA), u8(1))
+        m.cpu.cpl = u8(0)
+        m.cpu.settle_privilege()
+
+    def open_to_stores() -> int:
+        page, entries = int(m.cpu.host(u64(DATA))), (m.cpu.tlbs[n] for n in range(TLB_SIZE * BANKS))
+        return sum(int(e.write + e.addend) == page for e in entries if ~int(e.write) & 0xFFF)
+
+    assert open_to_stores() >= len(writers)
+    m.cpu.claim(m.cpu.host(u64(DATA)), u64(16))
+    assert open_to_stores() == 0
 
 
 def test_tables_are_marked_as_accessed_only_when_the_whole_walk_succeeds(m: Machine) -> None:

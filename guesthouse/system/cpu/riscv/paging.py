@@ -6,7 +6,7 @@ never only partly covered. Not modelled: Sv57; Svpbmt's bits are reserved.
 """
 
 from guesthouse.bits import i64, u8, u64
-from guesthouse.engine.cpu import EXECUTE, TLB_SIZE, WRITE, TlbEntry
+from guesthouse.engine.cpu import EXECUTE, WRITE
 from guesthouse.system.cpu.riscv.causes import (
     FETCH_ACCESS, FETCH_PAGE, LOAD_ACCESS, LOAD_PAGE, MACHINE, MPP, MPRV, MXR, STORE_ACCESS, STORE_PAGE, SUM,
     SUPERVISOR, USER,
@@ -161,8 +161,7 @@ class Paging(State):
             if seen != self.data_as:
                 # Loads of machine mode mean something else from now on.
                 self.data_as = seen
-                size = TLB_SIZE * TlbEntry.size
-                fill(self.tlbs.address + 3 * size, u8(0xFF), u64(size))
+                self.empty_set(u64(3))
         self.use(which, self.mode)
 
     def no_code(self, va):

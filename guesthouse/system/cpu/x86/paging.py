@@ -1,8 +1,7 @@
 """From linear to physical addresses: the page walk, and who may do what to a page (SDM 3A, 4.3 to 4.10).
 
-4-level, PAE and 32-bit paging, with large and global pages, NX, SMEP, SMAP. A global page or a PCID is no
-reason to keep a translation: more may be forgotten than the book asks for. Not modelled: 5-level paging,
-protection keys, memory types.
+4-level, PAE and 32-bit paging, with large and global pages, PCIDs, NX, SMEP, SMAP. More may be forgotten than the book
+asks for. Not modelled: 5-level paging, protection keys, memory types.
 """
 
 from guesthouse.bits import i64, likely, select, u32, u64
@@ -11,12 +10,12 @@ from guesthouse.system.cpu.x86.debug import Breakpoints
 from guesthouse.system.cpu.x86.flags import AC
 from guesthouse.system.cpu.x86.state import VECTOR_GP, VECTOR_PF, VECTOR_UD
 from guesthouse.system.cpu.x86.system_state import (
-    CR0_PG, CR0_WP, CR4_PAE, CR4_PSE, CR4_SMAP, CR4_SMEP, EFER_NXE, IMPLICIT_SET, LARGE_MARKS,
+    CR0_PG, CR0_WP, CR4_PAE, CR4_PGE, CR4_PSE, CR4_SMAP, CR4_SMEP, EFER_NXE, IMPLICIT_SET,
 )
 from guesthouse.typed import Abandon, compare_exchange, function, load
 
 PHYSICAL_BITS = 40
-P, RW, US, A, D, PS = 1, 2, 4, 0x20, 0x40, 0x80
+P, RW, US, A, D, PS, G = 1, 2, 4, 0x20, 0x40, 0x80, 0x100
 NX = 1 << 63
 FRAME = (1 << 52) - 0x1000
 TOO_HIGH = (1 << 52) - (1 << PHYSICAL_BITS)
@@ -31,6 +30,11 @@ def canonical(va: u64):
     return u64(i64(va << 16) >> 16) == va
 
 
+def large_mark(va: u64, shift: u64) -> u64:
+    """Where the mark of a large page of 1 << shift bytes is."""
+    return ((va >> shift) * 64 + shift) * 0x9E37_79B9_7F4A_7C15 >> 50
+
+
 class Paging(Breakpoints):
     """What the engine's TLB is filled from."""
 
@@ -41,6 +45,7 @@ class Paging(Breakpoints):
 
     def translated(self, va: u64, access: u64) -> u64:
         if self.cr0 & CR0_PG == 0:
+            self.local, self.writable = u64(0), u64(1)
             return va & 0xFFFF_FFFF
         if likely(self.long_mode()):
             if not canonical(va):
@@ -75,6 +80,7 @@ class Paging(Breakpoints):
                 if seen == 0:
                     self.mark_tables(root, top, shift, va)
                 if self.marked(place, entry, self.marks(access)):
+                    self.tell_more(entry, allowed)
                     return self.leaf_address(entry & FRAME, shift, va)
                 rights, barred, seen, table, shift = u64(RW | US), u64(0), u64(A), root, top
 
@@ -117,6 +123,7 @@ class Paging(Breakpoints):
                 first = (self.cr3 & 0xFFFF_F000) + (va >> 22 & 0x3FF) * 4
                 above_done = large or self.marked(first, above, u64(A))
                 if above_done and self.marked(place, entry, self.marks(access)):
+                    self.tell_more(entry, rights & entry)
                     high = select(large, (entry & 0x1F_E000) << 19, u64(0))
                     return self.leaf_address(entry & 0xFFFF_F000 | high, shift, va)
                 table, shift, rights = self.cr3 & 0xFFFF_F000, u64(22), u64(RW | US)
@@ -153,12 +160,15 @@ class Paging(Breakpoints):
         self.tell_of_change(at, u64(4))
         return done
 
+    def tell_more(self, entry: u64, allowed: u64) -> None:
+        """What the engine wants to know of a page besides its address (Cpu.local, Cpu.writable)."""
+        self.local = u64(entry & G == 0 or self.cr4 & CR4_PGE == 0)
+        self.writable = u64(entry & D != 0 and allowed & RW != 0)
+
     def leaf_address(self, frame: u64, shift: u64, va: u64) -> u64:
-        if shift > 21:
-            self.huge = self.huge | u64(1) << (va >> 30 & 63)
-        elif shift == 21:
-            n = va >> 27 & (LARGE_MARKS - 1)
-            self.large[n] = self.large[n] | u64(1) << (va >> 21 & 63)
+        if shift > 12:
+            n = large_mark(va, shift)
+            self.large[n >> 6] = self.large[n >> 6] | u64(1) << (n & 63)
         within = (u64(1) << shift) - 1
         return frame & ~within | va & within
 
@@ -204,8 +214,11 @@ class Paging(Breakpoints):
         """INVLPG: forget the page of this address, all of it."""
         if not self.long_mode():
             va = va & 0xFFFF_FFFF
-        large = self.large[va >> 27 & (LARGE_MARKS - 1)] >> (va >> 21 & 63)
-        if (large | self.huge >> (va >> 30 & 63)) & 1 != 0:
+        large = False
+        for shift in (21, 22, 30):
+            n = large_mark(va, u64(shift))
+            large = large or self.large[n >> 6] >> (n & 63) & 1 != 0
+        if large:
             self.forget_translations()
         else:
             self.flush_page(va)

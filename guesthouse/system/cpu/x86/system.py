@@ -65,17 +65,14 @@ class Control(FarTransfers):
     @function
     def set_cr3(self, value: u64) -> None:
         """MOV CR3: another address space."""
-        same = u64(0)
+        kept = False
         if self.cr4 & CR4_PCIDE != 0:
-            same = value & KEEP_TRANSLATIONS
+            kept = value & KEEP_TRANSLATIONS != 0
             value = value & ~u64(KEEP_TRANSLATIONS)
         if value & ~u64((1 << 52) - 1) != 0 or value & TOO_HIGH != 0:
             self.raise_fault(VECTOR_GP)
-        self.keep_space(self.cr3 & 0xFFF)
         self.cr3 = value
-        self.change_space()
-        if same != 0:
-            self.take_up_space(value & 0xFFF)
+        self.change_space(kept)
 
     @function
     def set_cr4(self, value: u64) -> None:
@@ -164,7 +161,7 @@ class Control(FarTransfers):
 
     @function
     def invalidate_pcid(self, kind: u64, address: u64) -> None:
-        """SDM 2A, INVPCID. Translations have no PCID here: what is asked for one is done for all."""
+        """SDM 2A, INVPCID. One address is forgotten for all PCIDs."""
         self.need_supervisor()
         pcid, va = self.load(u64, address), self.load(u64, address + 8)
         bad = kind > 3 or pcid >> 12 != 0
@@ -174,8 +171,12 @@ class Control(FarTransfers):
             self.raise_fault(VECTOR_GP)
         if kind == 0:
             self.invalidate(va)
-        else:
+        elif kind == 1:
+            self.forget_space(pcid)
+        elif kind == 2:
             self.forget_translations()
+        else:
+            self.forget_spaces()
 
 
 # Interrupts, SDM 2A and 2B.

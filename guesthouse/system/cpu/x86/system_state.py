@@ -6,11 +6,11 @@ control registers. Not modelled: machine checks, performance counters.
 """
 
 from guesthouse.bits import select, u8, u32, u64, unlikely
-from guesthouse.engine.cpu import RANGES, STEP, TLB_SIZE, WATCHED_SET, RamRange, TlbEntry
+from guesthouse.engine.cpu import RANGES, STEP, WATCHED_SET, RamRange
 from guesthouse.system.cpu.x86.flags import AC, TF
 from guesthouse.system.cpu.x86.held import HELD
 from guesthouse.system.cpu.x86.state import BIG, CS, DS, ES, LONG, SS, VECTOR_GP, General, Segment
-from guesthouse.typed import Array, Pointer, Struct, fill, function
+from guesthouse.typed import Array, Struct, fill, function
 
 # Control registers, SDM 3A, 2.5.
 CR0_PE, CR0_MP, CR0_EM, CR0_TS, CR0_ET, CR0_NE = (1 << n for n in range(6))
@@ -24,7 +24,7 @@ USER_SET, SUPERVISOR_SET, OVERRIDE_SET, IMPLICIT_SET = range(4)  # sets of trans
 ALIGNMENT = 1 << 4  # this bit of Cpu.watches; those below it belong to breakpoints
 SHADOW_STI, SHADOW_SS = 1, 2  # what holds interrupts off for one instruction (SDM 3A, 6.8.3)
 
-VARIABLE_RANGES, FIXED_RANGES, LARGE_MARKS, KEPT = 8, 11, 64, 8
+VARIABLE_RANGES, FIXED_RANGES, LARGE_MARKS = 8, 11, 256
 
 
 class TableRegister(Struct):
@@ -98,11 +98,7 @@ class SystemState(General):
     stray: u64  # the #GP that is on its way is for an address that is not canonical: #SS if the stack's
     external: u64  # the EXT bit of error codes: 1 while an event is delivered that the program did not ask for
     translations: u64  # the set that belongs to CPL and AC
-    large: Array[u64, LARGE_MARKS]  # hashed sets of the 2 MiB and (huge) 1 GiB regions that came into the TLB
-    huge: u64  # through large pages
-    newest: u64  # the last number of an address space that Cpu.context has got
-    kept: Array[u64, KEPT]  # numbers that MOV CR3 may take up again, by the low bits of the PCID, and which PCID
-    kept_for: Array[u64, KEPT]  # plus 1 they belong to
+    large: Array[u64, LARGE_MARKS]  # a hashed set of the 2 MiB and 1 GiB regions that came into the TLB
     random: Array[u64, 4]  # the state of RDRAND's generator; the board seeds it
 
     def long_mode(self):
@@ -136,7 +132,7 @@ class SystemState(General):
         self.translations = u64(WATCHED_SET)
         if self.watches & ALIGNMENT == 0:
             self.watches = self.watches | ALIGNMENT
-            self.empty_watched_set()
+            self.empty_set(u64(WATCHED_SET))
 
     @function
     def settle_sizes(self) -> None:
@@ -160,35 +156,17 @@ class SystemState(General):
         place = self.segments[n]
         return place.base == 0 and place.limit == 0xFFFF_FFFF and place.access & 0x9E == 0x92
 
-    def aim(self, which: u64) -> None:
-        """Use a set of translations without a change of mode."""
-        self.tlb = Pointer[TlbEntry](self.tlbs.address + which * (TLB_SIZE * TlbEntry.size))
-
     @function
     def forget_translations(self) -> None:
-        """Flush the TLB, and where code was found, for all PCIDs."""
-        fill(self.kept_for.address, u8(0), u64(8 * KEPT))
-        self.change_space()
-
-    def change_space(self) -> None:
-        """Flush the TLB, and what is known about large pages in it; give the context a number never used before."""
+        """Flush the TLB, and where code was found, for all PCIDs. They may mean something else from now on."""
         fill(self.large.address, u8(0), u64(8 * LARGE_MARKS))
-        self.huge = u64(0)
         self.flush()
-        self.newest += 1
-        self.enter_context(self.context & 0xFFFF | self.newest << 16)
+        self.change_space(True)
 
-    def keep_space(self, pcid: u64) -> None:
-        """Remember the number of the address space that is being left."""
-        slot = pcid & (KEPT - 1)
-        self.kept[slot], self.kept_for[slot] = self.context >> 16, pcid + 1
-
-    def take_up_space(self, pcid: u64) -> None:
-        """Go on with the number that this PCID had. The TLB is empty, but decoded code is found at once: the system
-        has said that its translations are still those."""
-        slot = pcid & (KEPT - 1)
-        if self.kept_for[slot] == pcid + 1:
-            self.enter_context(self.context & 0xFFFF | self.kept[slot] << 16)
+    def change_space(self, kept: bool) -> None:
+        """CR3 has changed. `kept`: the system has said that the translations of its PCID are still those."""
+        self.enter_space(select(self.cr4 & CR4_PCIDE != 0, self.cr3 & 0xFFF, u64(0)), kept)
+        self.aim(self.translations)
 
     def need_supervisor(self) -> None:
         """#GP(0) for an instruction that only CPL 0 may execute."""

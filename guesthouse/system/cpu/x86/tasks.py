@@ -111,7 +111,7 @@ class Tasks(Segmentation):
             space = self.system_load(u32, self.tr.base + 0x1C)
             if space != self.cr3:
                 self.cr3 = space
-                self.change_space()
+                self.change_space(False)
         pointer, flags = self.task_word(u64(0x20), u64(0x0E)), self.task_word(u64(0x24), u64(0x10))
         for n in range(8):
             value = self.task_word(u64(0x28 + 4 * n), u64(0x12 + 2 * n))
