@@ -129,27 +129,49 @@ class Processor(Sharing):
     def find(self, guest: static, allowed: u64) -> u64:
         """The record to begin with at pc, in a block of at most `allowed` instructions, taken off the budget."""
         self.lookups += 1
-        pc = self.pc
+        pc, stepping = self.pc, self.context & STEP != 0
+        self.start = pc
+        self.bring_jump(pc)
+        jump = self.jumps[jump_index(pc)]
+        if jump.pc == pc and jump.context == self.context and jump.count <= allowed and not stepping:
+            if Pointer[Block](jump.record - Block.size)[0].mode == self.context & 0xFFFF:  # else it has ended
+                self.come_to(pc)
+                self.left -= jump.count
+                return jump.record
         host = self.fetch(pc)
-        stepping = self.context & STEP != 0
         block = self.last_there(pc, host)
         if block == 0:
             block = self.known(pc, host)
         if block == 0 and allowed >= BLOCK_LIMIT and not stepping:  # with less it would be run one by one
             block = self.build(guest, pc, host)
-        self.start = pc
         if block != 0 and not stepping:
             header = Pointer[Block](block)[0]
             if header.count <= allowed:
                 self.come_to(pc)
-                jump, mark = self.jumps[jump_index(pc)], page_mark(pc)
-                jump.pc, jump.context, jump.record, jump.count = pc, self.context, block + Block.size, header.count
-                self.jump_marks[mark >> 6] = self.jump_marks[mark >> 6] | u64(1) << (mark & 63)
+                self.keep_jump(pc, block + Block.size, header.count)
                 self.left -= header.count
                 return block + Block.size
         self.decode_run(guest, pc, host, self.scratch.address, u64(1))
         self.left -= 1
         return self.scratch.address
+
+    def bring_jump(self, pc: u64) -> None:
+        """An entry for pc that has had to make room is beside its place: let them change places."""
+        n = jump_index(pc)
+        jump, beside = self.jumps[n], self.jumps[n ^ 1]
+        if jump.pc != pc and beside.pc == pc:
+            other, context, record, count = jump.pc, jump.context, jump.record, jump.count
+            jump.pc, jump.context, jump.record, jump.count = pc, beside.context, beside.record, beside.count
+            beside.pc, beside.context, beside.record, beside.count = other, context, record, count
+
+    def keep_jump(self, pc: u64, record: u64, count: u64) -> None:
+        """Branches to pc shall find its block; the entry that has been there makes room."""
+        n, mark = jump_index(pc), page_mark(pc)
+        jump, beside = self.jumps[n], self.jumps[n ^ 1]
+        if jump.pc != pc:
+            beside.pc, beside.context, beside.record, beside.count = jump.pc, jump.context, jump.record, jump.count
+        jump.pc, jump.context, jump.record, jump.count = pc, self.context, record, count
+        self.jump_marks[mark >> 6] = self.jump_marks[mark >> 6] | u64(1) << (mark & 63)
 
     def last_there(self, pc: u64, host: u64) -> u64:
         """The block that the jump cache has for pc, if it is the one decoded from these bytes in this mode; or 0. Its
@@ -344,16 +366,19 @@ class Processor(Sharing):
                 fill(jump.address, u8(0xFF), u64(JUMPS_A_PAGE * Jump.size))
 
     def block_again(self, left: u64):
-        """As next_block, where the context has changed since the block at pc was found, but not where its page is."""
+        """As next_block, where the block at pc is beside its place, or the context has changed since it was found, but
+        not where its page is."""
         pc = self.pc
-        entry = self.tlb[pc >> PAGE_BITS & (TLB_SIZE - 1)]
-        if entry.execute == pc & ~u64(PAGE - 1) and self.door == self.context:
-            block = self.last_there(pc, pc + entry.addend)
-            if block != 0 and Pointer[Block](block)[0].count <= left:
-                self.jumps[jump_index(pc)].context = self.context
-                self.start = pc
-                self.come_to(pc)
-                return True, block + Block.size, left - Pointer[Block](block)[0].count
+        self.bring_jump(pc)
+        jump, entry = self.jumps[jump_index(pc)], self.tlb[pc >> PAGE_BITS & (TLB_SIZE - 1)]
+        known = jump.pc == pc and jump.context == self.context
+        if not known and entry.execute == pc & ~u64(PAGE - 1):
+            known = self.last_there(pc, pc + entry.addend) != 0
+        if known and self.door == self.context and jump.count <= left:
+            jump.context = self.context
+            self.start = pc
+            self.come_to(pc)
+            return True, jump.record, left - jump.count
         return False, u64(0), left
 
     def next_block(self, left: u64):

@@ -8,6 +8,7 @@ import pytest
 from guesthouse.bits import u64
 from guesthouse.engine.build import engine
 from guesthouse.engine.vcpu import Budget, Halted, MemoryRead, MemoryWrite, Stopped
+from guesthouse.engine.processor import BLOCK_LIMIT, jump_index
 from tests.engine.toy import (
     ADD, ADD_IMMEDIATE, BRANCH_IF, HALT, LOAD, RAM, STORE, TIME, TOY, TWO_DEVICES, Machine, code,
 )
@@ -78,6 +79,21 @@ def test_a_loop_that_rewrites_itself_runs_what_it_wrote(way):
     machine.state.x[8], machine.state.x[9] = u64(1), u64(0x1000)
     machine.vcpu.run(1 + 3 * 10)
     assert machine.state.x[5] == 1 + 2 * 10
+
+
+def test_two_blocks_that_want_one_place_are_both_found_without_the_run_loop(compiled):
+    """Branches from 1000h to 1804h and back, on stepping-stones."""
+    there, back = [*range(0x1000, 0x1800, 0x74), 0x1804], [*range(0x1798, 0x1000, -0x6C), 0x1000]
+    assert jump_index(u64(there[0])) == jump_index(u64(there[-1]))
+    program = bytearray(0x1000)
+    for at, to in zip(there + back, there[1:] + back):
+        program[at & 0xFFF:(at & 0xFFF) + 4] = code((BRANCH_IF, 8, 0, to - at - 4))
+    machine = Machine(compiled, bytes(program))
+    machine.state.x[8] = u64(1)
+    machine.vcpu.run(1000)
+    before = machine.vcpu.counters()["lookups"]
+    machine.vcpu.run(1000)
+    assert machine.vcpu.counters()["lookups"] <= before + 1 + BLOCK_LIMIT  # at the end blocks are run one by one
 
 
 def test_an_instruction_in_two_pages_runs_and_sees_changes_in_both(way):
