@@ -3,6 +3,7 @@
 import ctypes
 import mmap
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from guesthouse.bits import u8, u64
@@ -39,7 +40,7 @@ class SoftVcpu:
 
     def __init__(self, guest: Guest, engine: Engine | None = None, hot: bool = False) -> None:
         self.guest, self.engine = guest, engine
-        self.state: Any = guest.state.new()
+        self.state: Any = guest.state.new(zeros)
         self._stopping = False
         self._executed = 0
         self._pending = 0
@@ -62,8 +63,7 @@ class SoftVcpu:
     def _attach(self, engine: Engine) -> None:
         """Hand the compiled code its tables and its room."""
         state = self.state
-        private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
-        self._room = mmap.mmap(-1, ROOM, **private)  # a fork of this process decodes for itself
+        self._room = zeros(ROOM)
         anchor = (ctypes.c_uint8 * ROOM).from_buffer(self._room)
         self._anchor = anchor
         state.room_start = state.room = u64(ctypes.addressof(anchor))
@@ -187,3 +187,14 @@ class SoftVcpu:
     def _refuse(self) -> None:
         """The board does not have this register: the instruction gets the guest's exception."""
         self.state.register_refused = u64(1)
+
+
+def zeros(size: int) -> mmap.mmap:
+    """Memory for what the guest's instructions use all the time: in large pages of the host, if it has them, whose own
+    address cache is small. Private: a fork of this process goes on for itself."""
+    private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+    made = mmap.mmap(-1, size, **private)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with suppress(OSError):  # a kernel without them
+            made.madvise(mmap.MADV_HUGEPAGE)
+    return made

@@ -6,6 +6,7 @@ Bounds: an `Array` refuses an index outside it (`OutOfRange`); a `Pointer` is ra
 
 import ctypes
 import functools
+from collections.abc import Callable
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from guesthouse.bits import Float, Int, i8, i16, i32, i64, u8, u16, u32, u64
@@ -189,8 +190,9 @@ class Struct:
         return made
 
     @classmethod
-    def new(cls) -> Self:
-        room = (ctypes.c_uint8 * (cls.size + 63))()
+    def new(cls, zeros: Callable[[int], Any] = bytearray) -> Self:
+        """`zeros` makes the memory."""
+        room = (ctypes.c_uint8 * (cls.size + 63)).from_buffer(zeros(cls.size + 63))
         made = cls.at(-(-ctypes.addressof(room) // 64) * 64)
         made.owner = room
         return made
