@@ -12,6 +12,7 @@ import time
 from typing import Callable
 
 SECOND = 1_000_000_000
+FEWEST = 1 << 12  # instructions that are worth a look at real time
 CROWD = 64  # entries of moved timers that may wait before they are swept out
 
 
@@ -93,6 +94,9 @@ class Clock:
         """How many instructions may run from `count` on before somebody has to look at the timers."""
         return limit
 
+    def tell_rate(self, rate: int) -> None:
+        """So many instructions a second have been measured, by real time."""
+
     def skip_idle(self, count: int) -> int:
         """The guest waits for an interrupt: nanoseconds of host time to sleep; -1: there is no deadline."""
         at = self.next_deadline()
@@ -163,11 +167,22 @@ class RealClock(Clock):
         self._host, self.scale = host, scale
         self._base, self._start = 0, host()
         self._paused = False
+        self._rate = 0  # 0: not known
 
     def sample(self, count: int) -> None:
         if not self._paused:
             passed = self._host() - self._start
             self.advance_to(self._base + (passed if self.scale == 1.0 else int(passed * self.scale)))
+
+    def budget(self, count: int, limit: int) -> int:
+        """As many as there are likely to be before the next deadline: more would make it late, fewer cost a look."""
+        at = self.next_deadline()
+        if at is None or not self._rate:
+            return limit
+        return min(limit, max(FEWEST, int((at - self._now) / self.scale) * self._rate // SECOND))
+
+    def tell_rate(self, rate: int) -> None:
+        self._rate = rate
 
     def skip_idle(self, count: int) -> int:
         self.sample(count)

@@ -1,6 +1,6 @@
 import pytest
 
-from guesthouse.clock import SECOND, Clock, RealClock, VirtualClock
+from guesthouse.clock import FEWEST, SECOND, Clock, RealClock, VirtualClock
 
 
 @pytest.fixture
@@ -133,6 +133,16 @@ def test_a_budget_ends_exactly_when_the_deadline_is_due(rate, deadline):
     assert clock.now() < deadline or n == 1
     clock.sample(n)
     assert clock.now() >= deadline
+
+
+def test_a_budget_in_real_time_goes_to_the_deadline_at_the_rate_that_was_measured():
+    clock = RealClock(host=lambda: 0)
+    clock.timer(lambda: None).set(1_000_000)
+    assert clock.budget(0, 1 << 20) == 1 << 20
+    clock.tell_rate(80_000_000)
+    assert clock.budget(0, 1 << 20) == 80_000 and clock.budget(0, 5000) == 5000
+    clock.tell_rate(1000)
+    assert clock.budget(0, 1 << 20) == FEWEST
 
 
 def test_idle_virtual_time_jumps_to_the_next_deadline_and_runs_on_from_there():

@@ -70,6 +70,20 @@ def test_a_timer_by_level_holds_its_input_until_the_status_is_cleared(rig):
     assert not rig.inputs[20].high
 
 
+def test_a_periodic_timer_that_tells_nobody_needs_no_alarm_and_goes_on(rig):
+    rig.put(TIMER, PERIODIC | SET | 20 << 9)
+    rig.put(COMPARATOR, 50)
+    rig.put(CONFIGURATION, RUN)
+    assert rig.clock.next_deadline() is None
+    rig.pass_(120)
+    assert rig.get(COMPARATOR) == 150
+    rig.put(TIMER, ENABLE | PERIODIC | 20 << 9)
+    rig.pass_(29)
+    assert rig.edges == []
+    rig.pass_(1)
+    assert len(rig.edges) == 2 and rig.get(COMPARATOR) == 200
+
+
 def test_a_periodic_timer_adds_its_period(rig):
     rig.put(TIMER, ENABLE | PERIODIC | SET | 20 << 9)
     rig.put(COMPARATOR, 50)

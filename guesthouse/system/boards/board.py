@@ -17,7 +17,7 @@ from dataclasses import fields
 from typing import Any
 
 from guesthouse.bits import u64
-from guesthouse.clock import Clock, RealClock
+from guesthouse.clock import SECOND, Clock, RealClock
 from guesthouse.engine import vcpu as engine
 from guesthouse.engine.sharing import Sharing
 from guesthouse.engine.vcpu import (
@@ -41,7 +41,7 @@ SERIALS = 4
 SLICE = 1 << 18
 SLICE_PLAIN = 1 << 10  # where instructions run as plain Python, ten thousand a second
 SLICE_LEAST, SLICE_MOST = 1 << 12, 1 << 24
-SLICE_NS = 1_000_000  # of host time that a slice should take when time is real: how late a timer may be seen
+SLICE_NS = 4_000_000  # of host time that a slice should take when time is real: how late the host may be heard
 PORT_NS = 1_000  # what an access to a port takes on an ISA bus: loops that poll one count on it
 PACE_MOST = 1024  # what 1024 instructions take at most, in ns
 PACE_OF, PACE_FROM = 1 << 24, 1 << 12  # of how many instructions it is measured; after so many at once anew
@@ -355,6 +355,7 @@ class Board:
         if instructions > PACE_OF:
             self._measured = instructions // 2, nanoseconds // 2
         measured = (nanoseconds << 10) // max(1, instructions)
+        clock.tell_rate(instructions * SECOND // max(1, nanoseconds))
         core.pace = max(1, min(PACE_MOST, measured // 2 if ahead else measured))
         core.state.pace = u64(core.pace)
 

@@ -79,14 +79,24 @@ class Hpet(Chip):
 
     def _next(self, n: int) -> None:
         """A periodic timer adds its period; periods that nobody has seen are skipped. Others wait for the wrap."""
+        passed = self._periods_passed(n)
+        self.comparators[n] = self.comparators[n] + passed & self._mask(n)
+        self.due[n] += passed * TICK_NS
+
+    def _periods_passed(self, n: int) -> int:
+        """The ticks by which a timer that is due moves on."""
         late = (self.clock.now() - self.due[n]) // TICK_NS
-        step = self.periods[n] & self._mask(n) if self.kinds[n] & PERIODIC else 0
-        if not step:
-            self.due[n] += (self._mask(n) + 1) * TICK_NS * (late // (self._mask(n) + 1) + 1)
-            return
-        steps = late // step + 1
-        self.comparators[n] = self.comparators[n] + step * steps & self._mask(n)
-        self.due[n] += step * steps * TICK_NS
+        step = (self.periods[n] & self._mask(n) if self.kinds[n] & PERIODIC else 0) or self._mask(n) + 1
+        return int(late // step + 1) * step
+
+    def _goes_unheard(self, n: int) -> bool:
+        """Whether a timer has matched that tells nobody: it needs no alarm, but moves on before it is seen or set."""
+        return self.due[n] is not None and self.due[n] <= self.clock.now() and not self.kinds[n] & (ENABLE | LEVEL)
+
+    def _catch_up(self) -> None:
+        for n in range(TIMERS):
+            if self._goes_unheard(n):
+                self._next(n)
 
     # interrupts
 
@@ -117,7 +127,7 @@ class Hpet(Chip):
                  if self.risen >> n & 1 and self.configuration & LEGACY and self.kinds[n] & (ENABLE | LEVEL) == ENABLE}
         for line in (*self.inputs.values(), *self.legacy):
             line.set(id(line) in high)
-        wanted = [at for n, at in enumerate(self.due) if at is not None and self.kinds[n] & (ENABLE | LEVEL | PERIODIC)]
+        wanted = [at for n, at in enumerate(self.due) if at is not None and self.kinds[n] & (ENABLE | LEVEL)]
         self.timer.set(min(wanted, default=None))
 
     # registers
@@ -155,6 +165,7 @@ class Hpet(Chip):
         self._set_counter(value, self.configuration)
 
     def _set_counter(self, value: int, configuration: int) -> None:
+        self._catch_up()
         self.held, self.since, self.configuration = value, self.clock.now(), configuration
         self._aim_all()
 
@@ -164,6 +175,7 @@ class Hpet(Chip):
 
     @on_write(0x100, width=64, sizes=SIZES, count=TIMERS, stride=0x20)
     def write_kind(self, n: int, value: int) -> None:
+        self._catch_up()
         self.kinds[n] = value & KEPT
         self.setting[n] = bool(value & SET_VALUE and value & PERIODIC)
         if not value & LEVEL:
@@ -175,7 +187,8 @@ class Hpet(Chip):
 
     @on_read(0x108, width=64, sizes=SIZES, count=TIMERS, stride=0x20, pure=True)
     def read_comparator(self, n: int) -> int:
-        return int(self.comparators[n])
+        passed = self._periods_passed(n) if self._goes_unheard(n) else 0
+        return int(self.comparators[n] + passed) & self._mask(n)
 
     @on_write(0x108, width=64, count=TIMERS, stride=0x20)
     def write_comparator(self, n: int, value: int) -> None:
@@ -191,6 +204,7 @@ class Hpet(Chip):
 
     def _set_comparator(self, n: int, value: int, part: int) -> None:
         """What is written to a periodic timer is its period; after SET_VALUE it is also where it begins (2.3.9.2.2)."""
+        self._catch_up()
         if self.kinds[n] & PERIODIC:
             self.periods[n] = (self.periods[n] & ~part | value) & self._mask(n)
         if not self.kinds[n] & PERIODIC or self.setting[n]:

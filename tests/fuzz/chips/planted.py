@@ -557,8 +557,7 @@ PLANTED: tuple[tuple[str, str, str, str], ...] = (
     ),
     (
         "hpet",
-        "wanted = [at for n, at in enumerate(self.due) if at is not None and self.kinds[n] & "
-        "(ENABLE | LEVEL | PERIODIC)]",
+        "wanted = [at for n, at in enumerate(self.due) if at is not None and self.kinds[n] & (ENABLE | LEVEL)]",
         "wanted = [at for n, at in enumerate(self.due) if at is not None and self.kinds[n] & ENABLE and n]",
         "no timer is set for the first comparator",
     ),
