@@ -13,6 +13,7 @@ class Scripted:
         self.script, self.state = list(script), state
         self.count, self.answers, self.refused, self.injected = 0, [], 0, []
         self.stopping, self.budgets = False, []
+        self.unfinished = True  # it leaves for each interrupt, as its script says
 
     def run(self, budget=1 << 30):
         self.budgets.append(budget)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from guesthouse.bits import u64
 from guesthouse.clock import SECOND, Clock
@@ -300,6 +301,12 @@ class PcBoard(Board):
     def _tsc(self, core: Core) -> int:
         """The time-stamp counter at this moment: 1 GHz, plus what the guest has written to it."""
         return self.clock.now() + int(core.state.tsc_offset) & (1 << 64) - 1
+
+    def before_slice(self) -> None:
+        """The processor gets an interrupt that it would leave for at once."""
+        vcpu: Any = self.vcpu
+        if self.state.intr and not vcpu.unfinished and self.state.takes_interrupt():
+            self.answer(Window())
 
     def wakes(self) -> bool:
         return bool(self.state.nmi or self.state.smi or self.state.intr and int(self.state.flags) & x86.IF)

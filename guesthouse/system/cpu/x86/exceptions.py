@@ -447,6 +447,11 @@ class Exceptions(SystemManagement):
         elif self.intr != 0 and self.flags & IF != 0:
             self.exit = u64(WINDOW)
 
+    def takes_interrupt(self):
+        """Whether all that poll() would do now is to leave for the vector of an interrupt."""
+        due = (self.context & STEP) | self.dead | self.stepping | self.shadow | self.smi | self.nmi
+        return due == 0 and self.intr != 0 and self.flags & IF != 0
+
     def in_shadow(self):
         """Whether one more instruction must come first; then the engine is told to stop after it."""
         if self.shadow == 0:
