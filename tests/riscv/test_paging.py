@@ -4,10 +4,11 @@ import pytest
 
 from guesthouse.bits import u8, u64
 from guesthouse.system.cpu.riscv.causes import MPRV, MXR, SUM
+from guesthouse.system.cpu.riscv.csr import write_satp
 from tests.riscv.machine import CODE, DATA, MASK, RAM, word
 
 ROOT, POOL = RAM + 0x10_000, RAM + 0x20_000
-V, R, W, X, U, A, D = 1, 2, 4, 8, 16, 64, 128
+V, R, W, X, U, G, A, D = (1 << n for n in range(8))
 USER, SUPERVISOR, MACHINE = 0, 1, 3
 LOAD_ACCESS, STORE_ACCESS, FETCH_PAGE, LOAD_PAGE, STORE_PAGE = 5, 7, 12, 13, 15
 VA = 0x4000_0000
@@ -150,6 +151,40 @@ def test_sfence_of_one_address_forgets_a_page(tables):
     assert tables.access(LD, VA) is None
     tables.machine.store(leaf, 0)
     tables.machine.step(word("sfence.vma", rs1=5))
+    assert tables.access(LD, VA) == LOAD_PAGE
+
+
+def change_asid(hart, asid):
+    write_satp(hart, u64(int(hart.satp) & ~(0xFFFF << 44) | asid << 44))
+    assert hart.satp >> 44 & 0xFFFF == asid
+
+
+def test_translations_of_programs_are_kept_for_their_asid(machine):
+    tables = Tables(machine, 8, USER)
+    leaf = tables.map(VA, DATA, V | R | U)
+    change_asid(machine.hart, 1)
+    assert tables.access(LD, VA) is None
+    tables.machine.store(leaf, 0)
+    change_asid(machine.hart, 2)
+    change_asid(machine.hart, 1)
+    assert tables.access(LD, VA) is None
+    machine.hart.forget_space(u64(2))
+    assert tables.access(LD, VA) is None
+    machine.hart.forget_space(u64(1))
+    assert tables.access(LD, VA) == LOAD_PAGE
+
+
+@pytest.mark.parametrize("rights, kept", [(V | R, False), (V | R | G, True)])
+def test_translations_of_the_system_are_kept_if_they_are_global(machine, rights, kept):
+    tables = Tables(machine, 8, SUPERVISOR)
+    leaf = tables.map(VA, DATA, rights)
+    assert tables.access(LD, VA) is None
+    tables.machine.store(leaf, 0)
+    change_asid(machine.hart, 1)
+    machine.set(x8=1)
+    machine.step(word("sfence.vma", rs1=0, rs2=8))
+    assert (tables.access(LD, VA) is None) == kept
+    machine.step(word("sfence.vma", rs1=0, rs2=0))
     assert tables.access(LD, VA) == LOAD_PAGE
 
 

@@ -29,7 +29,6 @@ SSTATUS = SIE | SPIE | SPP | FS | SUM | MXR
 MEDELEG = 0xB3FF  # all but calls from machine mode
 INTERRUPTS = 0xAAA
 ENVCFG = FIOM | CBIE | CBCFE | CBZE
-SATP = 15 << 60 | (1 << 44) - 1
 PMPCFG0, PMPCFG2, PMPADDR0 = 0x3A0, 0x3A2, 0x3B0
 MIP = 0x344
 
@@ -102,9 +101,11 @@ def write_satp(hart, value):
     mode = value >> 60
     if mode == 0 or mode == SV39 or mode == SV48:
         changed = (hart.satp ^ value) >> 60 != 0
-        hart.satp = value & SATP
+        hart.satp = value
         if changed:
             hart.forget_translations()
+        hart.enter_space(hart.asid(), True)
+        hart.settle()
 
 
 def write_stimecmp(hart, value):

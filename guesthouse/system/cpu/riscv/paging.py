@@ -1,12 +1,12 @@
 """Bare, Sv39 and Sv48 translation and physical memory protection (Volume II, chapters 10.3 to 10.5 and 3.7;
 Svnapot).
 
-The hardware sets A and D bits. ASIDLEN is 0. Protection has a grain of one page (G = 10, 3.7.1), so a page is
+The hardware sets A and D bits. ASIDLEN is 16. Protection has a grain of one page (G = 10, 3.7.1), so a page is
 never only partly covered. Not modelled: Sv57; Svpbmt's bits are reserved.
 """
 
 from guesthouse.bits import i64, u8, u64
-from guesthouse.engine.cpu import EXECUTE, WRITE
+from guesthouse.engine.cpu import EXECUTE, READ, WRITE
 from guesthouse.system.cpu.riscv.causes import (
     FETCH_ACCESS, FETCH_PAGE, LOAD_ACCESS, LOAD_PAGE, MACHINE, MPP, MPRV, MXR, STORE_ACCESS, STORE_PAGE, SUM,
     SUPERVISOR, USER,
@@ -15,10 +15,10 @@ from guesthouse.system.cpu.riscv.state import PMP_ENTRIES, State
 from guesthouse.typed import Table, fill, function, load, packed, store
 
 SV39, SV48 = 8, 9
-PTE_V, PTE_R, PTE_W, PTE_X, PTE_U, PTE_A, PTE_D = 0x01, 0x02, 0x04, 0x08, 0x10, 0x40, 0x80
+PTE_V, PTE_R, PTE_W, PTE_X, PTE_U, PTE_G, PTE_A, PTE_D = (1 << n for n in range(8))
 PTE_N = 1 << 63
 PTE_RESERVED = 0x7FC0 << 48  # bits 54 to 62
-PPN = (1 << 44) - 1
+PPN, ASID = (1 << 44) - 1, (1 << 16) - 1
 PHYSICAL_BITS = 56
 PMP_R, PMP_W, PMP_X, PMP_L = 0x01, 0x02, 0x04, 0x80
 PMP_A, PMP_TOR, PMP_NAPOT = 0x18, 0x08, 0x18
@@ -42,11 +42,13 @@ class Paging(State):
         if mode == MACHINE or self.satp >> 60 == 0:
             if va >> PHYSICAL_BITS != 0:
                 self.raise_fault(ACCESS_FAULTS[access], va)
-            physical = va
+            physical, self.local, self.writable = va, u64(0), u64(1)
         else:
             physical = self.translate(va, access, mode)
         if not self.permits(physical, access, mode):
             self.raise_fault(ACCESS_FAULTS[access], va)
+        if access == READ and self.writable != 0 and not self.permits(physical, u64(WRITE), mode):
+            self.writable = u64(0)
         return physical
 
     @function
@@ -72,6 +74,8 @@ class Paging(State):
         if not self.agrees(pte, level, access, mode):
             self.raise_fault(PAGE_FAULTS[access], va)
         self.mark(entry, pte, va, access)
+        self.local = u64(pte & PTE_G == 0)
+        self.writable = u64(pte & PTE_W != 0 and pte & PTE_D != 0)
         if level != 0:
             self.note_wide(va, level)
         inside = (u64(1) << (level * 9 + 12)) - 1
@@ -122,7 +126,7 @@ class Paging(State):
     # Large pages. The address cache holds their pieces; SFENCE.VMA of one address must find them all.
 
     def wide_bit(self, va, level):
-        return (va >> (level * 9 + 12)) + level * 1365 & 4095
+        return ((va >> (level * 9 + 12)) * 4 + level) * 0x9E37_79B9_7F4A_7C15 >> 52
 
     @function
     def note_wide(self, va: u64, level: u64) -> None:
@@ -140,6 +144,9 @@ class Paging(State):
             self.forget_translations()
         else:
             self.flush_page(va)
+
+    def asid(self) -> u64:
+        return self.satp >> 44 & ASID
 
     @function
     def forget_translations(self) -> None:

@@ -11,6 +11,7 @@ from guesthouse.system.cpu.riscv.causes import (
     CBCFE, CBIE, CBZE, LOAD_PAGE, MACHINE, STORE_PAGE, SUPERVISOR, TSR, TVM, TW, USER,
 )
 from guesthouse.system.cpu.riscv.formats import X, op
+from guesthouse.system.cpu.riscv.paging import ASID
 from guesthouse.typed import Abandon
 
 CACHE_BLOCK = 64
@@ -43,13 +44,16 @@ def wfi(hart):
 @op("0001001 rs2 00000 000 00000 1110011", "P10.2.1", name="sfence.vma", ends=LEAVES, all=True, rs1=0)
 @op("0001011 rs2 rs1 000 00000 1110011", "P13", name="sinval.vma", ends=LEAVES, all=False)
 @op("0001011 rs2 00000 000 00000 1110011", "P13", name="sinval.vma", ends=LEAVES, all=True, rs1=0)
-def sfence_vma(hart, rs1: X, all):
+def sfence_vma(hart, rs1: X, rs2: X, all):
+    """One address is forgotten for all ASIDs."""
     if hart.mode < SUPERVISOR or hart.mode == SUPERVISOR and hart.mstatus & TVM != 0:
         hart.illegal()
-    if all:
+    if not all:
+        hart.forget_page(hart.x[rs1])
+    elif rs2 == 0:
         hart.forget_translations()
     else:
-        hart.forget_page(hart.x[rs1])
+        hart.forget_space(hart.x[rs2] & ASID)
 
 
 @op("0001100 00000 00000 000 00000 1110011", "P13", name="sfence.w.inval")
