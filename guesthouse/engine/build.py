@@ -22,9 +22,9 @@ from typing import Any
 
 from guesthouse.engine.op import Guest, find_guest
 from guesthouse.errors import HouseBug, UserError
-from guesthouse.typed.machine import Code, assemble, identity
+from guesthouse.typed.machine import Code, assemble, assemble_static, host_is, identity
 
-PIECES, LARGEST = 300, 128  # objects that are kept; handlers in one of them
+PIECES, LARGEST = 600, 128  # objects that are kept; handlers in one of them
 OURS = ("guesthouse.bits", "guesthouse.typed", "guesthouse.engine")
 MAGIC = b"guesthouse code 1\n"
 HEAD = 4096  # bytes that tell the lengths of the parts
@@ -35,19 +35,20 @@ class Engine:
     """A guest's machine code, ready to run in this process."""
 
     def __init__(self, guest: Guest, path: Path, parts: list[bytes], shares: list[list[int]]) -> None:
-        self.guest, self.cache, self.parts = guest, path.parent, [Code([part]) for part in parts]
+        self.guest, self.cache, self.parts = guest, path.parent, [Code([part]) for part in parts[:len(shares)]]
+        self.stencils = [ctypes.create_string_buffer(table) for table in parts[len(shares):]]  # for each dialect
         self.shelf = path.with_suffix(".regions")  # where compiled regions are kept
         self.run = self.parts[0].function("run", None, ctypes.c_void_p)
         self.prepare = self.parts[0].function("prepare", None, ctypes.c_void_p, ctypes.c_uint64)
         self.calls = {name: self.parts[0].function(f"call_{name}", None, ctypes.c_void_p, ctypes.c_uint64)
                       for name in guest.calls}
-        self.table = (ctypes.c_uint64 * len(guest.handlers))()
+        self.table = (ctypes.c_uint64 * (len(guest.handlers) + 1))()
         for part, share in zip(self.parts, shares, strict=True):
             addresses = (ctypes.c_uint64 * len(share)).from_address(part.address("handlers"))
             for n, address in zip(share, addresses, strict=True):
                 self.table[n] = address
-        edges = (ctypes.c_uint64 * 4).from_address(self.parts[0].address("edges"))
-        self.advance, self.resync, self.dispatch, self.make_up = edges
+        edges = (ctypes.c_uint64 * 6).from_address(self.parts[0].address("edges"))
+        self.table[len(guest.handlers)], self.resync, self.dispatch, self.make_up, self.again, self.unlinked = edges
         self.ends = (ctypes.c_uint8 * len(guest.handlers))(*(h.op.ends for h in guest.handlers))
 
     def chip_code(self, chip: Any) -> Any:
@@ -158,8 +159,12 @@ def remove_older(path: Path) -> None:
 
 
 def compile_parts(guest: Guest, pieces: Path | None, progress: Progress | None, jobs: int) -> list[bytes]:
-    """So many processes share the parts; each reports its handlers as lines on its standard output."""
-    total, done, parts = len(guest.handlers), 0, len(shares(guest))
+    """So many processes share the parts; each reports its handlers as lines on its standard output. The parts are one
+    for each share of the handlers, then a table of stencils for each dialect."""
+    from guesthouse.engine.stencils import table  # loads the compiler
+
+    dialects = dialects_of(guest)
+    total, done, count = len(guest.handlers) * (1 + len(dialects)), 0, len(shares(guest))
     command = [sys.executable, "-m", "guesthouse.engine.build", guest.origin, str(jobs)]
     with tempfile.TemporaryDirectory(prefix="guesthouse-") as folder:
         workers = [
@@ -177,7 +182,8 @@ def compile_parts(guest: Guest, pieces: Path | None, progress: Progress | None, 
                         progress(min(done, total), total)
             if any(worker.wait() for worker in workers):
                 raise HouseBug(f"the engine of {guest.name} could not be compiled; the reason stands above")
-            return [Path(f"{folder}/{n}").read_bytes() for n in range(parts)]
+            made = [Path(f"{folder}/{n}").read_bytes() for n in range(count * (1 + len(dialects)))]
+            return made[:count] + [table(guest, made[at:at + count]) for at in range(count, len(made), count)]
         finally:
             for worker in workers:
                 worker.kill()
@@ -188,7 +194,6 @@ def unit_text(guest: Guest, numbers: list[int], core: bool) -> str:
     """The LLVM IR of some handlers, with the run loop or without."""
     from guesthouse.engine.threaded import Threaded
 
-    sys.setrecursionlimit(20000)
     threaded = Threaded(guest)
     if core:
         threaded.core()
@@ -198,14 +203,31 @@ def unit_text(guest: Guest, numbers: list[int], core: bool) -> str:
     return threaded.unit.text()
 
 
-def piece(text: str, pieces: Path | None) -> bytes:
+def stencil_text(guest: Guest, dialect: tuple[int, int], numbers: list[int], core: bool) -> str:
+    """The LLVM IR of some handlers' stencils, with those that are no handler's or without."""
+    from guesthouse.engine.stencils import Stencils
+
+    stencils = Stencils(guest, *dialect)
+    for number in numbers:
+        stencils.handler(f"@h{number}", guest.handlers[number])
+    if core:
+        stencils.core()
+    return stencils.unit.text()
+
+
+def dialects_of(guest: Guest) -> tuple[tuple[int, int], ...]:
+    """Those that there are stencils for on this host."""
+    return guest.dialects if host_is("x86_64 elf") else ()
+
+
+def piece(text: str, assembled: Callable[[str], bytes], pieces: Path | None) -> bytes:
     """The object of a module: one that was made before, or a new one, which is kept."""
     if pieces is None:
-        return assemble(text)
-    path = pieces / hashlib.sha256((identity() + text).encode()).hexdigest()[:32]
+        return assembled(text)
+    path = pieces / hashlib.sha256((identity() + assembled.__name__ + text).encode()).hexdigest()[:32]
     found = read(path)
     if found is None:
-        found = [assemble(text)]
+        found = [assembled(text)]
         write(path, found)
     else:
         os.utime(path)
@@ -214,12 +236,14 @@ def piece(text: str, pieces: Path | None) -> bytes:
 
 def main(origin: str, jobs: str, worker: str, folder: str, pieces: str) -> None:
     """A worker: compile every so many-th part into a file; the slowest come in turn."""
+    sys.setrecursionlimit(20000)
     guest = find_guest(origin)
-    parts = list(enumerate(shares(guest)))
-    parts.sort(key=lambda part: -len(part[1]))
-    for n, numbers in parts[int(worker)::int(jobs)]:
-        text = unit_text(guest, numbers, core=n == 0)
-        Path(f"{folder}/{n}").write_bytes(piece(text, Path(pieces) if pieces else None))
+    parts = [(dialect, n, numbers) for dialect in (None, *dialects_of(guest)) for n, numbers in enumerate(shares(guest))]
+    parts = sorted(enumerate(parts), key=lambda part: -len(part[1][2]))
+    for place, (dialect, n, numbers) in parts[int(worker)::int(jobs)]:
+        text = stencil_text(guest, dialect, numbers, n == 0) if dialect else unit_text(guest, numbers, n == 0)
+        assembled = assemble_static if dialect else assemble
+        Path(f"{folder}/{place}").write_bytes(piece(text, assembled, Path(pieces) if pieces else None))
         print(len(numbers), flush=True)
 
 

@@ -104,6 +104,8 @@ class Guest:
     sources: tuple[str, ...]  # packages whose text decides what is compiled, for the cache's key
     origin: str = ""  # "package.module:NAME", where another process finds this guest in order to compile it
     calls: tuple[str, ...] = ()  # methods (self, u64) for the board, between runs; one that faults is delivered
+    dialects: tuple[tuple[int, int], ...] = ()  # (mask, value) of the modes of use() that blocks are put together for
+    usual: tuple[tuple[str, int], ...] = ()  # fields of records, and the values that most have
     registers: tuple[str, ...] = ()  # fields of the state that hot code keeps in variables, pc among them
     settled: Callable[[int], dict[str, int]] = lambda mode: {}  # fields of the state that follow from the mode of use()
     deferred: tuple[Callable[..., None], ...] = ()  # methods of the state that only write such fields, from numbers

@@ -14,7 +14,7 @@ from guesthouse.engine.cpu import (
     BUDGET, FAULT, MEMORY_READ, NONE, PAGE, PAGE_BITS, REGISTER_WRITE, STEP, TLB_SIZE, CodePage, Cpu, lines_of,
 )
 from guesthouse.engine.op import FALLS, Record
-from guesthouse.engine.sharing import Sharing
+from guesthouse.engine.stitching import Link, Stitching
 from guesthouse.typed import Abandon, Array, Pointer, Struct, copy, fill, function, static
 
 BLOCK_LIMIT = 64
@@ -29,7 +29,7 @@ LOOKUP, LEFT, ABANDONED = range(3)  # why machine code came back to run()
 
 
 class Block(Struct):
-    """Followed by its records."""
+    """Followed by its records, and by the numbers of their handlers, 16 bits each."""
 
     home: u64  # the virtual page where alone it can run, or ANYWHERE
     host: u64  # address of its first byte
@@ -42,6 +42,8 @@ class Block(Struct):
     second: u64  # where its only instruction goes on in another page, or 0
     in_second: u64  # the next block of that page
     way: u64  # which block it is of the region that it leads into (hot/region.py)
+    links: u64  # the first of those that lead here (stitching.py)
+    met: u64  # it has been found once (1) or again, and so is put together (2)
 
 
 class Jump(Struct):
@@ -53,17 +55,14 @@ class Jump(Struct):
     count: u64
 
 
-class Processor(Sharing):
+class Processor(Stitching):
     """What a guest's state derives from."""
 
     room: u64  # where the next block goes
-    room_start: u64
     room_end: u64
     record_size: u64
-    handlers: Pointer[u64]  # machine-code address for each handler number
     ends: Pointer[u8]  # FALLS, BRANCHES or LEAVES for each handler number
     resync: u64  # handler that looks its own instruction up again: put into the records of forgotten blocks
-    advance: u64  # handler that goes on after the last instruction of a block
     trail: Array[u64, TRAIL]  # where the last blocks began; the newest at trail_end
     trail_end: u64
     crossing: u64  # decode_run: host address of the second page of an instruction, or 0
@@ -148,7 +147,8 @@ class Processor(Sharing):
             header = Pointer[Block](block)[0]
             if header.count <= allowed:
                 self.come_to(pc)
-                self.keep_jump(pc, block + Block.size, header.count)
+                if self.dialect_count == 0 or self.met_again(guest, block):
+                    self.keep_jump(pc, block + Block.size, header.count)
                 self.left -= header.count
                 return block + Block.size
         self.decode_run(guest, pc, host, self.scratch.address, u64(1))
@@ -172,6 +172,16 @@ class Processor(Sharing):
             beside.pc, beside.context, beside.record, beside.count = jump.pc, jump.context, jump.record, jump.count
         jump.pc, jump.context, jump.record, jump.count = pc, self.context, record, count
         self.jump_marks[mark >> 6] = self.jump_marks[mark >> 6] | u64(1) << (mark & 63)
+
+    def met_again(self, guest: static, block: u64) -> bool:
+        """Whether a block has been found before. The second time it is put together; the first time branches do not
+        yet learn of it."""
+        header, records = Pointer[Block](block)[0], block + Block.size
+        header.met += 1
+        if header.met == 2:
+            self.stitch(guest, records, header.records, records + header.records * guest.record.size, header.mode,
+                        header.host)
+        return header.met > 1
 
     def last_there(self, pc: u64, host: u64) -> u64:
         """The block that the jump cache has for pc, if it is the one decoded from these bytes in this mode; or 0. Its
@@ -200,7 +210,7 @@ class Processor(Sharing):
     def build(self, guest: static, pc: u64, host: u64) -> u64:
         """Decode a block and make it known."""
         self.builds += 1
-        if self.room_end - self.room < Block.size + guest.record.size * (2 * BLOCK_LIMIT + 1):
+        if self.room_end - self.room < Block.size + (guest.record.size + 2) * (2 * BLOCK_LIMIT + 1):
             self.forget_all()
         block = self.room
         header = Pointer[Block](block)[0]
@@ -209,9 +219,10 @@ class Processor(Sharing):
         bucket = bucket_index(host)
         header.home, header.host, header.mode = self.home(pc), host, self.context & 0xFFFF
         header.records, header.in_bucket, header.second = records, self.buckets[bucket], self.crossing
+        header.met = header.links = u64(0)
         header.count = u64(Pointer[guest.record](block + Block.size)[0].left)
         self.buckets[bucket] = block
-        self.room = block + (Block.size + records * guest.record.size + 63 & ~u64(63))
+        self.room = block + (Block.size + records * (guest.record.size + 2) + 63 & ~u64(63))
         length = u64(Pointer[guest.record](block + Block.size)[records - 1].after)
         header.length = length
         if self.crossing == 0:
@@ -257,19 +268,21 @@ class Processor(Sharing):
             while n < made:
                 number = here[n].handler
                 ends = self.ends[number]
-                here[n].handler, here[n].after, here[n].left = self.handlers[number], u16(at), u8(count)
+                here[n].after, here[n].left = u16(at), u8(count)
                 n += 1
             records += made
             count += 1
         if count != 0:
             if ends == FALLS:
                 last = Pointer[guest.record](to + records * guest.record.size)[0]
-                last.handler, last.after, last.left, last.length = self.advance, u16(at), u8(count), u8(0)
+                last.handler, last.after, last.left, last.length = self.handler_count, u16(at), u8(count), u8(0)
                 records += 1
-            n = u64(0)
+            n, numbers = u64(0), to + records * guest.record.size
             while n < records:
                 record = Pointer[guest.record](to + n * guest.record.size)[0]
                 record.left = u8(count) - record.left
+                Pointer[u16](numbers)[n] = u16(record.handler)
+                record.handler = self.handlers[record.handler]
                 n += 1
         return records
 
@@ -313,6 +326,7 @@ class Processor(Sharing):
         self.code[self.page_of(header.host)].ended += 1
         self.unlink(block, bucket_index(header.host), header.in_bucket)
         header.mode = ~u64(0)
+        self.undo_all(header.links)
         n = u64(0)
         while n < header.records:
             Pointer[Record](block + Block.size + n * self.record_size)[0].handler = self.resync
@@ -333,7 +347,7 @@ class Processor(Sharing):
     @function
     def forget_all(self) -> None:
         """Start again with an empty room. Only between blocks."""
-        self.room = self.room_start
+        self.room, self.forge, self.forge_end = self.room_start, self.forge_start, self.forge_limit
         fill(self.buckets.address, u8(0), u64(BUCKETS * 8))
         fill(self.jumps.address, u8(0xFF), u64(JUMPS * Jump.size))
         fill(self.jump_marks.address, u8(0), u64(MARKS // 8))
@@ -380,6 +394,31 @@ class Processor(Sharing):
             self.come_to(pc)
             return True, jump.record, left - jump.count
         return False, u64(0), left
+
+    def make_link(self, link: u64, left: u64):
+        """As next_block, for a branch that could not follow its link to the block at `start`. It will know that block
+        from now on, if it knew none."""
+        self.pc = self.start
+        found, record, rest = self.next_block(left)
+        if found:
+            header, place = Pointer[Block](record - Block.size)[0], Pointer[Link](self.forge_start + link)[0]
+            if place.count == ~u64(0) and header.second == 0:
+                place.record, place.count, place.host = record, header.count, header.host
+                place.following, header.links = header.links, place.address
+        return found, record, rest
+
+    def follow(self, link: u64, at: u64, far: static, left: u64):
+        """Whether a link may be followed to the block at this pc, its first record, and the budget after it."""
+        place = Pointer[Link](link)[0]
+        fits = left >= place.count
+        if far:
+            entry = self.tlb[at >> PAGE_BITS & (TLB_SIZE - 1)]
+            fits = fits and entry.execute == at & ~u64(PAGE - 1) and at + entry.addend == place.host
+        self.start = at
+        if unlikely(not fits):
+            return False, u64(0), left
+        self.come_to(at)
+        return True, place.record, left - place.count
 
     def next_block(self, left: u64):
         """What a branch does: whether the block at pc is known, its first record, and the budget after it."""

@@ -29,7 +29,7 @@ EXIT, LEFT, BUDGET, TICKS, PACE, KNOWN, REPLY, ADDRESS, DOOR, CALLED, RECALLED =
                                        "exit_address", "door", "called", "recalled"))
 TELLS = {reasons.MEMORY_WRITE: MemoryWrite, reasons.PORT_WRITE: PortWrite}
 ASKS = {reasons.MEMORY_READ: MemoryRead, reasons.PORT_READ: PortRead}
-COUNTERS = ("faults", "fills", "flushes", "invalidations", "builds", "lookups")
+COUNTERS = ("faults", "fills", "flushes", "invalidations", "builds", "lookups", "stitched")
 
 
 class SoftVcpu:
@@ -59,6 +59,7 @@ class SoftVcpu:
             from guesthouse.engine.hot.regions import Regions
 
             self.regions = Regions(engine, self.state, compiler_of(engine))
+            self.put_together(engine)
 
     def _attach(self, engine: Engine) -> None:
         """Hand the compiled code its tables and its room."""
@@ -72,7 +73,7 @@ class SoftVcpu:
         fill(state.jumps.address, u8(0xFF), u64(JUMPS * Jump.size))  # with context 0, pc 0 would be found
         state.handlers = Pointer[u64](ctypes.addressof(engine.table))
         state.ends = Pointer[u8](ctypes.addressof(engine.ends))
-        state.resync, state.advance = u64(engine.resync), u64(engine.advance)
+        state.handler_count, state.resync, state.again = u64(len(engine.guest.handlers)), u64(engine.resync), u64(engine.again)
         where, run = state.where, engine.run
 
         words = self._words
@@ -82,6 +83,19 @@ class SoftVcpu:
             run(where)
 
         self._run = compiled
+
+    def put_together(self, engine: Engine) -> None:
+        """From now on blocks that are met again are made of stencils."""
+        state, flags = self.state, {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS}  # there are none on Windows
+        state.dialect_count = u64(len(engine.stencils))
+        if engine.stencils:
+            self._forge = mmap.mmap(-1, ROOM, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC, **flags)
+            self._forge_anchor = (ctypes.c_uint8 * ROOM).from_buffer(self._forge)
+            state.forge_start = state.forge = u64(ctypes.addressof(self._forge_anchor))
+            state.forge_limit = state.forge_end = state.forge_start + ROOM
+            state.unlinked = u64(engine.unlinked)
+        for dialect, (mask, value), table in zip(state.dialects, self.guest.dialects, engine.stencils, strict=False):
+            dialect.mask, dialect.value, dialect.table = u64(mask), u64(value), u64(ctypes.addressof(table))
 
     @property
     def count(self) -> int:

@@ -37,19 +37,25 @@ class Threaded:
 
     def core(self) -> None:
         """What exists once: the run loop and the handlers that stand at the edges of blocks."""
-        self.handler("@advance", Handler("advance", Op("advance", advance, ends=FALLS)), branches=True)
+        self.handler("@advance", ADVANCE, branches=True)
         self.emit("@resync", resync, end=LOOKUP)
         lower, state, _, left = self.begin()
         self.dispatch(lower, state, left)
         lower.e.start("abandoned")
         self.tail(lower, "@again", "%record", "%left")
         self.unit.functions.append(lower.e.text(HEADER.format("@dispatch")))
+        lower, state, _, left = self.begin()
+        link = Scalar(u64, lower.e.op("ptrtoint ptr %record to i64"))
+        self.go_to(lower, lower.call(self.guest.state.make_link, [state, link, left], {}))
+        lower.e.branch("abandoned")
+        lower.e.start("abandoned")
+        self.tail(lower, "@again", "%record", "%left")
+        self.unit.functions.append(lower.e.text(HEADER.format("@unlinked")))
         pattern = {"cpu": Ref(self.guest.state, "%a0"), "kinds": tuple(enumerate(kinds_of(self.guest), 1)),
                    "number": Scalar(u64, "%a1")}
         pattern |= {f"value{n}": Scalar(u64, f"%a{n + 2}") for n in range(ARGUMENTS)}
         compile_function(self.unit, make_up, pattern, "@make_up")
-        edges = ("advance", "resync", "dispatch", "make_up")
-        self.unit.functions.append(f"@edges = constant [4 x ptr] [{', '.join(f'ptr @{name}' for name in edges)}]")
+        self.unit.functions.append(f"@edges = constant [{len(EDGES)} x ptr] [{', '.join(f'ptr @{e}' for e in EDGES)}]")
         pattern = {"cpu": Ref(self.guest.state, "%a0"), "guest": self.guest}
         compile_function(self.unit, run, pattern, "@run")
         pattern |= {"pc": Scalar(u64, "%a1")}
@@ -95,30 +101,32 @@ class Threaded:
 
     def dispatch(self, lower: Lower, state: Any, left: Any) -> None:
         """Go on at state.pc: straight to its block if the jump cache knows it."""
-        self.go_to(lower, self.guest.state.next_block, state, left)
+        self.go_to(lower, lower.call(self.guest.state.next_block, [state, left], {}))
         self.tail(lower, "@again", "%record", left.text)
 
-    def go_to(self, lower: Lower, find: Any, state: Any, left: Any) -> None:
-        """Go on with the block that `find` finds; the way on if it does not is still to be written."""
-        found, record, rest = lower.call(find, [state, left], {}).items
+    def go_to(self, lower: Lower, block: Any, before: str = "") -> None:
+        """Go on with a block, if it has been found; the way on if it has not is still to be written."""
+        found, record, rest = block.items
         known, unknown = lower.e.new_label("known"), lower.e.new_label("unknown")
         lower.e.branch_if(found.text, known, unknown)
         lower.e.start(known)
-        self.jump(lower, lower.e.op(f"inttoptr i64 {record.text} to ptr"), rest.text)
+        self.jump(lower, lower.e.op(f"inttoptr i64 {record.text} to ptr"), rest.text, before)
         lower.e.start(unknown)
 
     def again(self) -> None:
         """Where the jump cache does not know the block at state.pc as it is."""
         lower, state, _, left = self.begin()
-        self.go_to(lower, self.guest.state.block_again, state, left)
+        self.go_to(lower, lower.call(self.guest.state.block_again, [state, left], {}))
         lower.e.branch("abandoned")
         lower.e.start("abandoned")
         lower.call(leave, [state, left], {})
         lower.e.end(f"ret i64 {LOOKUP}")
         self.unit.functions.append(lower.e.text(HEADER.format("@again")))
 
-    def jump(self, lower: Lower, record: str, left: str) -> None:
+    def jump(self, lower: Lower, record: str, left: str, before: str = "") -> None:
         target = lower.e.op(f"load ptr, ptr {record}, !tbaa !1")
+        if before:
+            lower.e.do(before)
         self.tail(lower, target, record, left)
 
     def tail(self, lower: Lower, target: str, record: str, left: str) -> None:
@@ -134,6 +142,7 @@ def call_handler(lower: Lower, cpu: Any, record: Any, left: Any) -> Any:
     return Scalar(u64, lower.e.op(f"call preserve_nonecc i64 {target}({args})"))
 
 
+EDGES = ("advance", "resync", "dispatch", "make_up", "again", "unlinked")  # handlers that no instruction has
 ARGUMENTS = 4  # of a deferred function, at most
 
 
@@ -209,3 +218,6 @@ resync = abandon
 def advance(cpu, record) -> None:
     """The end of a block that did not branch."""
     cpu.pc = cpu.start + u64(record.after)
+
+
+ADVANCE = Handler("advance", Op("advance", advance, ends=FALLS))

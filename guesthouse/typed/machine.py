@@ -17,10 +17,11 @@ def _prepared() -> Any:
     return llvm.Target.from_default_triple()
 
 
-def _machine(level: int) -> Any:
-    """A description of the host's own processor. The default code model: `small` makes MCJIT abort."""
+def _machine(level: int, **how: Any) -> Any:
+    """A description of the host's own processor. MCJIT wants the default code model: `small` makes it abort."""
     features = llvm.get_host_cpu_features().flatten()
-    return _prepared().create_target_machine(cpu=llvm.get_host_cpu_name(), features=features, opt=level, jit=True)
+    return _prepared().create_target_machine(cpu=llvm.get_host_cpu_name(), features=features, opt=level,
+                                             **(how or {"jit": True}))
 
 
 @lru_cache(maxsize=None)
@@ -37,9 +38,9 @@ def identity() -> str:
     return f"{llvmlite.__version__} {llvm.llvm_version_info} {llvm.get_host_cpu_name()} {features}"
 
 
-def optimise(text: str, level: int = 2, passes: Sequence[str] = ()) -> tuple[Any, Any]:
+def optimise(text: str, level: int = 2, passes: Sequence[str] = (), **how: Any) -> tuple[Any, Any]:
     """Parse, verify and optimise a module, by these passes or by all of a level; returns it with its target machine."""
-    machine = _machine(level)
+    machine = _machine(level, **how)
     module = llvm.parse_assembly(text)
     module.verify()
     tuning = llvm.create_pipeline_tuning_options(speed_level=level)
@@ -55,6 +56,19 @@ def assemble(text: str, level: int = 2, passes: Sequence[str] = ()) -> bytes:
     """The object file of a module given as LLVM IR."""
     module, machine = optimise(text, level, passes)
     return bytes(machine.emit_object(module))
+
+
+def assemble_static(text: str) -> bytes:
+    """The object file of a module that nobody loads as it is: addresses have 32 bits, and whoever uses it fills them in."""
+    module, machine = optimise(text, reloc="static", codemodel="small")
+    return bytes(machine.emit_object(module))
+
+
+def host_is(kind: str) -> bool:
+    """Whether objects are for this processor and in this format, as in "x86_64 elf"."""
+    processor, format = kind.split()
+    triple = _prepared().triple
+    return bool(triple.startswith(processor)) and llvm.get_object_format(triple) == format.upper()
 
 
 class Code:

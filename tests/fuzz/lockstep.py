@@ -88,13 +88,16 @@ class Regional(Inside):
 
 @dataclass(frozen=True)
 class Way:
-    """How a world runs: plain without an engine, threaded with one, hot with a compiler of regions too."""
+    """How a world runs: plain without an engine, threaded with one, hot with stencils and a compiler of regions too."""
 
     engine: Engine | None = None
     compiler: Regional | None = None
 
     def of(self, vcpu: SoftVcpu) -> Any:
-        return Regions(self.engine, vcpu.state, self.compiler.again()) if self.engine and self.compiler else None
+        if not self.engine or not self.compiler:
+            return None
+        vcpu.put_together(self.engine)
+        return Regions(self.engine, vcpu.state, self.compiler.again())
 
 
 class World:

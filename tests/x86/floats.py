@@ -20,7 +20,7 @@ from guesthouse.system.cpu.x86.float_state import FloatState
 from tests.x86.cases import Case, Draft
 from tests.x86.compare import differences
 from tests.x86.host import WINDOW, Host, Situation
-from tests.x86.ours import Ours, compiled
+from tests.x86.ours import Ours, Stitched, compiled
 
 SINGLES = (
     0,
@@ -79,7 +79,7 @@ EXTENDED = (
     1 << 64 | 1 << 63,
 )
 HEAD = struct.Struct("<HHBxHQQII")
-WAYS = ["plain", pytest.param("threaded", marks=pytest.mark.slow)]
+WAYS = ["plain", *(pytest.param(way, marks=pytest.mark.slow) for way in ("threaded", "stitched"))]
 
 
 class Chance(random.Random):
@@ -173,8 +173,8 @@ class FloatOurs(Ours):
         super().__init__(code)
         self.host_arithmetic = host_arithmetic
 
-    def prepare(self, code: bytes, before: Situation, bits: int) -> None:
-        super().prepare(code, before, bits)
+    def begin(self, before: Situation, bits: int) -> None:
+        super().begin(before, bits)
         cpu = self.cpu
         control, status, tags, _, _, _, mxcsr, _ = HEAD.unpack_from(before.fx)
         cpu.set_fcw(u64(control))
@@ -228,8 +228,14 @@ def float_differences(made: Case, ours: Situation, theirs: Situation, ulps: int 
     return found
 
 
+class FloatStitched(Stitched, FloatOurs):
+    """The same in blocks put together from stencils."""
+
+
 def machine(way: str) -> FloatOurs:
-    """Our processor in one of its ways; the threaded one is compiled if it is not in the cache."""
+    """Our processor in one of its ways; the engine is compiled if it is not in the cache."""
+    if way == "stitched":
+        return FloatStitched(compiled(code_folder()))
     return FloatOurs(compiled(code_folder()) if way == "threaded" else None)
 
 

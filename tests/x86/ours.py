@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from guesthouse.bits import u8, u16, u32, u64
 from guesthouse.engine.build import Engine, engine
+from guesthouse.engine.processor import Block, bucket_index
 from guesthouse.engine.soft import SoftVcpu
 from guesthouse.system.cpu.x86.entry import reset
 from guesthouse.system.cpu.x86.flags import AC
@@ -29,6 +30,7 @@ DESCRIPTORS = {
     KERNEL_CODE: 0x00AF_9B00_0000_FFFF, 0x10: 0x00CF_9300_0000_FFFF, 0x20: 0x00CF_FB00_0000_FFFF,
     0x28: 0x00CF_F300_0000_FFFF, 0x30: 0x00AF_FB00_0000_FFFF, TSS_SELECTOR: 0x0000_8B00_8000_0067,
 }
+NEXT, STRINGS = b"\xeb\x00", bytes.fromhex("6c6d6e6f a4a5a6a7 aaabacadaeaf")  # JMP to the next instruction; opcodes
 CODED = (8, 10, 11, 12, 13, 14, 17)  # vectors that push an error code
 FLAT = u32(0xFFFF_FFFF)
 
@@ -100,10 +102,13 @@ class Ours:
         return ctypes.string_at(at, General.size - General.offset("zero")), int(cpu.context) & 0xFFFF
 
     def prepare(self, code: bytes, before: Situation, bits: int) -> None:
+        self.memory.write(START - 0x100, b"\xcc" * 0x100 + code.ljust(0x200, b"\xcc"))
+        self.begin(before, bits)
+
+    def begin(self, before: Situation, bits: int) -> None:
         cpu, (general, mode) = self.cpu, self.templates[bits]
         ctypes.memset(self.memory.host + DATA, 0, DATA_SIZE)
         ctypes.memmove(self.memory.host + WINDOW, before.window, WINDOW_SIZE)
-        self.memory.write(START - 0x100, b"\xcc" * 0x100 + code.ljust(0x200, b"\xcc"))
         ctypes.memmove(cpu.where + General.offset("zero"), general, len(general))
         ctypes.memmove(cpu.where + General.offset("r"), struct.pack("<16Q", *before.registers), 128)
         cpu.set_rflags(u64(before.flags))
@@ -130,3 +135,39 @@ class Ours:
         trap = rip - HANDLERS >> 4
         error, rip, _, flags, registers[4], _ = struct.unpack("<6Q", self.memory.read(STACK - 48, 48))
         return Situation(registers, flags, window, before.fx, rip, trap, error if trap in CODED else 0)
+
+
+class Stitched(Ours):
+    """Runs each instruction of 64-bit code in a block that has been put together from stencils."""
+
+    def __init__(self, code: Engine) -> None:
+        super().__init__(code)
+        self.name, self.code = "stitched", code
+        self.vcpu.put_together(code)
+        for vector in range(256):
+            self.memory.write(HANDLERS + 16 * vector, b"\xeb\xfe")  # JMP to itself: the run ends there
+
+    def run(self, code: bytes, before: Situation, bits: int = 64) -> Situation:
+        repeats = code[-1] in STRINGS and any(prefix in code[:-1] for prefix in (0xF2, 0xF3))  # it jumps to itself
+        if bits != 64 or repeats or not self.code.stencils:
+            return super().run(code, before, bits)
+        self.prepare(code + NEXT, before, bits)
+        self.cpu.fetch(u64(START))
+        self.code.prepare(self.cpu.where, START)
+        count = int(self.block.count)
+        for _ in range(3):  # found, found again and put together, run so
+            self.begin(before, bits)
+            self.vcpu.run(count)
+        after = self.outcome(before)
+        if count == 2 and after.rip == START + len(code + NEXT) and after.trap < 0:
+            after.rip -= len(NEXT)
+        return after
+
+    @property
+    def block(self) -> Block:
+        """The block at START."""
+        host = u64(self.memory.host + START)
+        at = int(self.cpu.buckets[bucket_index(host)])
+        while Block.at(at).host != host:
+            at = int(Block.at(at).in_bucket)
+        return Block.at(at)

@@ -58,7 +58,6 @@ class Regions:
         self.code = Code([])
         self.loaded: set[str] = set()
         self.inbox: list[tuple[str, list[Part]]] = []
-        self.numbers = {address: n for n, address in enumerate(engine.table)}
         stack = self.guest.stack
         unfit = stack.modules if stack and not has("fxsr") else ()  # their blocks stay threaded
         self.unfit = {n for n, handler in enumerate(self.guest.handlers)
@@ -285,10 +284,17 @@ class Regions:
         return ctypes.c_uint64.from_address(place)
 
     def original(self, block: int) -> int:
-        """The threaded handler of a block's first record."""
+        """What runs a block's first record where no region does: its handler, or its copy of a stencil; 0 if the block
+        has ended, or leads into a region that is not ours."""
         now = self.entry(block)
         region, before = self.heads.get(block, (0, 0))
-        return before if now == region else now
+        now = before if now == region else now
+        return now if now == self.engine.table[self.numbers(block)[0]] or self.state.is_copy(now) else 0
+
+    def numbers(self, block: int) -> Any:
+        """The numbers of the handlers of a block's records."""
+        count = int(HEADER.at(block).records)
+        return (ctypes.c_uint16 * count).from_address(block + HEADER.size + count * self.guest.record.size)
 
     def digest(self, block: int, at: int) -> str:
         """What tells a block that lies there in its region; nothing if it is not one of plain handlers."""
@@ -299,19 +305,19 @@ class Regions:
         return self.digests[key]
 
     def block(self, block: int, at: int) -> Told | None:
-        """A block as the compiler gets it, which lies there in its region; None if it is not one of plain handlers."""
+        """A block as the compiler gets it, which lies there in its region; None if it has instructions that regions
+        cannot have, or has ended."""
         size, count, mode = self.guest.record.size, self.word(block, COUNT), self.word(block, MODE)
+        if mode > 0xFFFF:
+            return None
         octets = ctypes.string_at(block + HEADER.size, self.word(block, RECORDS) * size)
-        octets = self.original(block).to_bytes(8, "little") + octets[8:]
         records: list[bytes] = []
-        for n in range(0, len(octets), size):
-            address = int.from_bytes(octets[n:n + 8], "little")
-            if address == self.engine.advance:
+        for n, number in enumerate(self.numbers(block)):
+            if number == len(self.guest.handlers):  # the end of a block that does not branch
                 return at, count, records, True, mode
-            number = self.numbers.get(address)
-            if number is None or number in self.unfit:
+            if number in self.unfit:
                 return None
-            records.append(number.to_bytes(8, "little") + octets[n + 8:n + size])
+            records.append(number.to_bytes(8, "little") + octets[n * size + 8:(n + 1) * size])
         return at, count, records, False, mode
 
     def receive(self, name: str, parts: list[Part]) -> None:
@@ -326,7 +332,7 @@ class Regions:
     def install(self, name: str, blocks: list[int]) -> None:
         """Put a region into the first records of its blocks, where no other stands."""
         originals = [self.original(block) for block in blocks]
-        if not self.numbers.keys() >= set(originals):
+        if not all(originals):
             return
         for block in set(self.placed.get(name, ())) - set(blocks):  # the same code elsewhere: there is one table
             if self.leads(block):

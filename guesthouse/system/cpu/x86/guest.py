@@ -51,7 +51,7 @@ from guesthouse.system.cpu.x86 import (
     x87_transcendental,
     x87_trigonometry,
 )
-from guesthouse.system.cpu.x86.decode import decoded
+from guesthouse.system.cpu.x86.decode import NOTHING, decoded
 from guesthouse.system.cpu.x86.definitions import Definition, definitions
 from guesthouse.system.cpu.x86.float_state import FloatState
 from guesthouse.system.cpu.x86.flags import (
@@ -193,6 +193,8 @@ X86_GUEST = Guest(
     registers=("pc", "zero", "sign", "carry", "overflow", "adjust", "r", "ea", "xmm", "codes",
                "fop", "fip", "fdp", "fcs", "fds"),
     settled=settled,
+    usual=(("index", NOTHING), ("scale", 0)),
+    dialects=((0xFFFC, 0x4100), (0xFFFC, 0x2084)),  # see General.mode(): 64-bit code, and 32-bit code in flat segments
     stack=host_stack(tuple(module.__name__ for module in MODULES if "x87" in module.__name__)),
     rare=(X86.no_sse, X86.note_sse, X86.report_sse, X86.no_mmx, sse_float.all_lanes, sse_float.one_lane,
           sse_float.tell_order),

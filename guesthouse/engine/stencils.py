@@ -1,0 +1,302 @@
+"""The quick compiler's patterns: each handler once more, as machine code with holes, to be copied into blocks.
+
+Copy-and-patch (Xu and Kjolstad, "Copy-and-Patch Compilation", OOPSLA 2021): LLVM compiles a body for operands that it
+takes for the addresses of symbols that nobody defines, and leaves a relocation for each place where one is needed
+(System V ABI, AMD64 supplement, 4.4). A block that is met again is put together from copies (stitching.py). What a
+processor pays for a handler, an indirect jump that the host foresees badly and loads from the record, is gone.
+
+A stencil is the fast path alone. A page that the address cache does not have, a function that is machine code of its
+own, an exception: it goes to the handler, as before this instruction. For that nothing may have changed yet: bodies
+change nothing before their last access that can fault, and of other calls it is looked at here. What follows from the
+mode (Guest.dialects) is constant.
+
+Not here: operations that need the exact budget or look at exits, and bodies whose code needs data of its own: their
+records keep their handlers. Hosts other than x86-64 with ELF objects have no stencils.
+"""
+
+import ast
+import ctypes
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from guesthouse.bits import u8, u16, u32, u64
+from guesthouse.engine.cpu import Cpu
+from guesthouse.engine.op import FALLS, LEAVES, Guest, Handler
+from guesthouse.engine.stitching import (
+    ASIDE, BY_HANDLER, FIELD_32, FIELD_64, LINK, NEXT, NUMBER, PLACE, RECORD, TO_HANDLER, Hole, Link, Stencil,
+)
+from guesthouse.engine.threaded import ADVANCE, HEADER, Threaded, go_on
+from guesthouse.errors import DefinitionError
+from guesthouse.typed.elf import R_32, R_32S, R_64, R_PC32, R_PLT32, Function, Relocation, functions
+from guesthouse.typed.emit import HOUSE, OFTEN, Emitter, Unit
+from guesthouse.typed.lower import Lower
+from guesthouse.typed.struct import kind_of
+from guesthouse.typed.values import Made, Ref, Scalar
+
+HOLE, LINK_TO, PLACE_OF = "%hole.", "link.", "place."  # of links: themselves, and where they are
+ELSEWHERE = 2  # in %way: pc has been stored
+SLOW = (Cpu.load_bytes, Cpu.store_bytes, Cpu.probe)  # what follows when the address cache does not have a page
+JMP = 0xE9
+WAYS, OURS = {"next": NEXT, "aside": ASIDE}, {"record": RECORD, "number": NUMBER}
+
+
+def settled(guest: Guest, mask: int, value: int) -> dict[str, int]:
+    """The fields of the state that follow from what a dialect's modes have in common."""
+    others = guest.settled(value | ~mask & 0xFFFF)
+    return {name: number for name, number in guest.settled(value).items() if others[name] == number}
+
+
+class Fast(Lower):
+    """Lowers a body's fast path; what is not is the block `handler`. A value for pc that is a known distance from where
+    the block starts is not stored: the number of its link is, in %way."""
+
+    def __init__(self, unit: Unit, guest: Guest, fixed: dict[int, int]) -> None:
+        super().__init__(unit, Emitter())
+        self.fixed, self.slow = fixed, (*SLOW, *guest.rare)
+        self.pc, self.start = guest.state.offset("pc"), guest.state.offset("start")
+        self.changed = self.leaves = self.stored = False
+        self.starts: set[str] = set()
+        self.distances: dict[str, str] = {}  # by values: the fields of the record that tell them
+        self.links: list[str] = []
+
+    def read(self, kind: Any, place: Any, tag: str = HOUSE, align: int = 0) -> Any:
+        if place.base != "%cpu":
+            return super().read(kind, place, tag, align)
+        if place.offset in self.fixed:
+            return kind.type(self.fixed[place.offset])
+        if place.offset == self.pc and self.links:
+            if len(self.links) > 1 or self.stored:
+                raise DefinitionError("one of several values of pc")
+            return self.target(self.links[0])
+        value = super().read(kind, place, tag, align)
+        if place.offset == self.start:
+            self.starts.add(value.text)
+        return value
+
+    def target(self, field: str) -> Scalar:
+        """The address at a distance from where the block starts."""
+        start = super().read(kind_of(u64), Ref(None, "%cpu", self.start))
+        return Scalar(u64, self.e.op(f"add i64 {start.text}, {HOLE}{field}"))
+
+    def binary(self, node: ast.AST, op: ast.operator, a: Any, b: Any) -> Any:
+        value = super().binary(node, op, a, b)
+        if isinstance(op, ast.Add) and isinstance(a, Scalar) and a.text in self.starts and isinstance(b, Scalar):
+            if b.text.startswith(HOLE):
+                self.distances[value.text] = b.text.removeprefix(HOLE)
+        return value
+
+    def write(self, kind: Any, place: Any, value: Any, tag: str = HOUSE, align: int = 0) -> None:
+        if place.base == "%cpu" and place.offset in self.fixed:
+            raise DefinitionError("a change of the mode")
+        self.changed = self.changed or self.e.open
+        if place.base == "%cpu" and place.offset == self.pc:
+            field = self.distances.get(value.text)
+            if field is not None:
+                self.links += [field] if field not in self.links else []
+                self.e.do(f"store i64 {self.links.index(field)}, ptr %way")
+                return
+            self.stored = True
+            self.e.do(f"store i64 {ELSEWHERE}, ptr %way")
+        super().write(kind, place, value, tag, align)
+
+    def call_compiled(self, function: Any, args: list[Any], named: dict[str, Any]) -> Any:
+        if self.e.open and self.changed and function not in self.slow:
+            raise DefinitionError("something has changed before this call")
+        self.raise_abandon()
+        return Scalar(u64, "0")
+
+    def abandon_unless(self, condition: str) -> None:
+        if len(self.handlers) > 1:
+            super().abandon_unless(condition)
+        elif self.e.open:
+            on, self.leaves = self.e.new_label("on"), True
+            self.e.branch_if(condition, on, "handler", OFTEN)
+            self.e.start(on)
+
+    def raise_abandon(self) -> None:
+        if len(self.handlers) > 1:
+            super().raise_abandon()
+        elif self.e.open:
+            self.leaves = True
+            self.e.branch("handler")
+
+
+class Stencils(Threaded):
+    """Writes the stencils of some handlers into a unit."""
+
+    def __init__(self, guest: Guest, mask: int, value: int) -> None:
+        self.guest, self.unit, self.known = guest, Unit(), {}
+        self.fixed = {guest.state.offset(name): number for name, number in settled(guest, mask, value).items()}
+        for name, what in guest.record.fields.items():
+            bits = 8 * what.kind.size
+            self.hole(name, *((-1 << 31, 1 << 31) if bits == 64 else (0, 1 << bits)))
+        self.hole("record", 0, 1 << 31)
+        self.hole("number", 0, 1 << 16)
+        for name in ("next", "aside"):
+            self.unit.declare(f"preserve_nonecc i64 @{name}(ptr, ptr, i64)")
+
+    def hole(self, name: str, low: int, high: int) -> None:
+        """A symbol whose address will be a value from `low` to below `high`, as LLVM is told."""
+        self.unit.define(f"@hole.{name} = external global i8, !absolute_symbol !{{i64 {low}, i64 {high}}}")
+
+    def begin(self) -> tuple[Fast, Any, Any, Any]:
+        lower = Fast(self.unit, self.guest, self.fixed)
+        fields = {name: Scalar(u64, HOLE + name) for name in self.guest.record.fields} | self.known
+        for name in (*self.guest.record.fields, "record", "number"):
+            lower.e.slots.append(f"  {HOLE}{name} = add i64 ptrtoint (ptr @hole.{name} to i64), 0")
+        return lower, Ref(self.guest.state, "%cpu"), Made(self.guest.record, fields), Scalar(u64, "%left")
+
+    def handler(self, name: str, handler: Handler, branches: bool = False) -> None:
+        """A handler's stencils, if there can be one that does anything: for a branch to blocks in its own page, and in
+        others; for operands as they come, and as they mostly are (Guest.usual)."""
+        if handler.op.ends != LEAVES and not handler.op.counts and (text := self.stencil(name, handler, branches)):
+            if f"@{LINK_TO}" in text:
+                self.stencil(f"{name}.far", handler, branches, far=True)
+            if any(text.count(f"{HOLE}{field}") > 1 for field, _ in self.guest.usual):
+                self.known = {field: u64(value) for field, value in self.guest.usual}
+                self.stencil(f"{name}.usual", handler, branches)
+                self.known = {}
+
+    def stencil(self, name: str, handler: Handler, branches: bool, far: bool = False) -> str:
+        """Write one, and return its text; none if there cannot be one."""
+        lower, state, record, left = self.begin()
+        lower.e.slots.append("  %way = alloca i64")
+        try:
+            if handler.op.ends != FALLS:
+                lower.call(go_on, [state, record], {})
+                lower.changed = False  # handlers begin with this, too
+            arguments = [record] if branches else [lower.call(b, [state, record], {}) for b in handler.binds]
+            lower.call(handler.op.run, [state, *arguments], {})
+        except DefinitionError:
+            return ""
+        if not lower.e.open:
+            return ""
+        if handler.op.ends == FALLS and not branches:
+            self.tail(lower, "@next", "poison", "%left")
+        else:
+            self.part(lower, state, left, far)
+        if lower.leaves:
+            lower.e.start("handler")
+            self.tail(lower, "@aside", "poison", "%left")
+        return self.add(name, lower)
+
+    def part(self, lower: Fast, state: Any, left: Any, far: bool) -> None:
+        """Go on with the next block."""
+        e, plain = lower.e, Lower(self.unit, lower.e)
+        plain.handlers = ["again"]
+        cases = " ".join(f"i64 {n}, label %link{n}" for n in range(len(lower.links)))
+        e.end(f"switch i64 {e.op('load i64, ptr %way')}, label %elsewhere [ {cases} ]")
+        for n, field in enumerate(lower.links):
+            e.start(f"link{n}")
+            self.unit.define(f"@{LINK_TO}{field} = external dso_local global [{Link.size} x i8]")
+            link = Scalar(u64, f"ptrtoint (ptr @{LINK_TO}{field} to i64)")
+            found = plain.call(self.guest.state.follow, [state, link, lower.target(field), far, left], {})
+            # Each way has a jump of its own, which the host foresees better: LLVM does not see that they are alike.
+            self.go_to(plain, found, f'call void asm sideeffect "# {n}", ""()')
+            self.hole(PLACE_OF + field, 0, 1 << 31)
+            self.tail(lower, self.word(lower, "unlinked"), f"@hole.{PLACE_OF}{field}", "%left")
+        e.start("elsewhere")
+        if lower.stored:
+            self.go_to(plain, plain.call(self.guest.state.next_block, [state, left], {}))
+        e.branch("again")
+        e.start("again")
+        self.tail(lower, self.word(lower, "again"), "poison", "%left")
+
+    def core(self) -> None:
+        """Those that are no instruction's."""
+        count = len(self.guest.handlers)
+        self.handler(f"@h{count}", ADVANCE, branches=True)
+        self.go(f"@h{count + BY_HANDLER}", by_number=False)
+        self.go(f"@h{count + TO_HANDLER}", by_number=True)
+
+    def go(self, name: str, by_number: bool) -> None:
+        """To the handler of a number, or that in the record."""
+        lower, *_ = self.begin()
+        record = lower.e.op(f"getelementptr i8, ptr {self.word(lower, 'room_start')}, i64 {HOLE}record")
+        place = record
+        if by_number:
+            table = self.word(lower, "handlers")
+            place = lower.e.op(f"getelementptr ptr, ptr {table}, i64 {HOLE}number")
+        self.tail(lower, lower.e.op(f"load ptr, ptr {place}, !tbaa !1"), record, "%left")
+        self.add(name, lower)
+
+    def word(self, lower: Lower, name: str) -> str:
+        """A pointer in the state."""
+        place = lower.e.op(f"getelementptr i8, ptr %cpu, i64 {self.guest.state.offset(name)}")
+        return lower.e.op(f"load ptr, ptr {place}, !tbaa !1")
+
+    def add(self, name: str, lower: Lower) -> str:
+        # optsize: a branch to where a jump aside is all that follows becomes that jump, so that slow paths take no room.
+        text = lower.e.text(HEADER.replace("internal ", "").format(name) + " optsize")
+        self.unit.functions.append(text)
+        return text
+
+
+@dataclass
+class Finished:
+    """A stencil, as it goes into the table."""
+
+    code: bytes
+    holes: list[Hole]
+    narrow: int
+    links: list[str]  # the fields that tell how far they lead
+
+
+def table(guest: Guest, objects: Iterable[bytes]) -> bytes:
+    """What Dialect.table leads to: a Stencil for each number, those for branches to other pages, then holes and code."""
+    found = {f.name: made for octets in objects for f in functions(octets) if (made := finished(guest, f))}
+    names = [f"h{n}" for n in range(len(guest.handlers) + TO_HANDLER + 1)]
+    names += found.keys() - set(names)
+    place = {name: n for n, name in enumerate(names)}
+    heads, holes, codes = ctypes.create_string_buffer(len(names) * Stencil.size), b"", b""
+    code_at = len(heads) + Hole.size * sum(len(made.holes) for made in found.values())
+    for number, name in enumerate(names):
+        if made := found.get(name):
+            head = Stencil.at(ctypes.addressof(heads) + number * Stencil.size)
+            head.code, head.holes = u32(code_at + len(codes)), u32(len(heads) + len(holes))
+            head.length, head.count, head.narrow = u16(len(made.code)), u16(len(made.holes)), u16(made.narrow)
+            head.slow = u8(any(int(one.kind) == ASIDE for one in made.holes))
+            head.stays = u8(number in (len(guest.handlers) + BY_HANDLER, len(guest.handlers) + TO_HANDLER))
+            others = {kind: u16(place[other]) for kind in ("far", "usual") if (other := f"{name}.{kind}") in found}
+            head.links, head.far = u8(len(made.links)), others.get("far", u16(0))
+            head.usual = others.get("usual", u16(0))
+            for n, field in enumerate(guest.record.fields[link] for link in made.links):
+                head.link_place[n], head.link_octets[n] = u8(field.offset), u8(field.kind.size)
+            holes += b"".join(ctypes.string_at(one.where, Hole.size) for one in made.holes)
+            codes += made.code
+    return heads.raw + holes + codes
+
+
+def finished(guest: Guest, function: Function) -> Finished | None:
+    """A stencil's code and holes; None if it needs more than can be filled in."""
+    code, relocations = function.code, function.relocations
+    if relocations and relocations[-1].symbol == "next" and code[-5] == JMP and relocations[-1].at == len(code) - 4:
+        code, relocations = code[:-5], relocations[:-1]  # the next copy stands there
+    links = list(dict.fromkeys(r.symbol.removeprefix(LINK_TO) for r in relocations if r.symbol.startswith(LINK_TO)))
+    made = [hole_of(guest, relocation, links) for relocation in relocations]
+    holes = [one for one in made if one is not None]
+    if len(holes) < len(made):
+        return None
+    narrow = [one for one, r in zip(holes, relocations, strict=True) if r.kind == R_32S and int(one.octets) == 8]
+    return Finished(code, narrow + [one for one in holes if one not in narrow], len(narrow), links)
+
+
+def hole_of(guest: Guest, relocation: Relocation, links: list[str]) -> Hole | None:
+    """What has to be filled in for a relocation; None if nobody knows."""
+    made, name = Hole.new(), relocation.symbol.removeprefix("hole.")
+    made.place, made.addend = u16(relocation.at), u64(relocation.addend & (1 << 64) - 1)
+    known = WAYS | {LINK_TO + field: LINK + n for n, field in enumerate(links)}
+    ours = OURS | {PLACE_OF + field: PLACE + n for n, field in enumerate(links)}
+    if relocation.kind in (R_PC32, R_PLT32) and name in known:
+        made.kind = u8(known[name])
+    elif relocation.kind in (R_32, R_32S) and name in ours:
+        made.kind = u8(ours[name])
+    elif relocation.kind in (R_32, R_32S, R_64) and name in guest.record.fields:
+        field, wide = guest.record.fields[name], relocation.kind == R_64
+        if relocation.kind == R_32 and field.kind.size == 8:
+            return None  # without a sign, and cut
+        made.kind, made.field, made.octets = u8(FIELD_64 if wide else FIELD_32), u8(field.offset), u8(field.kind.size)
+    else:
+        return None
+    return made

@@ -1,0 +1,93 @@
+"""Blocks put together from stencils: what they do, and that they are what runs."""
+
+from __future__ import annotations
+
+import pytest
+
+from guesthouse.bits import u64
+from guesthouse.engine.build import Engine
+from guesthouse.engine.processor import Block
+from guesthouse.system.cpu.x86.definitions import Definition
+from guesthouse.system.cpu.x86.guest import X86_GUEST
+from guesthouse.typed.elf import R_32S, R_PLT32, functions
+from guesthouse.typed.machine import assemble_static
+from tests.x86.assembler import assemble
+from tests.x86.cases import Maker, modes
+from tests.x86.compare import asked, differences
+from tests.x86.host import START, WINDOW, WINDOW_SIZE, Host, Situation
+from tests.x86.ours import Ours, Stitched
+from tests.x86.test_integer import DEFINITIONS
+
+BEFORE = Situation([1, 1000, 0, 0x9E37_79B9_7F4A_7C15, WINDOW + 0x800, *[0] * 11], 2, bytes(WINDOW_SIZE))
+
+
+@pytest.fixture(scope="module")
+def stitched(machine_code: Engine) -> Stitched:
+    if not machine_code.stencils:
+        pytest.skip("stencils are for hosts that are x86-64 and have ELF objects")
+    return Stitched(machine_code)
+
+
+def begun(source: str, ours: Ours) -> int:
+    """A program that is about to run; the stitched blocks so far."""
+    ours.prepare(assemble(source, {"room": WINDOW}), BEFORE, 64)
+    return int(ours.cpu.stitched)
+
+
+@pytest.mark.parametrize("definition", DEFINITIONS, ids=lambda d: d.name)
+def test_put_together_it_does_what_the_host_does(definition: Definition, stitched: Stitched, host: Host) -> None:
+    for n, encoding in enumerate(definition.encodings):
+        maker = Maker((definition.name, definition.run.__module__, n))
+        for _ in range(8 if 64 in modes(encoding) else 0):
+            case = maker.case(definition, encoding, 64)
+            theirs = host.run(asked(case), case.before, 64)
+            found = differences(case, stitched.run(case.code, case.before, 64), theirs)
+            assert not found, f"{encoding.text}, {case.code.hex(' ')}: {'; '.join(found)}"
+
+
+def test_a_loop_runs_in_copies_alone_and_looks_nothing_up(stitched: Stitched) -> None:
+    before = begun("next: add rax, rbx; mov rdx, rax; and rdx, 0x7f8; mov [rdx+room], rax; dec rcx; jnz next; jmp next",
+                   stitched)
+    stitched.vcpu.run(600)
+    lookups = int(stitched.cpu.lookups)
+    stitched.vcpu.run(600 * 1000)
+    assert int(stitched.cpu.stitched) - before == 1 and int(stitched.cpu.lookups) - lookups < 10
+    records = stitched.block.where + Block.size
+    copies = [int(X86_GUEST.record.at(records + n * X86_GUEST.record.size).handler) for n in range(6)]
+    assert all(int(stitched.cpu.forge_start) <= at < int(stitched.cpu.forge) for at in copies)
+    assert copies == sorted(copies)  # one behind the other
+
+
+def test_a_block_that_changes_is_reached_by_no_link(stitched: Stitched) -> None:
+    begun("next: inc rax; jmp there; inc rdx; there: inc rbx; dec rcx; jnz next; jmp next", stitched)
+    stitched.vcpu.run(1000)
+    a, b = int(stitched.cpu.r[0]), int(stitched.cpu.r[3])
+    there = START + len(assemble("inc rax; jmp there; inc rdx; there: ", {}))
+    stitched.memory.write(there, assemble("dec rbx", {}))
+    stitched.vcpu.run(1000)
+    assert int(stitched.cpu.r[0]) - a == 200 and b - int(stitched.cpu.r[3]) == 200
+
+
+def test_a_store_into_the_running_block_is_seen_by_the_next_instruction(stitched: Stitched, threaded: Ours) -> None:
+    """It makes INC RSI a DEC and back in each turn."""
+    at = START + len(assemble("mov byte [rdi], bl; inc rsi", {})) - 1
+    found = []
+    for ours in (stitched, threaded):
+        begun("next: mov byte [rdi], bl; inc rsi; xor rbx, rax; dec rcx; jnz next; jmp next", ours)
+        ours.cpu.r[7], ours.cpu.r[3], ours.cpu.r[0] = u64(at), u64(0xCE), u64(8)
+        found.append([])
+        for budget in (100, 333, 64, 1000, 7, 65):
+            ours.vcpu.run(budget)
+            found[-1].append([int(ours.cpu.r[n]) for n in range(16)] + [int(ours.cpu.pc)])
+    assert found[0] == found[1]
+
+
+def test_an_object_tells_its_functions_and_what_they_need() -> None:
+    made, = functions(assemble_static(
+        "@far = external global i8, !absolute_symbol !{i64 -2147483648, i64 2147483648}\n"
+        "declare i64 @other(i64)\n"
+        "define i64 @f(ptr %p) {\n %q = getelementptr i8, ptr %p, i64 ptrtoint (ptr @far to i64)\n"
+        " %v = load i64, ptr %q\n %r = tail call i64 @other(i64 %v)\n ret i64 %r }\n"))
+    assert made.name == "f"
+    assert [(one.kind, one.symbol, one.addend) for one in made.relocations] == [(R_32S, "far", 0), (R_PLT32, "other", -4)]
+    assert all(made.code[one.at:one.at + 4] == bytes(4) for one in made.relocations)
