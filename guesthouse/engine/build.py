@@ -238,9 +238,9 @@ def main(origin: str, jobs: str, worker: str, folder: str, pieces: str) -> None:
     """A worker: compile every so many-th part into a file; the slowest come in turn."""
     sys.setrecursionlimit(20000)
     guest = find_guest(origin)
-    parts = [(dialect, n, numbers) for dialect in (None, *dialects_of(guest)) for n, numbers in enumerate(shares(guest))]
-    parts = sorted(enumerate(parts), key=lambda part: -len(part[1][2]))
-    for place, (dialect, n, numbers) in parts[int(worker)::int(jobs)]:
+    parts = [(dialect, n, numbers) for dialect in (None, *dialects_of(guest))
+             for n, numbers in enumerate(shares(guest))]
+    for place, (dialect, n, numbers) in sorted(enumerate(parts), key=lambda p: -len(p[1][2]))[int(worker)::int(jobs)]:
         text = stencil_text(guest, dialect, numbers, n == 0) if dialect else unit_text(guest, numbers, n == 0)
         assembled = assemble_static if dialect else assemble
         Path(f"{folder}/{place}").write_bytes(piece(text, assembled, Path(pieces) if pieces else None))

@@ -402,7 +402,7 @@ class Processor(Stitching):
         found, record, rest = self.next_block(left)
         if found:
             header, place = Pointer[Block](record - Block.size)[0], Pointer[Link](self.forge_start + link)[0]
-            if place.count == ~u64(0) and header.second == 0:
+            if place.count == ~u64(0) and header.second == 0 and header.home == ANYWHERE:
                 place.record, place.count, place.host = record, header.count, header.host
                 place.following, header.links = header.links, place.address
         return found, record, rest

@@ -73,7 +73,8 @@ class SoftVcpu:
         fill(state.jumps.address, u8(0xFF), u64(JUMPS * Jump.size))  # with context 0, pc 0 would be found
         state.handlers = Pointer[u64](ctypes.addressof(engine.table))
         state.ends = Pointer[u8](ctypes.addressof(engine.ends))
-        state.handler_count, state.resync, state.again = u64(len(engine.guest.handlers)), u64(engine.resync), u64(engine.again)
+        state.handler_count = u64(len(engine.guest.handlers))
+        state.resync, state.again, state.unlinked = u64(engine.resync), u64(engine.again), u64(engine.unlinked)
         where, run = state.where, engine.run
 
         words = self._words
@@ -93,7 +94,6 @@ class SoftVcpu:
             self._forge_anchor = (ctypes.c_uint8 * ROOM).from_buffer(self._forge)
             state.forge_start = state.forge = u64(ctypes.addressof(self._forge_anchor))
             state.forge_limit = state.forge_end = state.forge_start + ROOM
-            state.unlinked = u64(engine.unlinked)
         for dialect, (mask, value), table in zip(state.dialects, self.guest.dialects, engine.stencils, strict=False):
             dialect.mask, dialect.value, dialect.table = u64(mask), u64(value), u64(ctypes.addressof(table))
 

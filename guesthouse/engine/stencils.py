@@ -32,9 +32,10 @@ from guesthouse.typed.elf import R_32, R_32S, R_64, R_PC32, R_PLT32, Function, R
 from guesthouse.typed.emit import HOUSE, OFTEN, Emitter, Unit
 from guesthouse.typed.lower import Lower
 from guesthouse.typed.struct import kind_of
-from guesthouse.typed.values import Made, Ref, Scalar
+from guesthouse.typed.values import Made, Ref, Scalar, is_known
 
 HOLE, LINK_TO, PLACE_OF = "%hole.", "link.", "place."  # of links: themselves, and where they are
+ALL_32 = 0xFFFF_FFFF
 ELSEWHERE = 2  # in %way: pc has been stored
 SLOW = (Cpu.load_bytes, Cpu.store_bytes, Cpu.probe)  # what follows when the address cache does not have a page
 JMP = 0xE9
@@ -58,6 +59,7 @@ class Fast(Lower):
         self.changed = self.leaves = self.stored = False
         self.starts: set[str] = set()
         self.distances: dict[str, str] = {}  # by values: the fields of the record that tell them
+        self.cut: set[str] = set()  # those whose addresses are cut to 32 bits
         self.links: list[str] = []
 
     def read(self, kind: Any, place: Any, tag: str = HOUSE, align: int = 0) -> Any:
@@ -77,13 +79,18 @@ class Fast(Lower):
     def target(self, field: str) -> Scalar:
         """The address at a distance from where the block starts."""
         start = super().read(kind_of(u64), Ref(None, "%cpu", self.start))
-        return Scalar(u64, self.e.op(f"add i64 {start.text}, {HOLE}{field}"))
+        address = self.e.op(f"add i64 {start.text}, {HOLE}{field}")
+        return Scalar(u64, self.e.op(f"and i64 {address}, {ALL_32}") if field in self.cut else address)
 
     def binary(self, node: ast.AST, op: ast.operator, a: Any, b: Any) -> Any:
         value = super().binary(node, op, a, b)
         if isinstance(op, ast.Add) and isinstance(a, Scalar) and a.text in self.starts and isinstance(b, Scalar):
             if b.text.startswith(HOLE):
                 self.distances[value.text] = b.text.removeprefix(HOLE)
+        if isinstance(op, ast.BitAnd) and isinstance(a, Scalar) and a.text in self.distances and is_known(b):
+            if int(b) == ALL_32:
+                self.distances[value.text] = self.distances[a.text]
+                self.cut.add(self.distances[a.text])
         return value
 
     def write(self, kind: Any, place: Any, value: Any, tag: str = HOUSE, align: int = 0) -> None:
@@ -227,7 +234,7 @@ class Stencils(Threaded):
         return lower.e.op(f"load ptr, ptr {place}, !tbaa !1")
 
     def add(self, name: str, lower: Lower) -> str:
-        # optsize: a branch to where a jump aside is all that follows becomes that jump, so that slow paths take no room.
+        # optsize: a branch to where a jump aside is all that follows becomes that jump: slow paths take no room.
         text = lower.e.text(HEADER.replace("internal ", "").format(name) + " optsize")
         self.unit.functions.append(text)
         return text
@@ -244,10 +251,12 @@ class Finished:
 
 
 def table(guest: Guest, objects: Iterable[bytes]) -> bytes:
-    """What Dialect.table leads to: a Stencil for each number, those for branches to other pages, then holes and code."""
+    """What Dialect.table leads to: a Stencil for each number, those to be taken instead, then holes and code."""
     found = {f.name: made for octets in objects for f in functions(octets) if (made := finished(guest, f))}
+    for name in [n for n, made in found.items() if made.links and "." not in n and f"{n}.far" not in found]:
+        del found[name]
     names = [f"h{n}" for n in range(len(guest.handlers) + TO_HANDLER + 1)]
-    names += found.keys() - set(names)
+    names += [name for name in found if "." in name]
     place = {name: n for n, name in enumerate(names)}
     heads, holes, codes = ctypes.create_string_buffer(len(names) * Stencil.size), b"", b""
     code_at = len(heads) + Hole.size * sum(len(made.holes) for made in found.values())

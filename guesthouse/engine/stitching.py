@@ -20,9 +20,12 @@ from guesthouse.engine.sharing import Sharing
 from guesthouse.typed import Array, Pointer, Struct, copy, function, static, store
 
 DIALECTS = 4  # at most
+LEAST = 256  # bytes that are left in the forge: a block ends with two links, at most
 FIELD_32, FIELD_64, RECORD, NUMBER, NEXT, ASIDE = range(6)  # what goes into a hole, and ...
 LINK, PLACE = 6, 8  # ... a link, for the code, and where it lies in the forge; for the second link, one more
-BY_HANDLER, TO_HANDLER = range(1, 3)  # stencils behind those of the handlers and of `advance`: see Dialect
+# Stencils behind those of the handlers and of `advance`: one that goes on with the handler of a record that has none,
+# and one that goes to the handler where another stencil cannot do its work.
+BY_HANDLER, TO_HANDLER = range(1, 3)
 
 
 class Stencil(Struct):
@@ -53,8 +56,8 @@ class Hole(Struct):
 
 
 class Link(Struct):
-    """Where a branch leads: the first record of a block, how many instructions that has (all ones: it is not known yet),
-    and where its bytes are."""
+    """Where a branch leads: the first record of a block, how many instructions that has (all ones: it is not known
+    yet), and where its bytes are."""
 
     record: u64
     count: u64
@@ -67,8 +70,7 @@ class Dialect(Struct):
 
     mask: u64
     value: u64
-    table: u64  # of a Stencil for each handler and for `advance`; one that goes on with the handler of a record that has
-    #             none; one that goes to a handler where another stencil cannot do its work
+    table: u64  # of a Stencil for each handler and for `advance`, then BY_HANDLER and TO_HANDLER
 
 
 class Stitching(Sharing):
@@ -95,11 +97,12 @@ class Stitching(Sharing):
         table = self.table_for(mode)
         if table == 0:
             return
+        to_handler = table + (self.handler_count + TO_HANDLER) * Stencil.size
         aside, n = self.forge, u64(0)
         while n < records:
             aside += self.size_of(self.choose(guest, table, first + n * guest.record.size, numbers, n, host))
             n += 1
-        if aside + records * self.size_of(table + (self.handler_count + TO_HANDLER) * Stencil.size) + 256 > self.forge_end:
+        if aside + records * self.size_of(to_handler) + LEAST > self.forge_end:
             return  # until all blocks are forgotten
         at, n = self.forge, u64(0)
         while n < records:
@@ -109,9 +112,8 @@ class Stitching(Sharing):
             self.fill_in(table, stencil, record, number, at, following, aside)
             place = Pointer[Stencil](stencil)[0]
             if place.slow != 0:
-                stencil = table + (self.handler_count + TO_HANDLER) * Stencil.size
-                self.fill_in(table, stencil, record, number, aside, aside, aside)
-                aside += self.size_of(stencil)
+                self.fill_in(table, to_handler, record, number, aside, aside, aside)
+                aside += self.size_of(to_handler)
             if place.stays == 0 and Pointer[Record](record)[0].handler == self.handlers[number]:
                 Pointer[Record](record)[0].handler = at  # else a region stands there
             at = following

@@ -59,7 +59,7 @@ def assemble(text: str, level: int = 2, passes: Sequence[str] = ()) -> bytes:
 
 
 def assemble_static(text: str) -> bytes:
-    """The object file of a module that nobody loads as it is: addresses have 32 bits, and whoever uses it fills them in."""
+    """The object file of a module whose addresses have 32 bits, which whoever uses it fills in."""
     module, machine = optimise(text, reloc="static", codemodel="small")
     return bytes(machine.emit_object(module))
 
