@@ -87,10 +87,10 @@ class SoftVcpu:
 
     def put_together(self, engine: Engine) -> None:
         """From now on blocks that are met again are made of stencils."""
-        state, flags = self.state, {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS}  # there are none on Windows
+        state = self.state
         state.dialect_count = u64(len(engine.stencils))
         if engine.stencils:
-            self._forge = mmap.mmap(-1, ROOM, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC, **flags)
+            self._forge = zeros(ROOM, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
             self._forge_anchor = (ctypes.c_uint8 * ROOM).from_buffer(self._forge)
             state.forge_start = state.forge = u64(ctypes.addressof(self._forge_anchor))
             state.forge_limit = state.forge_end = state.forge_start + ROOM
@@ -203,11 +203,11 @@ class SoftVcpu:
         self.state.register_refused = u64(1)
 
 
-def zeros(size: int) -> mmap.mmap:
+def zeros(size: int, **more: int) -> mmap.mmap:
     """Memory for what the guest's instructions use all the time: in large pages of the host, if it has them, whose own
     address cache is small. Private: a fork of this process goes on for itself."""
     private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
-    made = mmap.mmap(-1, size, **private)
+    made = mmap.mmap(-1, size, **private, **more)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         with suppress(OSError):  # a kernel without them
             made.madvise(mmap.MADV_HUGEPAGE)
