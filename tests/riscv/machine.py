@@ -29,7 +29,7 @@ class Machine:
         self.memory = Memory([(RAM, SIZE)])
         self.vcpu = SoftVcpu(RISCV, engine)
         self.hart = self.vcpu.state
-        self.memory.install(self.hart)
+        self.memory.install(self.hart, self.vcpu.outdate)
         self.hart.reset(CODE)
         self.hart.mstatus = u64(FS & 1 << 13)
 

@@ -76,3 +76,11 @@ def test_self_modified_code_is_seen(machine):
 
 def test_handlers_are_few_enough_for_their_table():
     assert len(RISCV.handlers) < 1 << 16 and len(set(RISCV.handlers)) == len(RISCV.handlers)
+
+
+def test_what_the_host_writes_over_code_is_decoded_anew(machine):
+    for value in (1, 2):
+        machine.memory.write(CODE, word("addi", rd=5, rs1=0, imm=value).to_bytes(4, "little"))
+        machine.hart.pc = u64(CODE)
+        machine.run(1)
+        assert machine.x(5) == value

@@ -8,6 +8,8 @@ from typing import Any
 
 from guesthouse.bits import u64
 from guesthouse.engine.build import Engine
+from guesthouse.engine.hot.compiler import Inside
+from guesthouse.engine.hot.regions import Regions
 from guesthouse.engine.soft import SoftVcpu
 from guesthouse.engine.vcpu import Budget, Exit, Halted, PortRead, PortWrite
 from guesthouse.system.cpu.x86.entry import reset
@@ -28,9 +30,10 @@ HIDDEN = struct.Struct("<QIHH")
 
 
 class RealMode:
-    """`wraps`: addresses end at 1 MiB, as the 8086's do. Without an engine, the plain way."""
+    """`wraps`: addresses end at 1 MiB, as the 8086's do. Without an engine, the plain way. `hot`: each instruction is
+    compiled with the HLT that stands behind it, and done again."""
 
-    def __init__(self, code: Engine | None, wraps: bool = False) -> None:
+    def __init__(self, code: Engine | None, wraps: bool = False, hot: bool = False) -> None:
         self.vcpu = SoftVcpu(X86_GUEST, code)
         self.cpu: Any = self.vcpu.state
         self.memory = Memory([(0, RAM)])
@@ -40,6 +43,7 @@ class RealMode:
         for n in range(6):
             self.cpu.take_real_segment(u64(n), u64(0))
         self.cpu.settle_mode()
+        self.way = Regions(code, self.cpu, Inside(X86_GUEST)) if code and hot else None
         self.registers = self.cpu.where + General.offset("r")
         self.segments = self.cpu.where + General.offset("segments")
 
@@ -72,12 +76,24 @@ class RealMode:
         self.cpu.pc = u64((before["cs"] << 4) + before["ip"])
         self.cpu.shadow = u64(0)
 
-    def step(self, repeats: bool) -> Exit:
-        """One instruction, all repetitions of it; ports read as ones."""
+    def heat(self, vector: Vector) -> None:
+        """Do it threaded, have the block compiled, and put back what was changed, but not the code."""
+        assert self.way is not None
         start = int(self.cpu.pc)
+        self.step(True)
+        if block := self.way.last(start):
+            self.way.want(block, start)
+            self.way.look()
+        for at, byte in (dict.fromkeys(dict(vector.ram_after), 0) | dict(vector.ram_before)).items():
+            ctypes.memset(self.memory.host + at, byte, 1)
+        self.prepare(vector.before)
+
+    def step(self, repeats: bool) -> Exit:
+        """One instruction, all repetitions of it; ports read as ones. Hot, all until a HLT."""
+        start, budget = int(self.cpu.pc), 1 if self.way is None else MOST
         done: Exit = Budget()
         for _ in range(MOST):
-            done = self.vcpu.run(1)
+            done = self.vcpu.run(budget)
             if isinstance(done, PortRead | PortWrite):
                 self.port = done.port
                 continue
@@ -98,6 +114,8 @@ class RealMode:
         self.put(vector.ram_before)
         self.prepare(vector.before)
         self.port = -1
+        if self.way is not None:
+            self.heat(vector)
         faults = int(self.cpu.faults)
         ended = self.step(bool({0xF2, 0xF3} & set(vector.code[:-1])))
         self.trapped = int(self.cpu.fault) if int(self.cpu.faults) != faults else -1

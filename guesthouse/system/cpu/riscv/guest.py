@@ -87,8 +87,9 @@ class Hart(Csrs):
 
 RISCV = Guest("riscv", Hart, RiscvRecord, HANDLERS,
               sources=("guesthouse.system.cpu.riscv", "guesthouse.system.cpu.softfloat"),
-              origin="guesthouse.system.cpu.riscv.guest:RISCV", registers=("pc", "x", "f", "mstatus"),
-              dialects=((0, 0),), rare=(floating_host.not_here,), unit=floating_host.unit())
+              origin="guesthouse.system.cpu.riscv.guest:RISCV", calls=("outdate",),
+              registers=("pc", "x", "f", "mstatus"), dialects=((0, 0),), rare=(floating_host.not_here,),
+              unit=floating_host.unit())
 
 
 def disassemble(word: int, address: int | None = None) -> str:
