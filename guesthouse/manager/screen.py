@@ -19,6 +19,7 @@ from guesthouse.errors import ConfigError, GuesthouseError, TimedOut, UserError
 T = TypeVar("T")
 GLYPH = 32  # bytes that a VGA keeps for each
 LOOK = 0.05  # seconds between two looks at the screen
+HELD = 60_000_000  # ns that a button is down in a click: a mouse tells its state forty times a second
 BUTTONS = {"left": 1, "right": 2, "middle": 4}
 
 
@@ -111,9 +112,12 @@ class Mouse:
         self._do()
 
     def click(self, button: str = "left") -> None:
-        """Down, and up a moment later: a mouse tells its state forty times a second."""
+        """Down, and up a moment of the guest's time later, in which a mouse tells its state twice; ten seconds of
+        ours must do."""
         self.press(button)
-        time.sleep(LOOK)
+        begun, patience = self._now(), time.monotonic() + 10
+        while self._now() - begun < HELD and time.monotonic() < patience:
+            time.sleep(LOOK / 5)
         self.release(button)
 
     def turn(self, clicks: int) -> None:
@@ -124,6 +128,9 @@ class Mouse:
         """A movement with just these buttons down: 1 left, 2 right, 4 middle."""
         self._held = buttons & 7
         self._do(dx, dy)
+
+    def _now(self) -> int:
+        return int(self._machine.call(lambda board: board.clock.now()))
 
     def _do(self, dx: int = 0, dy: int = 0, wheel: int = 0) -> None:
         self._machine.call(lambda board: board.mouse.move(dx, dy, self._held, wheel))
