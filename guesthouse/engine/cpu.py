@@ -325,8 +325,11 @@ class Cpu(Struct):
         if access == EXECUTE:
             entry.execute = page
         else:
-            entry.read = page  # where a program may write it may read
-            if access == WRITE or self.writable != 0 and self.host_to_write(physical) != 0:
+            # Where a program may write it may read, and mostly it does both. What the entry has already stays: a copy
+            # from page to page of the same place and distance would fill it twice for each word.
+            if access == READ or entry.read == ~u64(0):
+                entry.read = page
+            if access == WRITE or entry.write == ~u64(0) and self.writable != 0 and self.host_to_write(physical) != 0:
                 self.let_write(entry, page, host)
 
     def let_write(self, entry, page: u64, host: u64) -> None:
