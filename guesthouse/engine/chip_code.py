@@ -5,6 +5,7 @@ themselves (cpu.py, ChipWindow). The text is the chip's own, the same in every w
 import ctypes
 import hashlib
 import inspect
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +19,32 @@ ENTRIES = {"read": ("offset", "size"), "write": ("offset", "size", "value"),  # 
 
 
 class ChipCode:
-    """The entries can be called from Python with the state's address; where they lie is for processors."""
+    """The entries that a chip has can be called from Python with the state's address; where they lie is for
+    processors."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, entries: list[str]) -> None:
         self._code = Code([data])
-        self.read, self.write, self.port_read, self.port_write = (
-            self._code.function(name, ctypes.c_uint64, ctypes.c_void_p, *[ctypes.c_uint64] * len(arguments))
-            for name, arguments in ENTRIES.items())
-        self.places = tuple(self._code.address(name) for name in ENTRIES)
+        for name in entries:
+            types = ctypes.c_uint64, ctypes.c_void_p, *[ctypes.c_uint64] * len(ENTRIES[name])
+            setattr(self, name, self._code.function(name, *types))
+        self.places = {name: self._code.address(name) for name in entries}
 
 
+@lru_cache(maxsize=None)
 def chip_code(chip: Any, cache: Path | None = None) -> ChipCode:
-    """The code of a typed struct: from the cache, or compiled now, and kept if the cache can be written."""
+    """The code of a typed struct, the same for all chips of that kind: from the cache, or compiled now, and kept if the
+    cache can be written."""
     path = None if cache is None else cache / "pieces" / key(chip)
     found = None if path is None else build.read(path)
     if found is None:
         found = [assemble(text(chip))]
         if path is not None and path.parent.is_dir():
             build.write(path, found)
-    return ChipCode(found[0])
+    return ChipCode(found[0], entries(chip))
+
+
+def entries(chip: Any) -> list[str]:
+    return [name for name in ENTRIES if hasattr(chip, name)]
 
 
 def key(chip: Any) -> str:
@@ -55,9 +63,9 @@ def text(chip: Any) -> str:
     from guesthouse.typed.values import Ref, Scalar
 
     unit = Unit()
-    for name, arguments in ENTRIES.items():
+    for name in entries(chip):
         pattern = {"self": Ref(chip, "%a0")}
-        pattern |= {argument: Scalar(u64, f"%a{n}") for n, argument in enumerate(arguments, 1)}
+        pattern |= {argument: Scalar(u64, f"%a{n}") for n, argument in enumerate(ENTRIES[name], 1)}
         if compile_function(unit, getattr(chip, name), pattern, f"@{name}").raises:
             raise HouseBug(f"{chip.__name__}.{name} could be abandoned, and nobody would hear of it")
     return unit.text()

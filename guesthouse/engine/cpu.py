@@ -18,7 +18,8 @@ WATCHED_SET = TLB_SETS
 BANKS = SPACES + TLB_SETS  # entries of set 0 for each space, then those of the other sets
 LISTED = 124  # entries; where more have been filled, all are emptied
 RANGES = 32  # of RAM
-REFUSED = 1 << 63  # what a chip's compiled code answers for a port that is none of its own
+WINDOWS = 8  # of chips, at most
+REFUSED = 1 << 63  # what a chip's compiled code answers for what is the board's matter
 REPLIES = 128  # the devices that one instruction can meet: FXSAVE 55, ENTER with 31 levels 66
 STEP = 1 << 15  # a bit of the mode given to use(): while it is set, poll() is called after every instruction
 
@@ -66,19 +67,15 @@ class RamRange(Struct):
 
 
 class ChipWindow(Struct):
-    """Guest-physical addresses [start, start + length), and as many `ports` from `port` on, where a chip's own compiled
-    code answers; none if the length is 0. The rest are host addresses: of the chip's state, and of C functions
-    (chip_code.py)."""
+    """Addresses or ports [start, start + length) where a chip's own compiled code answers. The rest are host addresses:
+    of the chip's state, and of C functions (chip_code.py)."""
 
     start: u64
     length: u64
-    port: u64
-    ports: u64
+    ports: u64  # 1: ports; 0: guest-physical addresses
     chip: u64
     read: u64
     write: u64
-    port_read: u64
-    port_write: u64
 
 
 class CodePage(Struct):
@@ -127,7 +124,8 @@ class Cpu(Struct):
     ram: Array[RamRange, RANGES + 1]  # the last that is used is followed by one without length
     ram_start: u64  # host address of all RAM, one mapping
     ram_pages: u64
-    window_of_chip: ChipWindow
+    windows: Array[ChipWindow, WINDOWS]
+    window_count: u64
     code: Pointer[CodePage]  # for each RAM page
     holders: Pointer[u64]  # for each RAM page, a bit for each processor that has decoded something there
     faults: u64  # counters, for --stats
@@ -243,31 +241,24 @@ class Cpu(Struct):
         self.probe(va, u64(16), access)
 
     @function
-    def outside(self, kind: u64, physical: u64, size: u64, value: u64) -> u64:
-        """An access to what is not RAM. A chip with a window of its own is asked without leaving; an instruction that
-        meets other devices too asks it again each time it is run, so that nothing may come of being asked twice."""
-        window = self.window_of_chip
-        offset = physical - window.start
-        if offset < window.length:
-            if kind == MEMORY_READ:
-                return invoke(window.read, window.chip, offset, size)
-            return invoke(window.write, window.chip, offset, size, value)
-        return self.device(kind, physical, size, value)
-
-    @function
-    def at_port(self, kind: u64, port: u64, size: u64, value: u64) -> u64:
-        """The same for ports, of which the chip refuses those that are the board's matter. An instruction asks for no
-        other device after this one, so that this one is asked once."""
-        window = self.window_of_chip
-        offset = port - window.port
-        if offset < window.ports:
-            if kind == PORT_READ:
-                answer = invoke(window.port_read, window.chip, offset, size)
+    def outside(self, kind: u64, address: u64, size: u64, value: u64) -> u64:
+        """An access to a port, or to what is not RAM. A chip with a window of its own is asked without leaving, and may
+        refuse, as that is the board's matter. An instruction that meets devices in memory asks again each time it is
+        run, so that nothing may come of being asked twice; one that asks for a port asks for no other device after
+        it."""
+        n = u64(0)
+        while n < self.window_count:
+            window = Pointer[ChipWindow](self.windows.address)[n]
+            offset = address - window.start
+            if offset < window.length and window.ports == u64(kind >= PORT_READ):
+                if kind == MEMORY_READ or kind == PORT_READ:
+                    answer = invoke(window.read, window.chip, offset, size)
+                else:
+                    answer = invoke(window.write, window.chip, offset, size, value)
                 if answer != REFUSED:
                     return answer
-            elif invoke(window.port_write, window.chip, offset, size, value) != REFUSED:
-                return u64(0)
-        return self.device(kind, port, size, value)
+            n += 1
+        return self.device(kind, address, size, value)
 
     @function
     def device(self, kind: u64, address: u64, size: u64, value: u64) -> u64:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from guesthouse.bits import u64
-from guesthouse.engine.cpu import RANGES, CodePage
+from guesthouse.engine.cpu import RANGES, WINDOWS, ChipWindow, CodePage
 from guesthouse.engine.sharing import Sharing
 from guesthouse.errors import UserError
 from guesthouse.typed import Pointer
@@ -126,7 +126,7 @@ class Memory:
         at offset `self.hidden` of the mapping, and no part of the space until they are mapped."""
         self.hidden = sum(length for _, length in ranges)
         self.size = self.hidden + hidden
-        self.chip: tuple[int, ...] = (0,) * 9  # see call_directly
+        self.chips: list[tuple[int, ...]] = []  # see call_directly
         self.management: Range | None = None  # what processors find besides in system-management mode
         self._users: list[User] = []
         self.still: Callable[[], AbstractContextManager[object]] = nullcontext  # while it holds, no processor runs
@@ -167,10 +167,12 @@ class Memory:
             self.management = range
             self._tell_all()
 
-    def call_directly(self, start: int, length: int, port: int, ports: int, chip: int, *code: int) -> None:
-        """At these addresses, where they are not RAM, and ports processors call a chip's compiled code instead of
-        coming back to the board (engine/cpu.py, ChipWindow)."""
-        self.chip = (start, length, port, ports, chip, *code)
+    def call_directly(self, start: int, length: int, ports: bool, chip: int, read: int, write: int) -> None:
+        """At these ports, or addresses where they are not RAM, processors call a chip's compiled code instead of coming
+        back to the board (engine/cpu.py, ChipWindow)."""
+        if len(self.chips) == WINDOWS:
+            raise ValueError(f"more than {WINDOWS} windows of chips")
+        self.chips.append((start, length, int(ports), chip, read, write))
         self._tell_all()
 
     def free(self, start: int, length: int) -> bool:
@@ -298,8 +300,10 @@ class Memory:
         self._fill(state.ram, views[inside])
         if hasattr(state, "smm_ram"):
             self._fill(state.smm_ram, [] if self.management is None else views[1 - inside])
-        for (name, _), value in zip(type(state.window_of_chip).fields.items(), self.chip, strict=True):
-            setattr(state.window_of_chip, name, u64(value))
+        for window, chip in zip(state.windows, self.chips, strict=False):
+            for name, value in zip(ChipWindow.fields, chip, strict=True):
+                setattr(window, name, u64(value))
+        state.window_count = u64(len(self.chips))
         cpu.forget_translations()
 
     def _fill(self, places: Any, ranges: list[Range]) -> None:

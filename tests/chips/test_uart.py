@@ -1,7 +1,9 @@
 import pytest
 
+from guesthouse.bits import u64
 from guesthouse.system.chips.kit import Line
 from guesthouse.system.chips.uart import Uart
+from guesthouse.system.chips.uart_sending import KEPT, REFUSED
 
 DATA, ENABLE, IDENTIFY, FIFO, FORMAT, MODEM, STATUS, MODEM_STATUS, SCRATCH = 0, 1, 2, 2, 3, 4, 5, 6, 7
 
@@ -32,12 +34,33 @@ def test_what_the_guest_writes_leaves_when_it_waits(uart, sent):
     assert get(uart, STATUS) == 0x60 and sent == [b"hi"]
 
 
-def test_a_full_fifo_leaves_at_once(uart, sent):
-    for byte in b"0123456789abcdefX":
-        put(uart, DATA, byte)
-    assert sent == [b"0123456789abcdef"]
+def test_what_a_guest_sends_without_a_pause_leaves_in_pieces(uart, sent):
+    for n in range(KEPT + 1):
+        put(uart, DATA, n & 0xFF)
+    assert sent == [bytes(range(KEPT))]
     uart.flush()
-    assert b"".join(sent) == b"0123456789abcdefX"
+    assert sent[1:] == [b"\0"]
+
+
+def test_a_byte_whose_sending_has_other_effects_is_left_to_the_chip(uart, sent):
+    uart.reset()
+    processors = uart.sending
+    assert processors.write(u64(DATA), u64(1), u64(ord("a"))) == 0
+    for register, value in ((FORMAT, 0x80), (MODEM, 0x10), (ENABLE, 0x02)):
+        put(uart, register, value)
+        assert processors.write(u64(DATA), u64(1), u64(ord("b"))) == REFUSED
+        put(uart, register, 0)
+    uart.receive_break()
+    assert processors.read(u64(STATUS), u64(1)) == REFUSED
+    uart.flush()
+    assert sent == [b"a"]
+
+
+def test_no_byte_is_lost_by_a_reset_or_a_snapshot(uart, sent):
+    for end in (uart.reset, uart.save):
+        put(uart, DATA, ord("x"))
+        end()
+    assert sent == [b"x", b"x"]
 
 
 def test_input_raises_the_line_only_while_enabled_and_unread(uart):

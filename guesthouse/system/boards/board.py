@@ -30,7 +30,8 @@ from guesthouse.system.boards.panic import PanicWatch
 from guesthouse.system.boards.report import Reporter
 from guesthouse.system.boards.serial import Port
 from guesthouse.system.boards.threads import Threads
-from guesthouse.system.chips.kit import ONES, Chip, Stateful
+from guesthouse.system.chips.kit import ONES, Chip, Line, Stateful
+from guesthouse.system.chips.uart import Uart
 from guesthouse.system.memory import AddressMap, Memory
 from guesthouse.trace import Counters, Trace
 
@@ -56,7 +57,7 @@ class Board:
                  slice: int = SLICE, cpus: int = 1, parallel: bool = False) -> None:
         self.memory, self.clock = memory, clock
         self.trace = trace or Trace.off()
-        self.ports, self.addresses = AddressMap("ports", 1 << 16, PORT_NS), AddressMap("addresses", 1 << 64)
+        self.ports, self.addresses = AddressMap("ports", 1 << 16, PORT_NS), AddressMap("addresses", 1 << 64, READ_NS)
         self.chips: list[Stateful] = []  # in the order in which they are reset
         self.watch = PanicWatch()
         self.serial = [Port(self.post, self.watch) for _ in range(SERIALS)]
@@ -166,13 +167,27 @@ class Board:
         self.chips.append(chip)
         where.add(start, size or chip.SIZE, chip.read, chip.write, name)
 
-    def call_directly(self, start: int, length: int, port: int, ports: int, chip: Any) -> None:
-        """Let compiled processors answer these addresses and ports themselves, by compiled code of one chip."""
+    def call_directly(self, chip: Any, where: AddressMap, start: int, length: int, read: str = "read",
+                      write: str = "write") -> Any:
+        """Let compiled processors answer these addresses or ports themselves, by methods of a chip's typed state. Its
+        compiled code; None if the processors have none."""
         compiler = getattr(self.vcpu, "engine", None)
-        if compiler is not None:
-            code = compiler.chip_code(type(chip.memory))
-            chip.compiled(code)
-            self.memory.call_directly(start, length, port, ports, chip.memory.where, *code.places)
+        code = None if compiler is None else compiler.chip_code(type(chip))
+        if code is not None:
+            place = code.places[read], code.places[write]
+            self.memory.call_directly(start, length, where is self.ports, chip.where, *place)
+        return code
+
+    def plug_serial(self, n: int, irq: Line, where: AddressMap, start: int, size: int = Uart.SIZE) -> None:
+        """The UART of a serial port at a range of ports or addresses. It takes no time: compiled processors send
+        themselves, unless somebody wants to hear of each access, or several of them could do it at once."""
+        port, name = self.serial[n], f"uart{n}"
+        port.uart = Uart(irq, port.emit)
+        port.uart.trace_to(self.trace, name)
+        self.chips.append(port.uart)
+        where.add(start, size, port.uart.read, port.uart.write, name).wait = 0
+        if port.uart.event is None and self.threads is None:
+            self.call_directly(port.uart.sending, where, start, size)
 
     # from other threads
 
@@ -417,7 +432,7 @@ class Board:
 
     def _memory_read(self, exit: MemoryRead) -> None:
         window = self.addresses.find(exit.address)
-        self.clock.spend(READ_NS)
+        self.clock.spend(READ_NS if window is None else window.wait)
         if window is None:
             self._unanswered += 1
             exit.reply((1 << 8 * exit.size) - 1)
@@ -468,7 +483,7 @@ class Board:
     def flush(self) -> None:
         """What the guest has sent goes to the host."""
         for port in self.serial:
-            if port.uart is not None and port.uart.sending:
+            if port.uart is not None:
                 port.uart.flush()
 
     # what can be asked

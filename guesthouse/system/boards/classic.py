@@ -201,7 +201,10 @@ class ClassicPc(PcBoard):
         self.plug(self.ports, DISPI_PORTS, self.vga.dispi, "dispi")
         self.addresses.add(VGA_WINDOW, ROMS - VGA, self.vga.window_read, self.vga.window_write, "vga")
         if self.vga.event is None:  # nobody wants to hear of each access
-            self.call_directly(VGA_WINDOW, ROMS - VGA, DIRECT_PORTS, DIRECT_COUNT, self.vga.planes)
+            memory = self.vga.planes.memory
+            self.call_directly(memory, self.addresses, VGA_WINDOW, ROMS - VGA)
+            self.vga.planes.compiled(
+                self.call_directly(memory, self.ports, DIRECT_PORTS, DIRECT_COUNT, "port_read", "port_write"))
         self.screen_function = VgaFunction(self.vga, rom=self.vga_rom)
         self.pci.on_window = self._window_moved
         self.pci.plug(VGA_SLOT, self.screen_function)

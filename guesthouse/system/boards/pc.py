@@ -37,7 +37,6 @@ from guesthouse.system.chips.kit import Line
 from guesthouse.system.chips.lapic import ApicBus, LocalApic
 from guesthouse.system.chips.mc146818 import Rtc
 from guesthouse.system.chips.port61 import Port61
-from guesthouse.system.chips.uart import Uart
 from guesthouse.system.chips.virtio.balloon import Balloon
 from guesthouse.system.chips.virtio.console import Console
 from guesthouse.system.chips.virtio.device import Device
@@ -184,9 +183,8 @@ class PcBoard(Board):
             one.disconnect(legacy)
 
     def _wire_serials(self) -> None:
-        for n, (port, wire) in enumerate(zip(self.serial, SERIALS, strict=True)):
-            port.uart = Uart(self.irq(wire.irq), port.emit)
-            self.plug(self.ports, wire.port, port.uart, f"uart{n}")
+        for n, wire in enumerate(SERIALS):
+            self.plug_serial(n, self.irq(wire.irq), self.ports, wire.port)
 
     def _wire_power(self) -> None:
         self.power = AcpiPm(self.clock, self.irq(SCI_IRQ), power_off=self.power_off, s5=SLEEP_TYPES_OFF)

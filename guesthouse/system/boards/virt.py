@@ -22,7 +22,6 @@ from guesthouse.system.chips.goldfish_rtc import GoldfishRtc
 from guesthouse.system.chips.kit import Line
 from guesthouse.system.chips.plic import Plic
 from guesthouse.system.chips.sifive_test import SifiveTest
-from guesthouse.system.chips.uart import Uart
 from guesthouse.system.chips.virtio.mmio import VirtioMmio
 from guesthouse.system.chips.virtio.rng import Rng
 from guesthouse.system.firmware import linux_riscv
@@ -74,9 +73,8 @@ class VirtBoard(Board):
         self.plug(self.addresses, RTC, GoldfishRtc(self.clock, self._source(RTC_SOURCE), epoch=epoch), "rtc")
         self.plug(self.addresses, CLINT, self.clint, "clint")
         self.plug(self.addresses, PLIC, self.plic, "plic")
-        for n, (port, (address, source)) in enumerate(zip(self.serial, UARTS, strict=True)):
-            port.uart = Uart(self._source(source), port.emit)
-            self.plug(self.addresses, address, port.uart, f"uart{n}", 0x100)
+        for n, (address, source) in enumerate(UARTS):
+            self.plug_serial(n, self._source(source), self.addresses, address, 0x100)
         rng = VirtioMmio(Rng(self._random_bytes), self.memory, self._source(VIRTIO[0][1]), refused=OutsideRam)
         self.plug(self.addresses, VIRTIO[0][0], rng, "virtio_rng")
 

@@ -7,9 +7,12 @@ line.
 
 from __future__ import annotations
 
-from typing import Callable
+import ctypes
+from typing import Any, Callable
 
+from guesthouse.bits import u8, u64
 from guesthouse.system.chips.kit import Chip, Field, Line, Register, on_read, on_write
+from guesthouse.system.chips.uart_sending import KEPT, Sending
 
 RX_ENABLE, THRE_ENABLE, LINE_ENABLE, MODEM_ENABLE = 0x01, 0x02, 0x04, 0x08  # IER
 NOTHING, MODEM, THRE, RX_DATA, LINE, RX_TIMEOUT = 0x01, 0x00, 0x02, 0x04, 0x06, 0x0C  # IIR
@@ -34,12 +37,13 @@ class Uart(Chip):
     modem_deltas = Field()
     thre_pending = Field(False)
     received = Field(b"")
-    sending = Field(b"")
-    just_sent = Field(False)  # nothing but a byte to send since the line status was read
 
     def __init__(self, irq: Line, output: Callable[[bytes], object]) -> None:
-        super().__init__()
         self.irq, self.output = irq, output
+        self.sending = Sending.new()
+        self._waiting = ctypes.c_uint64.from_address(self.sending.where + Sending.offset("count"))
+        self._told = 0, 0  # of `sending`: alone, status
+        super().__init__()
 
     # the host's side
 
@@ -63,9 +67,10 @@ class Uart(Chip):
         self.settle()
 
     def flush(self) -> None:
-        """Hand on what the guest has sent. Bytes are kept together while the guest only sends, sixteen at most."""
-        if self.sending:
-            sent, self.sending = self.sending, b""
+        """Hand on what the guest has sent."""
+        if self._waiting.value:
+            sent = ctypes.string_at(self.sending.where + Sending.offset("kept"), self._waiting.value)
+            self._waiting.value = 0
             self.output(sent)
 
     # the guest's side
@@ -86,10 +91,9 @@ class Uart(Chip):
         if self.modem_control & LOOP:
             self._loop_back(byte)
             return
-        self.sending += bytes((byte,))
-        self.just_sent = True
-        if len(self.sending) >= self.FIFO:
+        if self._waiting.value == KEPT:
             self.flush()
+        self.sending.put(u8(byte))
 
     def _loop_back(self, byte: int) -> None:
         if self.room() > 0:
@@ -155,13 +159,15 @@ class Uart(Chip):
 
     @on_read(5)
     def read_line_status(self) -> int:
-        """A kernel's console looks here before each byte: only who looks twice has paused."""
-        if not self.just_sent:
+        """As Sending.read has it, and errors are told once."""
+        if not self.sending.just_sent:
             self.flush()
-        self.just_sent = False
-        status = EMPTY | self.line_errors | (READY if self.received else 0)
-        self.line_errors = 0
-        return int(status)
+        self.sending.just_sent = u64(0)
+        errors, self.line_errors = self.line_errors, 0
+        return self._line_status() | int(errors)
+
+    def _line_status(self) -> int:
+        return EMPTY | (READY if self.received else 0)
 
     @on_read(6)
     def read_modem_status(self) -> int:
@@ -188,3 +194,16 @@ class Uart(Chip):
 
     def settle(self) -> None:
         self.irq.set(self.identification() != NOTHING)
+        alone = not (self.line_control & DLAB or self.modem_control & LOOP or self.interrupt_enable & THRE_ENABLE)
+        told = int(alone), 0 if self.line_errors else self._line_status()
+        if told != self._told:
+            self._told = told
+            self.sending.alone, self.sending.status = map(u64, told)
+
+    def reset(self) -> None:
+        self.flush()
+        super().reset()
+
+    def save(self) -> dict[str, Any]:
+        self.flush()
+        return super().save()

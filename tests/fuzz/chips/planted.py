@@ -153,8 +153,8 @@ PLANTED: tuple[tuple[str, str, str, str], ...] = (
     ("uart", "taken = data[: max(0, self.room())]", "taken = data", "the receive FIFO is not bounded"),
     (
         "uart",
-        "        self.line_errors = 0\n        return int(status)",
-        "        return int(status)",
+        "errors, self.line_errors = self.line_errors, 0",
+        "errors = self.line_errors",
         "reading LSR does not clear the errors",
     ),
     (
@@ -175,6 +175,8 @@ PLANTED: tuple[tuple[str, str, str, str], ...] = (
         "TRIGGER_LEVELS = (1, 4, 8, 12)",
         "the highest trigger level is wrong",
     ),
+    ("uart_sending", "self.alone == 0 or ", "", "a processor sends what loops back"),
+    ("uart_sending", "self.status == 0 or ", "", "a processor does not see line errors"),
     (
         "i8042",
         "        if len(self.answers) < ANSWERS:\n",

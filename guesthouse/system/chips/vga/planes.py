@@ -32,7 +32,10 @@ class Planes(Stateful):
         return memoryview((ctypes.c_uint8 * field.kind.size).from_address(self.memory.where + field.offset)).cast("B")
 
     def compiled(self, code: Any) -> None:
-        """From now on compiled code of DisplayMemory (engine/chip_code.py) does what its Python text says."""
+        """From now on compiled code of DisplayMemory (engine/chip_code.py), if there is any, does what its Python text
+        says."""
+        if code is None:
+            return
         where = self.memory.where
         self.read = lambda offset, size: int(code.read(where, offset, size))
         self.write = lambda offset, size, value: code.write(where, offset, size, value)

@@ -19,7 +19,7 @@ def in_(cpu, to, port) -> None:
     """SDM 2A, IN."""
     T, number = to.type, u64(port.get())
     cpu.check_io(number, u64(T.size))
-    to.put(T(cpu.at_port(u64(PORT_READ), number, u64(T.size), u64(0))))
+    to.put(T(cpu.outside(u64(PORT_READ), number, u64(T.size), u64(0))))
 
 
 @op("E6 ib", Ib, AL)
@@ -30,7 +30,7 @@ def out(cpu, port, source) -> None:
     """SDM 2B, OUT."""
     T, number = source.type, u64(port.get())
     cpu.check_io(number, u64(T.size))
-    cpu.at_port(u64(PORT_WRITE), number, u64(T.size), u64(source.get()))
+    cpu.outside(u64(PORT_WRITE), number, u64(T.size), u64(source.get()))
 
 
 def checked_port(cpu, kind: type):
@@ -52,7 +52,7 @@ def transfer_out(cpu, source, number) -> None:
     """One element of OUTS."""
     T = source.type
     value = cpu.load(T, address_of(cpu, source))
-    cpu.at_port(u64(PORT_WRITE), number, u64(T.size), u64(value))
+    cpu.outside(u64(PORT_WRITE), number, u64(T.size), u64(value))
     advance(cpu, source, u64(1))
 
 

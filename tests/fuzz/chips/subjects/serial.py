@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from guesthouse.bits import u64
 from guesthouse.system.chips.apm_ports import ApmPorts
 from guesthouse.system.chips.debug_console import DebugConsole
 from guesthouse.system.chips.debug_exit import DebugExit
@@ -12,12 +13,13 @@ from guesthouse.system.chips.ps2_keyboard import KEYS, Ps2Keyboard
 from guesthouse.system.chips.ps2_mouse import Ps2Mouse
 from guesthouse.system.chips.sifive_test import SifiveTest
 from guesthouse.system.chips.uart import Uart
+from guesthouse.system.chips.uart_sending import KEPT, REFUSED, Sending
 from tests.chips.virtio_driver import Refused
-from tests.fuzz.chips.subject import Subject, must, traffic
+from tests.fuzz.chips.subject import Subject, door, must, traffic
 
 
 class Uarts(Subject):
-    COVERS = (Uart,)
+    COVERS = (Uart, Sending)
     WIDTHS = (1, 1, 1, 2)
     AFTER_RESET = {
         ("", 1, 1): 0,
@@ -32,6 +34,23 @@ class Uarts(Subject):
 
     def build(self):
         return Uart(self.line(), lambda data: self.told.extend(data))
+
+    def open(self):
+        """As processors do it: what they may do themselves, at once."""
+        chip = self.chip
+
+        def read(offset, size):
+            value = int(chip.sending.read(u64(offset), u64(size)))
+            return chip.read(offset, size) if value == REFUSED else value
+
+        def write(offset, size, value):
+            if int(chip.sending.write(u64(offset), u64(size), u64(value))) == REFUSED:
+                chip.write(offset, size, value)
+
+        return {"": door(chip)._replace(read=read, write=write)}
+
+    def check(self):
+        must(self.chip.sending.count <= KEPT, "it keeps", self.chip.sending.count)
 
     def poke(self):
         data = self.rng.randbytes(self.rng.randrange(40))
