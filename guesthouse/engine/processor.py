@@ -165,10 +165,10 @@ class Processor(Stitching):
             beside.pc, beside.context, beside.record, beside.count = other, context, record, count
 
     def keep_jump(self, pc: u64, record: u64, count: u64) -> None:
-        """Branches to pc shall find its block; the entry that has been there makes room."""
+        """Branches to pc shall find its block; the entry that has been there, if there was one, makes room."""
         n, mark = jump_index(pc), page_mark(pc)
         jump, beside = self.jumps[n], self.jumps[n ^ 1]
-        if jump.pc != pc:
+        if jump.pc != pc and jump.record + 1 > 1:
             beside.pc, beside.context, beside.record, beside.count = jump.pc, jump.context, jump.record, jump.count
         jump.pc, jump.context, jump.record, jump.count = pc, self.context, record, count
         self.jump_marks[mark >> 6] = self.jump_marks[mark >> 6] | u64(1) << (mark & 63)

@@ -26,7 +26,7 @@ from guesthouse.engine.hot.region import PAGE_MASK
 from guesthouse.engine.hot.shelf import Part
 from guesthouse.typed.machine import Code, has
 
-LOOK, FURTHEST = 1 << 18, 1 << 21  # instructions to the next look: after there was something to see, and at most
+LOOK, FURTHEST = 1 << 19, 1 << 21  # instructions to the next look: after there was something to see, and at most
 SEEN = 8  # blocks that one look sees, beside those that are known to lead into regions
 DOUBT = 64  # looks after which it is asked again whether regions are still where they were
 ENOUGH = 6  # how often a block is seen before it is compiled; those that are seen most often come first
