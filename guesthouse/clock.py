@@ -72,6 +72,8 @@ class Clock:
         A callback that sets its timer into the past is called in the next round: a guest that programs a
         period of a nanosecond slows itself down, but does not hold the board here for ever.
         """
+        if not self._waiting or self._waiting[0][0] > self._now:
+            return
         due: list[tuple[int, int, Timer]] = []
         while (at := self.next_deadline()) is not None and at <= self._now:
             entry = heapq.heappop(self._waiting)

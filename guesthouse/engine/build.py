@@ -40,6 +40,7 @@ class Engine:
         self.shelf = path.with_suffix(".regions")  # where compiled regions are kept
         self.run = self.parts[0].function("run", None, ctypes.c_void_p)
         self.prepare = self.parts[0].function("prepare", None, ctypes.c_void_p, ctypes.c_uint64)
+        self.redirect = self.parts[0].function("redirect", None, ctypes.c_void_p, ctypes.c_uint64)
         self.calls = {name: self.parts[0].function(f"call_{name}", None, ctypes.c_void_p, ctypes.c_uint64)
                       for name in guest.calls}
         self.table = (ctypes.c_uint64 * (len(guest.handlers) + 1))()

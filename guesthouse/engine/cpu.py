@@ -388,6 +388,10 @@ class Cpu(Struct):
         self.use(u64(0), u64(0))
         self.flush()
 
+    def quiet(self):
+        """Whether the guest's poll() has nothing to do, where that is told quickly."""
+        return False
+
     @function
     def flush(self) -> None:
         """Forget all translations. Blocks stay, but are found again through a new fetch translation."""
@@ -440,6 +444,18 @@ class Cpu(Struct):
         if n == self.space:
             self.program_number = self.newest
             self.renumber()
+
+    @function
+    def end_contexts(self) -> None:
+        """Nothing is known any more of where code is, but what the address cache has."""
+        n = u64(0)
+        while n < SPACES:
+            self.newest += 1
+            self.spaces[n].number = self.newest
+            n += 1
+        self.newest += 1
+        self.program_number, self.system_number = self.spaces[self.space].number, self.newest
+        self.renumber()
 
     def empty_listed(self, filled) -> None:
         n = u64(0)

@@ -14,7 +14,7 @@ from guesthouse.engine.cpu import (
     BUDGET, FAULT, MEMORY_READ, NONE, PAGE, PAGE_BITS, REGISTER_WRITE, STEP, TLB_SIZE, CodePage, Cpu, lines_of,
 )
 from guesthouse.engine.op import FALLS, Record
-from guesthouse.engine.stitching import Link, Stitching
+from guesthouse.engine.stitching import AGAIN, Link, Stitching
 from guesthouse.typed import Abandon, Array, Pointer, Struct, copy, fill, function, static
 
 BLOCK_LIMIT = 64
@@ -373,11 +373,15 @@ class Processor(Stitching):
     def forget_jumps(self, va: u64) -> None:
         """The translation of the page at va may have changed: branches into it must look again. Blocks that begin in
         the page before may go on in this one."""
+        known = False
         for page in (va & ~u64(PAGE - 1), (va & ~u64(PAGE - 1)) - PAGE):
             mark = page_mark(page)
             if self.jump_marks[mark >> 6] >> (mark & 63) & 1 != 0:  # most pages have no code
                 jump = self.jumps[jump_index(page) & ~u64(JUMPS_A_PAGE - 1)]
                 fill(jump.address, u8(0xFF), u64(JUMPS_A_PAGE * Jump.size))
+                known = True
+        if known:
+            self.end_contexts()  # so that no link leads there
 
     def block_again(self, left: u64):
         """As next_block, where the block at pc is beside its place, or the context has changed since it was found, but
@@ -401,24 +405,41 @@ class Processor(Stitching):
         self.pc = self.start
         found, record, rest = self.next_block(left)
         if found:
-            header, place = Pointer[Block](record - Block.size)[0], Pointer[Link](self.forge_start + link)[0]
-            if place.count == ~u64(0) and header.second == 0 and header.home == ANYWHERE:
-                place.record, place.count, place.host = record, header.count, header.host
-                place.following, header.links = header.links, place.address
+            self.connect(self.forge_start + link, record)
         return found, record, rest
 
-    def follow(self, link: u64, at: u64, far: static, left: u64):
-        """Whether a link may be followed to the block at this pc, its first record, and the budget after it."""
-        place = Pointer[Link](link)[0]
-        fits = left >= place.count
-        if far:
-            entry = self.tlb[at >> PAGE_BITS & (TLB_SIZE - 1)]
-            fits = fits and entry.execute == at & ~u64(PAGE - 1) and at + entry.addend == place.host
-        self.start = at
-        if unlikely(not fits):
-            return False, u64(0), left
-        self.come_to(at)
-        return True, place.record, left - place.count
+    @function
+    def redirect(self, block: u64) -> None:
+        """The first record of a block has got another handler, which links to the block do not know."""
+        header = Pointer[Block](block)[0]
+        self.undo_all(header.links)
+        header.links = u64(0)
+
+    @function
+    def connect(self, link: u64, record: u64) -> None:
+        """A branch has come by this link to this block, at pc. One that is met in several contexts by turns (code that
+        processes share) is not made anew each time."""
+        header, place = Pointer[Block](record - Block.size)[0], Pointer[Link](link)[0]
+        if place.record == 0 and header.second == 0 and header.home == ANYWHERE:
+            place.following, header.links = header.links, link
+            self.aim_link(link, header.count, record, self.pc)
+        elif place.record == record:
+            place.strange += 1
+            if place.strange & (AGAIN - 1) == 0:
+                self.aim_link(link, header.count, record, self.pc)
+
+    def follow(self, left: u64, count: u64, pc: u64, known: u64, context: u64, far: static):
+        """Whether a link may be followed to the block at this pc, and the budget after it. `far`: it was made for one
+        address in one context."""
+        self.start = pc
+        if unlikely(left < count):
+            return False, left
+        if far and unlikely(pc != known):
+            return False, left
+        if far and unlikely(self.context != context):
+            return False, left
+        self.come_to(pc)
+        return True, left - count
 
     def next_block(self, left: u64):
         """What a branch does: whether the block at pc is known, its first record, and the budget after it."""

@@ -24,7 +24,8 @@ from guesthouse.bits import u8, u16, u32, u64
 from guesthouse.engine.cpu import Cpu
 from guesthouse.engine.op import FALLS, LEAVES, Guest, Handler
 from guesthouse.engine.stitching import (
-    ASIDE, BY_HANDLER, FIELD_32, FIELD_64, LINK, NEXT, NUMBER, PLACE, RECORD, TO_HANDLER, Hole, Link, Stencil,
+    ASIDE, AT, BY_HANDLER, BY_RECORD, CODE, CONTEXT, COUNT, FIELD_32, FIELD_64, FIRST, NEVER, NEXT, NUMBER, PLACE,
+    RECORD, TO_HANDLER, Hole, Stencil,
 )
 from guesthouse.engine.threaded import ADVANCE, HEADER, Threaded, go_on
 from guesthouse.errors import DefinitionError
@@ -34,12 +35,15 @@ from guesthouse.typed.lower import Lower
 from guesthouse.typed.struct import kind_of
 from guesthouse.typed.values import Made, Ref, Scalar, is_known
 
-HOLE, LINK_TO, PLACE_OF = "%hole.", "link.", "place."  # of links: themselves, and where they are
+HOLE = "%hole."
+OF_LINKS = {"place": PLACE, "count": COUNT, "first": FIRST, "code": CODE, "at": AT, "context": CONTEXT}
 ALL_32 = 0xFFFF_FFFF
 ELSEWHERE = 2  # in %way: pc has been stored
 SLOW = (Cpu.load_bytes, Cpu.store_bytes, Cpu.probe)  # what follows when the address cache does not have a page
-JMP = 0xE9
-WAYS, OURS = {"next": NEXT, "aside": ASIDE}, {"record": RECORD, "number": NUMBER}
+JMP, NOP = 0xE9, b"\x90"
+OURS = {"next": NEXT, "aside": ASIDE, "record": RECORD, "number": NUMBER}
+TAKES = dict.fromkeys((NEXT, ASIDE, CODE), (R_PC32, R_PLT32)) | dict.fromkeys((FIRST, AT, CONTEXT), (R_64,)) | \
+    dict.fromkeys((RECORD, NUMBER, PLACE, COUNT), (R_32, R_32S))  # which relocations: where, words, numbers
 
 
 def settled(guest: Guest, mask: int, value: int) -> dict[str, int]:
@@ -158,7 +162,7 @@ class Stencils(Threaded):
         """A handler's stencils, if there can be one that does anything: for a branch to blocks in its own page, and in
         others; for operands as they come, and as they mostly are (Guest.usual)."""
         if handler.op.ends != LEAVES and not handler.op.counts and (text := self.stencil(name, handler, branches)):
-            if f"@{LINK_TO}" in text:
+            if "@code." in text:
                 self.stencil(f"{name}.far", handler, branches, far=True)
             if any(text.count(f"{HOLE}{field}") > 1 for field, _ in self.guest.usual):
                 self.known = {field: u64(value) for field, value in self.guest.usual}
@@ -196,13 +200,16 @@ class Stencils(Threaded):
         e.end(f"switch i64 {e.op('load i64, ptr %way')}, label %elsewhere [ {cases} ]")
         for n, field in enumerate(lower.links):
             e.start(f"link{n}")
-            self.unit.define(f"@{LINK_TO}{field} = external dso_local global [{Link.size} x i8]")
-            link = Scalar(u64, f"ptrtoint (ptr @{LINK_TO}{field} to i64)")
-            found = plain.call(self.guest.state.follow, [state, link, lower.target(field), far, left], {})
-            # Each way has a jump of its own, which the host foresees better: LLVM does not see that they are alike.
-            self.go_to(plain, found, f'call void asm sideeffect "# {n}", ""()')
-            self.hole(PLACE_OF + field, 0, 1 << 31)
-            self.tail(lower, self.word(lower, "unlinked"), f"@hole.{PLACE_OF}{field}", "%left")
+            of_link = {name: self.of_link(lower, name, field) for name in OF_LINKS if name != "code"}
+            told = [of_link[name] for name in ("count", "at", "context")]
+            target = lower.target(field)
+            found, rest = plain.call(self.guest.state.follow, [state, left, told[0], target, *told[1:], far], {}).items
+            e.branch_if(found.text, f"made{n}", f"unmade{n}", OFTEN)
+            e.start(f"made{n}")
+            self.unit.declare(f"preserve_nonecc i64 @code.{field}(ptr, ptr, i64)")
+            self.tail(lower, f"@code.{field}", f"inttoptr (i64 {of_link['first'].text} to ptr)", rest.text)
+            e.start(f"unmade{n}")
+            self.tail(lower, self.word(lower, "unlinked"), f"inttoptr (i64 {of_link['place'].text} to ptr)", "%left")
         e.start("elsewhere")
         if lower.stored:
             self.go_to(plain, plain.call(self.guest.state.next_block, [state, left], {}))
@@ -210,12 +217,23 @@ class Stencils(Threaded):
         e.start("again")
         self.tail(lower, self.word(lower, "again"), "poison", "%left")
 
+    def of_link(self, lower: Lower, name: str, field: str) -> Scalar:
+        """What is known only when a link is made, or its place."""
+        self.hole(f"{name}.{field}", *((0, NEVER) if name in ("count", "place") else (-1, -1)))  # -1: whatever
+        value = f"ptrtoint (ptr @hole.{name}.{field} to i64)"
+        if name in ("at", "context"):  # what equals them is not to be replaced by them: they do not fit everywhere
+            value = lower.e.op(f'call i64 asm "", "=r,0"(i64 {value})')
+        return Scalar(u64, value)
+
     def core(self) -> None:
         """Those that are no instruction's."""
         count = len(self.guest.handlers)
         self.handler(f"@h{count}", ADVANCE, branches=True)
         self.go(f"@h{count + BY_HANDLER}", by_number=False)
         self.go(f"@h{count + TO_HANDLER}", by_number=True)
+        lower, *_ = self.begin()
+        self.jump(lower, "%record", "%left")
+        self.add(f"@h{count + BY_RECORD}", lower)
 
     def go(self, name: str, by_number: bool) -> None:
         """To the handler of a number, or that in the record."""
@@ -255,7 +273,7 @@ def table(guest: Guest, objects: Iterable[bytes]) -> bytes:
     found = {f.name: made for octets in objects for f in functions(octets) if (made := finished(guest, f))}
     for name in [n for n, made in found.items() if made.links and "." not in n and f"{n}.far" not in found]:
         del found[name]
-    names = [f"h{n}" for n in range(len(guest.handlers) + TO_HANDLER + 1)]
+    names = [f"h{n}" for n in range(len(guest.handlers) + BY_RECORD + 1)]
     names += [name for name in found if "." in name]
     place = {name: n for n, name in enumerate(names)}
     heads, holes, codes = ctypes.create_string_buffer(len(names) * Stencil.size), b"", b""
@@ -281,8 +299,8 @@ def finished(guest: Guest, function: Function) -> Finished | None:
     """A stencil's code and holes; None if it needs more than can be filled in."""
     code, relocations = function.code, function.relocations
     if relocations and relocations[-1].symbol == "next" and code[-5] == JMP and relocations[-1].at == len(code) - 4:
-        code, relocations = code[:-5], relocations[:-1]  # the next copy stands there
-    links = list(dict.fromkeys(r.symbol.removeprefix(LINK_TO) for r in relocations if r.symbol.startswith(LINK_TO)))
+        code, relocations = code[:-5] or NOP, relocations[:-1]  # the next copy stands there
+    links = list(dict.fromkeys(r.symbol.removeprefix("code.") for r in relocations if r.symbol.startswith("code.")))
     made = [hole_of(guest, relocation, links) for relocation in relocations]
     holes = [one for one in made if one is not None]
     if len(holes) < len(made):
@@ -295,12 +313,10 @@ def hole_of(guest: Guest, relocation: Relocation, links: list[str]) -> Hole | No
     """What has to be filled in for a relocation; None if nobody knows."""
     made, name = Hole.new(), relocation.symbol.removeprefix("hole.")
     made.place, made.addend = u16(relocation.at), u64(relocation.addend & (1 << 64) - 1)
-    known = WAYS | {LINK_TO + field: LINK + n for n, field in enumerate(links)}
-    ours = OURS | {PLACE_OF + field: PLACE + n for n, field in enumerate(links)}
-    if relocation.kind in (R_PC32, R_PLT32) and name in known:
-        made.kind = u8(known[name])
-    elif relocation.kind in (R_32, R_32S) and name in ours:
-        made.kind = u8(ours[name])
+    known = OURS | {f"{what}.{field}": kind + n for n, field in enumerate(links) for what, kind in OF_LINKS.items()}
+    kind = known.get(name)
+    if kind is not None and relocation.kind in TAKES.get(kind, TAKES.get(kind & ~1, ())):
+        made.kind = u8(kind)
     elif relocation.kind in (R_32, R_32S, R_64) and name in guest.record.fields:
         field, wide = guest.record.fields[name], relocation.kind == R_64
         if relocation.kind == R_32 and field.kind.size == 8:

@@ -8,9 +8,10 @@ none that a stencil does.
 
 A record without a stencil keeps its handler, and so does one whose operands do not fit the holes.
 
-A branch to a known distance has a Link. It is made when the branch is first taken, and undone when the block that it
-leads to ends. Inside a page it holds wherever the page is mapped; from page to page the address cache is asked whether
-the other page is where it was.
+A branch to a known distance has a Link. It is made when the branch is first taken, by writing into the copy where it
+leads, and undone when the block that it leads to ends or becomes the entry of a region. Inside a page it holds wherever
+the page is mapped; from page to page, for one address in one context, as what the jump cache has does. To follow it
+touches no data: in programs of much code half of the time went into waiting for links and records.
 """
 
 from guesthouse.bits import select, u8, u16, u32, u64
@@ -22,10 +23,15 @@ from guesthouse.typed import Array, Pointer, Struct, copy, function, static, sto
 DIALECTS = 4  # at most
 LEAST = 256  # bytes that are left in the forge: a block ends with two links, at most
 FIELD_32, FIELD_64, RECORD, NUMBER, NEXT, ASIDE = range(6)  # what goes into a hole, and ...
-LINK, PLACE = 6, 8  # ... a link, for the code, and where it lies in the forge; for the second link, one more
+# ... of a link: where it lies in the forge, then what is written there when it is made: how many instructions the block
+# has that it leads to, its first record, that one's handler, the pc and the context. For the second link, one more.
+PLACE, COUNT, FIRST, CODE, AT, CONTEXT = range(6, 18, 2)
+NEVER = (1 << 31) - 1  # instructions: more than any budget has
+AGAIN = 8  # times that a link is met in another context until it is made for that one
 # Stencils behind those of the handlers and of `advance`: one that goes on with the handler of a record that has none,
-# and one that goes to the handler where another stencil cannot do its work.
-BY_HANDLER, TO_HANDLER = range(1, 3)
+# one that goes to the handler where another stencil cannot do its work, and one that stands once, where the forge
+# begins: links lead there if a block does not begin with a copy.
+BY_HANDLER, TO_HANDLER, BY_RECORD = range(1, 4)
 
 
 class Stencil(Struct):
@@ -56,13 +62,15 @@ class Hole(Struct):
 
 
 class Link(Struct):
-    """Where a branch leads: the first record of a block, how many instructions that has (all ones: it is not known
-    yet), and where its bytes are."""
+    """Where a branch leads: the first record of a block, or 0, and what of the copy tells it."""
 
     record: u64
-    count: u64
-    host: u64
     following: u64  # the next link to the same block
+    copy: u64  # where the copy is
+    holes: u64  # the first of its stencil
+    hole_count: u64
+    which: u64  # of the stencil's links
+    strange: u64  # how often it was met in another context
 
 
 class Dialect(Struct):
@@ -70,7 +78,7 @@ class Dialect(Struct):
 
     mask: u64
     value: u64
-    table: u64  # of a Stencil for each handler and for `advance`, then BY_HANDLER and TO_HANDLER
+    table: u64  # of a Stencil for each handler and for `advance`, then BY_HANDLER and so on
 
 
 class Stitching(Sharing):
@@ -97,6 +105,10 @@ class Stitching(Sharing):
         table = self.table_for(mode)
         if table == 0:
             return
+        if self.forge == self.forge_start:
+            by_record = Pointer[Stencil](table + (self.handler_count + BY_RECORD) * Stencil.size)[0]
+            copy(self.forge, table + u64(by_record.code), u64(by_record.length))
+            self.forge += u64(by_record.length)
         to_handler = table + (self.handler_count + TO_HANDLER) * Stencil.size
         aside, n = self.forge, u64(0)
         while n < records:
@@ -163,12 +175,14 @@ class Stitching(Sharing):
     def fill_in(self, table: u64, stencil: u64, record: u64, number: u64, at: u64, following: u64, aside: u64) -> None:
         """Make a copy at `at`; `following` and `aside` are where it goes on, and where it goes for its handler."""
         place = Pointer[Stencil](stencil)[0]
+        copy(at, table + u64(place.code), u64(place.length))
         n = u64(place.links)
         while n != 0:
             self.forge_end -= Link.size
+            link, n = Pointer[Link](self.forge_end)[0], n - 1
+            link.copy, link.holes, link.hole_count, link.which = at, table + u64(place.holes), u64(place.count), n
+            link.strange = u64(0)
             self.undo(self.forge_end)
-            n -= 1
-        copy(at, table + u64(place.code), u64(place.length))
         n, hole = u64(0), table + u64(place.holes)
         while n < u64(place.count):
             what = Pointer[Hole](hole)[0]
@@ -185,19 +199,43 @@ class Stitching(Sharing):
                 store(u32, to, u32(following - to + what.addend))
             elif what.kind == ASIDE:
                 store(u32, to, u32(aside - to + what.addend))
-            else:
-                link = self.forge_end + u64(what.kind & 1) * Link.size
-                store(u32, to, u32(link - select(what.kind < PLACE, to, self.forge_start) + what.addend))
+            elif what.kind < COUNT:
+                store(u32, to, u32(self.forge_end + u64(what.kind & 1) * Link.size - self.forge_start + what.addend))
             n += 1
             hole += Hole.size
 
-    def is_copy(self, handler: int) -> bool:
-        """Whether a handler is a copy of a stencil. For Python."""
-        return bool(self.forge_start <= handler < self.forge)
+    def is_copy(self, handler: u64):
+        """Whether a handler is a copy of a stencil."""
+        return handler - self.forge_start < self.forge - self.forge_start
+
+    @function
+    def aim_link(self, link: u64, count: u64, record: u64, pc: u64) -> None:
+        """Let a link lead to the block with this first record, for a branch to pc in the context in force."""
+        place = Pointer[Link](link)[0]
+        n, hole, code = u64(0), place.holes, self.forge_start
+        if record != 0 and self.is_copy(Pointer[Record](record)[0].handler):
+            code = Pointer[Record](record)[0].handler
+        place.record = record
+        while n < place.hole_count:
+            what = Pointer[Hole](hole)[0]
+            to, kind = place.copy + u64(what.place), what.kind & 0xFE
+            if what.kind >= COUNT and u64(what.kind & 1) == place.which:
+                if kind == COUNT:
+                    store(u32, to, u32(count + what.addend))
+                elif kind == FIRST:
+                    store(u64, to, record + what.addend)
+                elif kind == CODE:
+                    store(u32, to, u32(code - to + what.addend))
+                elif kind == AT:
+                    store(u64, to, pc + what.addend)
+                else:
+                    store(u64, to, self.context + what.addend)
+            n += 1
+            hole += Hole.size
 
     def undo(self, link: u64) -> None:
         """Let a link lead to the handler that makes it."""
-        Pointer[Link](link)[0].count = ~u64(0)
+        self.aim_link(link, u64(NEVER), u64(0), u64(0))
 
     @function
     def undo_all(self, link: u64) -> None:

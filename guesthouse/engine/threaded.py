@@ -58,8 +58,8 @@ class Threaded:
         self.unit.functions.append(f"@edges = constant [{len(EDGES)} x ptr] [{', '.join(f'ptr @{e}' for e in EDGES)}]")
         pattern = {"cpu": Ref(self.guest.state, "%a0"), "guest": self.guest}
         compile_function(self.unit, run, pattern, "@run")
-        pattern |= {"pc": Scalar(u64, "%a1")}
-        compile_function(self.unit, prepare, pattern, "@prepare")
+        compile_function(self.unit, prepare, pattern | {"pc": Scalar(u64, "%a1")}, "@prepare")
+        compile_function(self.unit, redirect, {"cpu": pattern["cpu"], "block": Scalar(u64, "%a1")}, "@redirect")
         for name in self.guest.calls:
             pattern = {"cpu": pattern["cpu"], "method": getattr(self.guest.state, name), "argument": Scalar(u64, "%a1")}
             compile_function(self.unit, call, pattern, f"@call_{name}")
@@ -87,6 +87,10 @@ class Threaded:
         lower.call(handler.op.run, [state, *arguments], {})
         if lower.e.open:
             if handler.op.ends == LEAVES:
+                lower.e.branch_if(lower.call(goes_on, [state], {}).text, "on", "off")
+                lower.e.start("on")
+                self.dispatch(lower, state, left)
+                lower.e.start("off")
                 lower.call(leave, [state, left], {})
                 lower.e.end(f"ret i64 {LEFT}")
             elif handler.op.ends == FALLS and not branches:
@@ -104,13 +108,13 @@ class Threaded:
         self.go_to(lower, lower.call(self.guest.state.next_block, [state, left], {}))
         self.tail(lower, "@again", "%record", left.text)
 
-    def go_to(self, lower: Lower, block: Any, before: str = "") -> None:
+    def go_to(self, lower: Lower, block: Any) -> None:
         """Go on with a block, if it has been found; the way on if it has not is still to be written."""
         found, record, rest = block.items
         known, unknown = lower.e.new_label("known"), lower.e.new_label("unknown")
         lower.e.branch_if(found.text, known, unknown)
         lower.e.start(known)
-        self.jump(lower, lower.e.op(f"inttoptr i64 {record.text} to ptr"), rest.text, before)
+        self.jump(lower, lower.e.op(f"inttoptr i64 {record.text} to ptr"), rest.text)
         lower.e.start(unknown)
 
     def again(self) -> None:
@@ -123,10 +127,8 @@ class Threaded:
         lower.e.end(f"ret i64 {LOOKUP}")
         self.unit.functions.append(lower.e.text(HEADER.format("@again")))
 
-    def jump(self, lower: Lower, record: str, left: str, before: str = "") -> None:
+    def jump(self, lower: Lower, record: str, left: str) -> None:
         target = lower.e.op(f"load ptr, ptr {record}, !tbaa !1")
-        if before:
-            lower.e.do(before)
         self.tail(lower, target, record, left)
 
     def tail(self, lower: Lower, target: str, record: str, left: str) -> None:
@@ -182,6 +184,11 @@ def prepare(cpu, guest, pc) -> None:
         cpu.build(guest, pc, host)
 
 
+def redirect(cpu, block) -> None:
+    """The first record of a block has got another handler."""
+    cpu.redirect(block)
+
+
 def call(cpu, method, argument) -> None:
     """The entry for a method that the board calls."""
     try:
@@ -200,6 +207,11 @@ def go_on(cpu, record) -> None:
 def count(cpu, record, left) -> None:
     """The exact budget for an instruction that asks for the time: what its block has not yet executed is given back."""
     cpu.left = left + u64(record.left)
+
+
+def goes_on(cpu):
+    """Whether nobody would do anything between this instruction and the next."""
+    return (cpu.exit | cpu.replies_known | cpu.parallel == 0) & cpu.quiet()
 
 
 def leave(cpu, left) -> None:

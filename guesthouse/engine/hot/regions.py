@@ -17,6 +17,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from guesthouse.bits import u64
 from guesthouse.engine import processor
 from guesthouse.engine.build import Engine
 from guesthouse.engine.cpu import PAGE_BITS, TLB_SIZE, CodePage
@@ -289,7 +290,7 @@ class Regions:
         now = self.entry(block)
         region, before = self.heads.get(block, (0, 0))
         now = before if now == region else now
-        return now if now == self.engine.table[self.numbers(block)[0]] or self.state.is_copy(now) else 0
+        return now if now == self.engine.table[self.numbers(block)[0]] or self.state.is_copy(u64(now)) else 0
 
     def numbers(self, block: int) -> Any:
         """The numbers of the handlers of a block's records."""
@@ -348,6 +349,7 @@ class Regions:
             if self.entry(block) == original:
                 self.heads[block] = address, original
                 self._words[header + HEADER.size // 8], self._words[header + WAY] = address, n
+                self.engine.redirect(self.state.where, block)
         (ctypes.c_uint64 * len(words)).from_address(table)[:] = words
         self.installed += 1
 

@@ -326,19 +326,19 @@ class Board:
         return min(self.slice, mine.turn)
 
     def _run_slice(self, last: int | None) -> None:
-        vcpu, clock = self.vcpu, self.clock
+        core, clock = self.core, self.clock
         self.before_slice()
         before = self.count()
         ticks = clock.now()
         limit = self.slice if len(self.cores) == 1 else self._limit()
         budget = clock.budget(before, limit if last is None else min(limit, last - before))
-        self.state.ticks = u64(ticks)
+        core.state.ticks = u64(ticks)
         if self.threads is not None:
-            self.threads.prepare(self.core)
+            self.threads.prepare(core)
         start = time.monotonic_ns() if self._real else 0
-        exit = vcpu.run(budget)
+        exit = core.vcpu.run(budget)
         count = self.count()
-        self.core.turn -= count - before
+        core.turn -= count - before
         clock.sample(count)
         if self._real:
             took = time.monotonic_ns() - start

@@ -30,6 +30,7 @@ class Core:
     parked: bool = False  # does not run until it is started (x86: waits for SIPI)
     turn: int = TURN  # instructions left of its turn
     pace: int = 1024  # its state's
+    interrupted: bool = False  # x86: INTR is high
     patient_until: int = PATIENCE  # guest time from which on a PAUSE ends it
     events: deque[Callable[[], object]] = field(default_factory=deque)  # what has to happen to it before it goes on
     state: Any = None

@@ -266,6 +266,7 @@ class PcBoard(Board):
         core.halted, core.parked = False, core.number > 0
 
     def _set_intr(self, core: Core, high: bool) -> None:
+        core.interrupted = high
         core.state.intr = u64(high)
         self.attract(core)
 
@@ -302,8 +303,9 @@ class PcBoard(Board):
 
     def before_slice(self) -> None:
         """The processor gets an interrupt that it would leave for at once."""
-        vcpu: Any = self.vcpu
-        if self.state.intr and not vcpu.unfinished and self.state.takes_interrupt():
+        core = self.core
+        vcpu: Any = core.vcpu
+        if core.interrupted and not vcpu.unfinished and core.state.takes_interrupt():
             self.answer(Window())
 
     def wakes(self) -> bool:

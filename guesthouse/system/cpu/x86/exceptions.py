@@ -398,6 +398,11 @@ class Exceptions(SystemManagement):
         if unlikely(self.breakpoints != 0) and self.exit == NONE:
             self.meet_breakpoint()
 
+    def quiet(self):
+        """Whether poll() has nothing to do."""
+        step = self.context & STEP
+        return step | self.dead | self.stepping | self.intr | self.nmi | self.smi | self.breakpoints == 0
+
     @function
     def after_step(self) -> None:
         """An instruction has ended that ran alone: traps of RFLAGS.TF and of breakpoints, the end of a shadow, and of
