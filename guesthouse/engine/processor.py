@@ -418,9 +418,9 @@ class Processor(Stitching):
     @function
     def connect(self, link: u64, record: u64) -> None:
         """A branch has come by this link to this block, at pc. One that is met in several contexts by turns (code that
-        processes share) is not made anew each time."""
+        processes share) is not made anew each time. The jump cache may still have a block that has ended."""
         header, place = Pointer[Block](record - Block.size)[0], Pointer[Link](link)[0]
-        if place.record == 0 and header.second == 0 and header.home == ANYWHERE:
+        if place.record == 0 and header.mode != ~u64(0) and header.home == ANYWHERE:
             place.following, header.links = header.links, link
             self.aim_link(link, header.count, record, self.pc)
         elif place.record == record:

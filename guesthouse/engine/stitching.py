@@ -10,7 +10,7 @@ A record without a stencil keeps its handler, and so does one whose operands do 
 
 A branch to a known distance has a Link. It is made when the branch is first taken, by writing into the copy where it
 leads, and undone when the block that it leads to ends or becomes the entry of a region. Inside a page it holds wherever
-the page is mapped; from page to page, for one address in one context, as what the jump cache has does. To follow it
+the page is mapped; from page to page, or to an instruction that may lie in two of them, for one address in one context, as what the jump cache has does. To follow it
 touches no data: in programs of much code half of the time went into waiting for links and records.
 """
 
@@ -21,6 +21,7 @@ from guesthouse.engine.sharing import Sharing
 from guesthouse.typed import Array, Pointer, Struct, copy, function, static, store
 
 DIALECTS = 4  # at most
+INSTRUCTION = 16  # bytes, at most
 LEAST = 256  # bytes that are left in the forge: a block ends with two links, at most
 FIELD_32, FIELD_64, RECORD, NUMBER, NEXT, ASIDE = range(6)  # what goes into a hole, and ...
 # ... of a link: where it lies in the forge, then what is written there when it is made: how many instructions the block
@@ -48,7 +49,7 @@ class Stencil(Struct):
     link_place: Array[u8, 2]
     link_octets: Array[u8, 2]
     usual: u16  # number of the stencil to be taken instead if operands are as they mostly are, or 0
-    far: u16  # number of the stencil to be taken instead if these blocks are not all in the page of this one
+    far: u16  # number of the stencil to be taken instead if these blocks may not all be in the page of this one
 
 
 class Hole(Struct):
@@ -156,7 +157,7 @@ class Stitching(Sharing):
             stencil = table + u64(place.usual) * Stencil.size
         n, offset = u64(0), host & (PAGE - 1)
         while n < u64(place.links):
-            if offset + load_sized(record + u64(place.link_place[n]), u64(place.link_octets[n])) >= PAGE:
+            if offset + load_sized(record + u64(place.link_place[n]), u64(place.link_octets[n])) > PAGE - INSTRUCTION:
                 stencil = table + u64(place.far) * Stencil.size
             n += 1
         place = Pointer[Stencil](stencil)[0]

@@ -6,13 +6,15 @@ process; the guest goes on meanwhile. When the machine code arrives and the bloc
 into their first records. What is on the shelf from an earlier run is used when its first block is seen.
 
 A look must cost little, for there are a thousand in a second: headers of blocks are read as the words they are, what
-tells a block is made once, and where all blocks of a trail lead into regions the next look is further off.
+tells a block is made once, and the next look is further off where all blocks of a trail lead into regions, or looking has
+taken too much of the time.
 """
 
 import ctypes
 import hashlib
 import heapq
 import inspect
+import time
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +29,8 @@ from guesthouse.engine.hot.region import PAGE_MASK
 from guesthouse.engine.hot.shelf import Part
 from guesthouse.typed.machine import Code, has
 
-LOOK, FURTHEST = 1 << 19, 1 << 21  # instructions to the next look: after there was something to see, and at most
+LOOK, FURTHEST = 1 << 18, 1 << 21  # instructions to the next look: at least, and at most
+SHARE = 24  # of the time, a look may take one part, or the next is further off
 SEEN = 8  # blocks that one look sees, beside those that are known to lead into regions
 DOUBT = 64  # looks after which it is asked again whether regions are still where they were
 ENOUGH = 6  # how often a block is seen before it is compiled; those that are seen most often come first
@@ -74,7 +77,7 @@ class Regions:
         self.covered: set[int] = set()  # where regions began when last looked at
         self.digests: dict[tuple[int, int], str] = {}  # of blocks, by where they lie in a region; "": not for one
         self.installed = self.beginnings = self._room = 0
-        self._pause, self._until_doubt = LOOK, 1
+        self._pause, self._ended, self._until_doubt = LOOK, 0, 1
         where, self._start = state.where, int(state.room_start)
         self._words = (ctypes.c_uint64 * (int(state.room_end) - self._start >> 3)).from_address(self._start)
         self._trail = (ctypes.c_uint64 * TRAIL).from_address(where + self.guest.state.offset("trail"))
@@ -86,6 +89,7 @@ class Regions:
     def look(self) -> int:
         """Between two runs: learn from the trail, take what has been compiled. After how many instructions it is worth
         to look again."""
+        begun = time.perf_counter_ns()
         room = self._filled.value
         if room < self._room:  # all blocks are gone, and their places will be others'
             self.begin_anew()
@@ -102,7 +106,10 @@ class Regions:
             block = max(self.ready, key=self.seen.__getitem__)
             self.seen[block] = 0
             self.want(block, self.ready.pop(block))
-        self._pause = LOOK if met else min(2 * self._pause, FURTHEST)
+        ended = time.perf_counter_ns()
+        costly = SHARE * (ended - begun) > begun - self._ended
+        self._ended = ended
+        self._pause = min(2 * self._pause, FURTHEST) if costly or not met else max(self._pause // 2, LOOK)
         return self._pause
 
     def begin_anew(self) -> None:
