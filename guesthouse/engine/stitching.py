@@ -10,8 +10,9 @@ A record without a stencil keeps its handler, and so does one whose operands do 
 
 A branch to a known distance has a Link. It is made when the branch is first taken, by writing into the copy where it
 leads, and undone when the block that it leads to ends or becomes the entry of a region. Inside a page it holds wherever
-the page is mapped; from page to page, or to an instruction that may lie in two of them, for one address in one context, as what the jump cache has does. To follow it
-touches no data: in programs of much code half of the time went into waiting for links and records.
+the page is mapped; from page to page, or to an instruction that may lie in two of them, for one address in one context,
+as what the jump cache has does. To follow it touches no data: in programs of much code half of the time went into
+waiting for links and records.
 """
 
 from guesthouse.bits import select, u8, u16, u32, u64

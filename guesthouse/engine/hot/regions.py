@@ -6,8 +6,8 @@ process; the guest goes on meanwhile. When the machine code arrives and the bloc
 into their first records. What is on the shelf from an earlier run is used when its first block is seen.
 
 A look must cost little, for there are a thousand in a second: headers of blocks are read as the words they are, what
-tells a block is made once, and the next look is further off where all blocks of a trail lead into regions, or looking has
-taken too much of the time.
+tells a block is made once, and the next look is further off where all blocks of a trail lead into regions, or where
+looking has taken too much of the time.
 """
 
 import ctypes
