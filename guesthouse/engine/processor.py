@@ -348,6 +348,7 @@ class Processor(Stitching):
     def forget_all(self) -> None:
         """Start again with an empty room. Only between blocks."""
         self.room, self.forge, self.forge_end = self.room_start, self.forge_start, self.forge_limit
+        self.forget_returns()
         fill(self.buckets.address, u8(0), u64(BUCKETS * 8))
         fill(self.jumps.address, u8(0xFF), u64(JUMPS * Jump.size))
         fill(self.jump_marks.address, u8(0), u64(MARKS // 8))

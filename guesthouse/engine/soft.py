@@ -75,6 +75,7 @@ class SoftVcpu:
         state.ends = Pointer[u8](ctypes.addressof(engine.ends))
         state.handler_count = u64(len(engine.guest.handlers))
         state.resync, state.again, state.unlinked = u64(engine.resync), u64(engine.again), u64(engine.unlinked)
+        state.forget_returns()
         where, run = state.where, engine.run
 
         words = self._words

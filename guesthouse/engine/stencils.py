@@ -25,7 +25,7 @@ from guesthouse.engine.cpu import Cpu
 from guesthouse.engine.op import FALLS, LEAVES, Guest, Handler
 from guesthouse.engine.stitching import (
     ASIDE, AT, BY_HANDLER, BY_RECORD, CODE, CONTEXT, COUNT, FIELD_32, FIELD_64, FIRST, NEVER, NEXT, NUMBER, PLACE,
-    RECORD, TO_HANDLER, Hole, Stencil,
+    LAND, LANDING, RECORD, TO_HANDLER, Hole, Stencil, Stitching,
 )
 from guesthouse.engine.threaded import ADVANCE, HEADER, Threaded, go_on
 from guesthouse.errors import DefinitionError
@@ -41,8 +41,8 @@ ALL_32 = 0xFFFF_FFFF
 ELSEWHERE = 2  # in %way: pc has been stored
 SLOW = (Cpu.load_bytes, Cpu.store_bytes, Cpu.probe)  # what follows when the address cache does not have a page
 JMP, NOP = 0xE9, b"\x90"
-OURS = {"next": NEXT, "aside": ASIDE, "record": RECORD, "number": NUMBER}
-TAKES = dict.fromkeys((NEXT, ASIDE, CODE), (R_PC32, R_PLT32)) | dict.fromkeys((FIRST, AT, CONTEXT), (R_64,)) | \
+OURS = {"next": NEXT, "aside": ASIDE, "record": RECORD, "number": NUMBER, "land": LAND}
+TAKES = dict.fromkeys((NEXT, ASIDE, CODE), (R_PC32, R_PLT32)) | dict.fromkeys((FIRST, AT, CONTEXT, LAND), (R_64,)) | \
     dict.fromkeys((RECORD, NUMBER, PLACE, COUNT), (R_32, R_32S))  # which relocations: where, words, numbers
 
 
@@ -65,6 +65,16 @@ class Fast(Lower):
         self.distances: dict[str, str] = {}  # by values: the fields of the record that tell them
         self.cut: set[str] = set()  # those whose addresses are cut to 32 bits
         self.links: list[str] = []
+        self.called_at: Any = None  # where the stack has the address that a call, or a return, is about
+        self.returned_at: Any = None
+
+    def call(self, function: Any, args: list[Any], named: dict[str, Any]) -> Any:
+        if function is Stitching.note_call:
+            self.called_at = args[1]
+        elif function is Stitching.note_return:
+            self.returned_at = args[1]
+        else:
+            return super().call(function, args, named)
 
     def read(self, kind: Any, place: Any, tag: str = HOUSE, align: int = 0) -> Any:
         if place.base != "%cpu":
@@ -194,36 +204,61 @@ class Stencils(Threaded):
 
     def part(self, lower: Fast, state: Any, left: Any, far: bool) -> None:
         """Go on with the next block."""
-        e, plain = lower.e, Lower(self.unit, lower.e)
-        plain.handlers = ["again"]
+        e, plain = lower.e, self.plainly(lower)
+        if lower.called_at is not None:
+            landing = self.word_later(lower, "land")
+            plain.call(self.guest.state.promise, [state, lower.called_at, lower.target("after"), landing], {})
         cases = " ".join(f"i64 {n}, label %link{n}" for n in range(len(lower.links)))
         e.end(f"switch i64 {e.op('load i64, ptr %way')}, label %elsewhere [ {cases} ]")
         for n, field in enumerate(lower.links):
             e.start(f"link{n}")
-            of_link = {name: self.of_link(lower, name, field) for name in OF_LINKS if name != "code"}
-            told = [of_link[name] for name in ("count", "at", "context")]
-            target = lower.target(field)
-            found, rest = plain.call(self.guest.state.follow, [state, left, told[0], target, *told[1:], far], {}).items
-            e.branch_if(found.text, f"made{n}", f"unmade{n}", OFTEN)
-            e.start(f"made{n}")
-            self.unit.declare(f"preserve_nonecc i64 @code.{field}(ptr, ptr, i64)")
-            self.tail(lower, f"@code.{field}", f"inttoptr (i64 {of_link['first'].text} to ptr)", rest.text)
-            e.start(f"unmade{n}")
-            self.tail(lower, self.word(lower, "unlinked"), f"inttoptr (i64 {of_link['place'].text} to ptr)", "%left")
+            self.by_link(lower, plain, state, left, field, lower.target(field), far)
         e.start("elsewhere")
+        if lower.returned_at is not None:
+            kept, code = plain.call(self.guest.state.promised, [state, lower.returned_at], {}).items
+            e.branch_if(kept.text, "kept", "broken", OFTEN)
+            e.start("kept")
+            self.tail(lower, e.op(f"inttoptr i64 {code.text} to ptr"), "poison", "%left")
+            e.start("broken")
         if lower.stored:
             self.go_to(plain, plain.call(self.guest.state.next_block, [state, left], {}))
         e.branch("again")
-        e.start("again")
+        self.look_again(lower)
+
+    def plainly(self, lower: Lower) -> Lower:
+        """For what is no instruction's body, with look_again() at its end."""
+        plain = Lower(self.unit, lower.e)
+        plain.handlers = ["again"]
+        return plain
+
+    def look_again(self, lower: Lower) -> None:
+        """The block at pc is not known, as far as one sees."""
+        lower.e.start("again")
         self.tail(lower, self.word(lower, "again"), "poison", "%left")
+
+    def by_link(self, lower: Lower, plain: Lower, state: Any, left: Any, field: str, target: Any, far: bool) -> None:
+        """Go to a block, by a link of that name if it is made."""
+        of_link = {name: self.of_link(lower, name, field) for name in OF_LINKS if name != "code"}
+        told = [of_link[name] for name in ("count", "at", "context")]
+        found, rest = plain.call(self.guest.state.follow, [state, left, told[0], target, *told[1:], far], {}).items
+        lower.e.branch_if(found.text, f"made.{field}", f"unmade.{field}", OFTEN)
+        lower.e.start(f"made.{field}")
+        self.unit.declare(f"preserve_nonecc i64 @code.{field}(ptr, ptr, i64)")
+        self.tail(lower, f"@code.{field}", f"inttoptr (i64 {of_link['first'].text} to ptr)", rest.text)
+        lower.e.start(f"unmade.{field}")
+        self.tail(lower, self.word(lower, "unlinked"), f"inttoptr (i64 {of_link['place'].text} to ptr)", "%left")
 
     def of_link(self, lower: Lower, name: str, field: str) -> Scalar:
         """What is known only when a link is made, or its place."""
-        self.hole(f"{name}.{field}", *((0, NEVER) if name in ("count", "place") else (-1, -1)))  # -1: whatever
-        value = f"ptrtoint (ptr @hole.{name}.{field} to i64)"
-        if name in ("at", "context"):  # what equals them is not to be replaced by them: they do not fit everywhere
-            value = lower.e.op(f'call i64 asm "", "=r,0"(i64 {value})')
-        return Scalar(u64, value)
+        if name in ("at", "context"):
+            return self.word_later(lower, f"{name}.{field}")
+        self.hole(f"{name}.{field}", *((-1, -1) if name == "first" else (0, NEVER)))  # -1: whatever
+        return Scalar(u64, f"ptrtoint (ptr @hole.{name}.{field} to i64)")
+
+    def word_later(self, lower: Lower, name: str) -> Scalar:
+        """A hole of 64 bits, in a register: LLVM would take it for an address that has 32."""
+        self.hole(name, -1, -1)
+        return Scalar(u64, lower.e.op(f'call i64 asm "", "=r,0"(i64 ptrtoint (ptr @hole.{name} to i64))'))
 
     def core(self) -> None:
         """Those that are no instruction's."""
@@ -234,6 +269,11 @@ class Stencils(Threaded):
         lower, *_ = self.begin()
         self.jump(lower, "%record", "%left")
         self.add(f"@h{count + BY_RECORD}", lower)
+        lower, state, _, left = self.begin()
+        plain = self.plainly(lower)
+        self.by_link(lower, plain, state, left, "landing", plain.call(pc_of, [state], {}), far=True)
+        self.look_again(lower)
+        self.add(f"@h{count + LANDING}", lower)
 
     def go(self, name: str, by_number: bool) -> None:
         """To the handler of a number, or that in the record."""
@@ -258,6 +298,10 @@ class Stencils(Threaded):
         return text
 
 
+def pc_of(cpu):
+    return cpu.pc
+
+
 @dataclass
 class Finished:
     """A stencil, as it goes into the table."""
@@ -271,9 +315,10 @@ class Finished:
 def table(guest: Guest, objects: Iterable[bytes]) -> bytes:
     """What Dialect.table leads to: a Stencil for each number, those to be taken instead, then holes and code."""
     found = {f.name: made for octets in objects for f in functions(octets) if (made := finished(guest, f))}
-    for name in [n for n, made in found.items() if made.links and "." not in n and f"{n}.far" not in found]:
+    handlers = {f"h{n}" for n in range(len(guest.handlers) + 1)}
+    for name in [n for n, made in found.items() if made.links and n in handlers and f"{n}.far" not in found]:
         del found[name]
-    names = [f"h{n}" for n in range(len(guest.handlers) + BY_RECORD + 1)]
+    names = [f"h{n}" for n in range(len(guest.handlers) + LANDING + 1)]
     names += [name for name in found if "." in name]
     place = {name: n for n, name in enumerate(names)}
     heads, holes, codes = ctypes.create_string_buffer(len(names) * Stencil.size), b"", b""
@@ -288,7 +333,8 @@ def table(guest: Guest, objects: Iterable[bytes]) -> bytes:
             others = {kind: u16(place[other]) for kind in ("far", "usual") if (other := f"{name}.{kind}") in found}
             head.links, head.far = u8(len(made.links)), others.get("far", u16(0))
             head.usual = others.get("usual", u16(0))
-            for n, field in enumerate(guest.record.fields[link] for link in made.links):
+            head.lands = u8(any(int(one.kind) == LAND for one in made.holes))
+            for n, field in enumerate(guest.record.fields[link] for link in made.links if link != "landing"):
                 head.link_place[n], head.link_octets[n] = u8(field.offset), u8(field.kind.size)
             holes += b"".join(ctypes.string_at(one.where, Hole.size) for one in made.holes)
             codes += made.code

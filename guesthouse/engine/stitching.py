@@ -13,6 +13,9 @@ leads, and undone when the block that it leads to ends or becomes the entry of a
 the page is mapped; from page to page, or to an instruction that may lie in two of them, for one address in one context,
 as what the jump cache has does. To follow it touches no data: in programs of much code half of the time went into
 waiting for links and records.
+
+A call promises where it will return: behind its copy stands a landing, which is a link, and a small table tells it by
+the stack pointer. A return looks there before it looks into the jump cache.
 """
 
 from guesthouse.bits import select, u8, u16, u32, u64
@@ -28,12 +31,14 @@ FIELD_32, FIELD_64, RECORD, NUMBER, NEXT, ASIDE = range(6)  # what goes into a h
 # ... of a link: where it lies in the forge, then what is written there when it is made: how many instructions the block
 # has that it leads to, its first record, that one's handler, the pc and the context. For the second link, one more.
 PLACE, COUNT, FIRST, CODE, AT, CONTEXT = range(6, 18, 2)
+LAND = 18  # where a call's landing is
 NEVER = (1 << 31) - 1  # instructions: more than any budget has
+RETURNS = 128  # that are remembered
 AGAIN = 8  # times that a link is met in another context until it is made for that one
 # Stencils behind those of the handlers and of `advance`: one that goes on with the handler of a record that has none,
-# one that goes to the handler where another stencil cannot do its work, and one that stands once, where the forge
-# begins: links lead there if a block does not begin with a copy.
-BY_HANDLER, TO_HANDLER, BY_RECORD = range(1, 4)
+# one that goes to the handler where another stencil cannot do its work, one that stands once, where the forge begins:
+# links lead there if a block does not begin with a copy; and the landing of calls.
+BY_HANDLER, TO_HANDLER, BY_RECORD, LANDING = range(1, 5)
 
 
 class Stencil(Struct):
@@ -46,6 +51,7 @@ class Stencil(Struct):
     narrow: u16  # of them: the first, which must be 32 bits with a sign
     slow: u8  # it may jump to its handler, aside of the block
     stays: u8  # the record keeps its handler
+    lands: u8  # a landing stands behind it
     links: u8  # how many blocks it leads to, and which fields of the record tell how far they are
     link_place: Array[u8, 2]
     link_octets: Array[u8, 2]
@@ -75,6 +81,13 @@ class Link(Struct):
     strange: u64  # how often it was met in another context
 
 
+class Return(Struct):
+    """Where a call will return, and its landing's machine code; at first code that looks for the block at pc."""
+
+    pc: u64
+    code: u64
+
+
 class Dialect(Struct):
     """For which modes a table of stencils is: those that have this value under this mask."""
 
@@ -97,6 +110,7 @@ class Stitching(Sharing):
     handlers: Pointer[u64]  # machine-code address for each handler number, and `advance` behind them
     handler_count: u64
     again: u64  # handler that goes on where the jump cache does not know the block at pc
+    returns: Array[Return, RETURNS]  # by the stack pointer
     stitched: u64  # blocks, for --stats
 
     @function
@@ -112,9 +126,11 @@ class Stitching(Sharing):
             copy(self.forge, table + u64(by_record.code), u64(by_record.length))
             self.forge += u64(by_record.length)
         to_handler = table + (self.handler_count + TO_HANDLER) * Stencil.size
+        landing = table + (self.handler_count + LANDING) * Stencil.size
         aside, n = self.forge, u64(0)
         while n < records:
-            aside += self.size_of(self.choose(guest, table, first + n * guest.record.size, numbers, n, host))
+            stencil = self.choose(guest, table, first + n * guest.record.size, numbers, n, host)
+            aside += self.size_of(stencil) + u64(Pointer[Stencil](stencil)[0].lands) * self.size_of(landing)
             n += 1
         if aside + records * self.size_of(to_handler) + LEAST > self.forge_end:
             return  # until all blocks are forgotten
@@ -130,6 +146,9 @@ class Stitching(Sharing):
                 aside += self.size_of(to_handler)
             if place.stays == 0 and Pointer[Record](record)[0].handler == self.handlers[number]:
                 Pointer[Record](record)[0].handler = at  # else a region stands there
+            if place.lands != 0:
+                self.fill_in(table, landing, record, number, following, following, aside)
+                following += self.size_of(landing)
             at = following
             n += 1
         self.forge = aside + 15 & ~u64(15)
@@ -201,6 +220,8 @@ class Stitching(Sharing):
                 store(u32, to, u32(following - to + what.addend))
             elif what.kind == ASIDE:
                 store(u32, to, u32(aside - to + what.addend))
+            elif what.kind == LAND:
+                store(u64, to, following + what.addend)
             elif what.kind < COUNT:
                 store(u32, to, u32(self.forge_end + u64(what.kind & 1) * Link.size - self.forge_start + what.addend))
             n += 1
@@ -221,7 +242,7 @@ class Stitching(Sharing):
         while n < place.hole_count:
             what = Pointer[Hole](hole)[0]
             to, kind = place.copy + u64(what.place), what.kind & 0xFE
-            if what.kind >= COUNT and u64(what.kind & 1) == place.which:
+            if what.kind >= COUNT and what.kind < LAND and u64(what.kind & 1) == place.which:
                 if kind == COUNT:
                     store(u32, to, u32(count + what.addend))
                 elif kind == FIRST:
@@ -234,6 +255,29 @@ class Stitching(Sharing):
                     store(u64, to, self.context + what.addend)
             n += 1
             hole += Hole.size
+
+    def note_call(self, stack: u64) -> None:
+        """A body has put the address of the next instruction there, to come back to it. For stencils alone."""
+
+    def note_return(self, stack: u64) -> None:
+        """A body goes on at the address that it found there. For stencils alone."""
+
+    def promise(self, stack: u64, pc: u64, code: u64) -> None:
+        place = self.returns[stack >> 3 & (RETURNS - 1)]
+        place.pc, place.code = pc, code
+
+    def promised(self, stack: u64):
+        """Whether a call has promised to return to pc, and the code for it."""
+        place = self.returns[stack >> 3 & (RETURNS - 1)]
+        return place.pc == self.pc, place.code
+
+    @function
+    def forget_returns(self) -> None:
+        n = u64(0)
+        while n < RETURNS:
+            place = Pointer[Return](self.returns.address)[n]
+            place.pc, place.code = u64(0), self.again
+            n += 1
 
     def undo(self, link: u64) -> None:
         """Let a link lead to the handler that makes it."""

@@ -77,6 +77,7 @@ def call(cpu, target, kind) -> None:
     """SDM 2A, CALL, near, relative."""
     address = target.checked()
     cpu.push(kind, next_offset(cpu, kind))
+    cpu.note_call(cpu.r[RSP])
     cpu.pc = address
 
 
@@ -86,6 +87,7 @@ def call_(cpu, target) -> None:
     T = target.type
     address = cpu.target(T, target.get())
     cpu.push(T, next_offset(cpu, T))
+    cpu.note_call(cpu.r[RSP])
     cpu.pc = address
 
 
@@ -93,6 +95,7 @@ def call_(cpu, target) -> None:
 def ret(cpu, kind) -> None:
     """SDM 2B, RET, near."""
     address = cpu.target(kind, cpu.load(kind, cpu.at_stack(u64(0), u64(kind.size))))
+    cpu.note_return(cpu.r[RSP])
     cpu.set_rsp(cpu.r[RSP] + kind.size)
     cpu.pc = address
 
@@ -101,6 +104,7 @@ def ret(cpu, kind) -> None:
 def ret_(cpu, extra, kind) -> None:
     """SDM 2B, RET, near, which also drops arguments."""
     address = cpu.target(kind, cpu.load(kind, cpu.at_stack(u64(0), u64(kind.size))))
+    cpu.note_return(cpu.r[RSP])
     cpu.set_rsp(cpu.r[RSP] + (u64(extra.get()) + kind.size))
     cpu.pc = address
 
