@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from guesthouse.bits import u64
+from guesthouse.bits import u8, u64
 from guesthouse.engine.build import Engine
-from guesthouse.engine.processor import Block
+from guesthouse.engine.processor import JUMPS, Block, Jump
 from guesthouse.system.cpu.x86.definitions import Definition
 from guesthouse.system.cpu.x86.guest import X86_GUEST
+from guesthouse.typed import fill
 from guesthouse.typed.elf import R_32S, R_PLT32, functions
 from guesthouse.typed.machine import assemble_static
 from tests.x86.assembler import assemble
@@ -66,6 +67,34 @@ def test_a_block_that_changes_is_reached_by_no_link(stitched: Stitched) -> None:
     stitched.memory.write(there, assemble("dec rbx", {}))
     stitched.vcpu.run(1000)
     assert int(stitched.cpu.r[0]) - a == 200 and b - int(stitched.cpu.r[3]) == 200
+
+
+def test_a_return_to_where_a_call_has_promised_asks_no_cache(stitched: Stitched) -> None:
+    begun("next: call f; inc rax; call f; inc rdx; jmp next; f: inc rbx; ret", stitched)
+    stitched.cpu.r[4] = u64(WINDOW + 0x400)
+    stitched.vcpu.run(1000)
+    fill(stitched.cpu.jumps.address, u8(0xFF), u64(JUMPS * Jump.size))
+    lookups = int(stitched.cpu.lookups)
+    stitched.vcpu.run(9000)
+    assert int(stitched.cpu.lookups) - lookups < 10
+    a, d, b = (int(stitched.cpu.r[n]) - BEFORE.registers[n] for n in (0, 2, 3))
+    assert a > 1000 and 0 <= b - (a + d) <= 1
+
+
+def test_a_return_elsewhere_and_one_to_code_that_has_changed_go_there(stitched: Stitched, threaded: Ours) -> None:
+    """Each second return skips an instruction; then the one it comes back to becomes another."""
+    source = "next: call f; inc rax; inc rdx; jmp next; f: xor rbx, rsi; add [rsp], rbx; ret"
+    after = START + len(assemble("call f; f: ", {}))
+    found = []
+    for ours in (stitched, threaded):
+        begun(source, ours)
+        ours.cpu.r[3], ours.cpu.r[4], ours.cpu.r[6] = u64(0), u64(WINDOW + 0x400), u64(3)
+        found.append([])
+        for budget in (100, 333, 64, 1000, 7, 65):
+            ours.vcpu.run(budget)
+            found[-1].append([int(ours.cpu.r[n]) for n in range(16)] + [int(ours.cpu.pc)])
+            ours.memory.write(after, assemble("dec rax" if len(found[-1]) & 1 else "inc rax", {}))
+    assert found[0] == found[1]
 
 
 def test_a_store_into_the_running_block_is_seen_by_the_next_instruction(stitched: Stitched, threaded: Ours) -> None:
