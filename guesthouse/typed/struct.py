@@ -314,7 +314,9 @@ class Table:
     """A constant array of one integer type, made at definition time; an index outside raises OutOfRange."""
 
     def __init__(self, element: type[Int], values: Any) -> None:
-        self.element, self.values = element, [element(v) for v in values]
+        values = list(values)
+        made = {v: element(v) for v in set(values)}  # few: tables of decoders have tens of thousands of elements
+        self.element, self.values = element, [made[v] for v in values]
 
     def __len__(self) -> int:
         return len(self.values)

@@ -55,8 +55,8 @@ POINTERS = ("les", "lds", "lss", "lfs", "lgs")  # their `to` is a register
 @cache
 def changes(run: Any, names: tuple[str, ...]) -> bool:
     """Whether a function calls put() or get_to_change() on a parameter of these names, or a helper may."""
-    before = None
-    for step in dis.get_instructions(run):
+    before, does = None, not set(CHANGES).isdisjoint(run.__code__.co_names)
+    for step in dis.get_instructions(run) if does else ():
         if step.argval in CHANGES and before in names:
             return True
         last = step.argval[-1] if isinstance(step.argval, tuple) else step.argval

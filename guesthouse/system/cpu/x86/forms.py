@@ -4,7 +4,7 @@ A form is what the decoder looks up: the handler, where each operand slot comes 
 follow. Forms that differ only in encoding (01 /r and 03 /r between registers) share a handler.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -121,25 +121,35 @@ def bind(
     kind: Kind, n: int, condition: int, memory: bool, bits: int, address: int, fields: Iterator[str]
 ) -> Any:
     """How operand number n is found in a record."""
-    make: dict[str, Callable[[], Any]] = {
-        "address": BindAddress,
-        "parts": lambda: BindParts(address == 16),
-        "offset": BindAddress,
-        "moffs": lambda: BindMemory(kind.type(bits)),
-        "immediate": lambda: BindImmediate(kind.type(bits), next(fields)),
-        "one": lambda: BindImmediate(u8, "imm"),
-        "target": lambda: BindTarget(next(fields), BY_BITS[bits]),
-        "this": BindThis,
-        "segment": lambda: BindNumber("segment"),
-        "far": lambda: BindFar(z_mask(bits)),
-        "condition": lambda: BindConstant(condition),
-        "size": lambda: BindConstant(kind.type(bits)),
-        "address size": lambda: BindConstant(BY_BITS[address]),
-        "source": lambda: BindString(kind.type(bits), BY_BITS[address], "base", RSI),
-        "destination": lambda: BindString(kind.type(bits), BY_BITS[address], "index", RDI),
-    }
-    if kind.place in make:
-        return make[kind.place]()
+    match kind.place:
+        case "address" | "offset":
+            return BindAddress()
+        case "parts":
+            return BindParts(address == 16)
+        case "moffs":
+            return BindMemory(kind.type(bits))
+        case "immediate":
+            return BindImmediate(kind.type(bits), next(fields))
+        case "one":
+            return BindImmediate(u8, "imm")
+        case "target":
+            return BindTarget(next(fields), BY_BITS[bits])
+        case "this":
+            return BindThis()
+        case "segment":
+            return BindNumber("segment")
+        case "far":
+            return BindFar(z_mask(bits))
+        case "condition":
+            return BindConstant(condition)
+        case "size":
+            return BindConstant(kind.type(bits))
+        case "address size":
+            return BindConstant(BY_BITS[address])
+        case "source":
+            return BindString(kind.type(bits), BY_BITS[address], "base", RSI)
+        case "destination":
+            return BindString(kind.type(bits), BY_BITS[address], "index", RDI)
     if kind.place == "rm" and memory:
         return BindMemory(kind.type(bits, kind.memory), kind.aligned)
     if kind.file == "n":

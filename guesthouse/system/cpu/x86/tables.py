@@ -6,8 +6,8 @@ selector times stride, from its base on, is the place in `leaves` where the numb
 undefined).
 """
 
-import itertools
-from collections.abc import Iterable
+import math
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from guesthouse.bits import u8, u16, u32
@@ -21,7 +21,20 @@ from guesthouse.typed import Table
 PREFIX, LONG_MODE, SIZE, ADDRESS, REG, IS_REGISTER, RM, VECTOR = range(8)
 COUNTS = (4, 2, 3, 3, 8, 2, 8, 2)
 
-Candidate = tuple[Definition, Encoding, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """An encoding with its definition, and how far the opcode is above the first; `values` are those of each selector
+    under which it is meant, `looks_at` the selectors on which its meaning depends. Of several that are meant the one
+    that is most `specific` wins."""
+
+    definition: Definition
+    encoding: Encoding
+    above: int
+    values: tuple[Collection[int], ...]
+    looks_at: frozenset[int]
+    specific: tuple[bool, ...]
 
 
 @dataclass(frozen=True)
@@ -51,6 +64,7 @@ class OpcodeTables:
 
     def __init__(self, definitions: Iterable[Definition], forms: Forms) -> None:
         self.forms, self.leaf_numbers, self.leaves = forms, {Form(): 0}, [0]
+        self.settled: dict[tuple[Candidate, tuple[bool, int, int]], int] = {}
         slots = (len(MAPS) + 1) * 256  # one more: a VEX map that does not exist
         self.base, self.has_modrm = [0] * slots, [0] * slots
         self.strides = [[0] * slots for _ in COUNTS]
@@ -59,35 +73,42 @@ class OpcodeTables:
 
     def opcode(self, at: int, candidates: list[Candidate]) -> None:
         """Lay out one opcode's leaves."""
-        self.has_modrm[at] = int(any(e.modrm for _, e, _ in candidates))
-        used = [n for n in range(len(COUNTS)) if any(matters(e, n) for _, e, _ in candidates)]
+        self.has_modrm[at] = int(any(c.encoding.modrm for c in candidates))
+        used = sorted(frozenset().union(*(c.looks_at for c in candidates)))
         self.base[at], size = len(self.leaves), 1
         for n in reversed(used):
             self.strides[n][at] = size
             size *= COUNTS[n]
-        for values in itertools.product(*(range(COUNTS[n]) for n in used)):
-            chosen = [0] * len(COUNTS)
-            for n, value in zip(used, values, strict=True):
-                chosen[n] = value
+        self.lay_out(at, sorted(candidates, key=lambda c: c.specific, reverse=True), used, [0] * len(COUNTS))
+
+    def lay_out(self, at: int, candidates: list[Candidate], used: list[int], chosen: list[int]) -> None:
+        """The leaves for all values of the selectors in `used`, for candidates that are meant by what is chosen."""
+        if not candidates:
+            self.leaves += [0] * math.prod(COUNTS[n] for n in used)
+        elif not used:
             self.leaves.append(self.leaf(at, candidates, chosen))
+        else:
+            n, rest = used[0], used[1:]
+            for value in range(COUNTS[n]):
+                chosen[n] = value
+                self.lay_out(at, [c for c in candidates if value in c.values[n]], rest, chosen)
 
     def leaf(self, at: int, candidates: list[Candidate], chosen: list[int]) -> int:
-        """The number of the form for one combination of selectors; the most specific encoding wins."""
-        fits = [c for c in candidates if matches(c[1], chosen)]
-        if not fits:
-            return 0
-        best = max(specific(c[1]) for c in fits)
-        winners = [c for c in fits if specific(c[1]) == best]
+        """The number of the form for one combination of selectors."""
+        best = candidates[0]
+        winners = [c for c in candidates if c.specific == best.specific]
         if len(winners) > 1:
-            texts = ", ".join(f"{d.name} {e.text!r}" for d, e, _ in winners)
+            texts = ", ".join(f"{c.definition.name} {c.encoding.text!r}" for c in winners)
             raise DefinitionError(f"opcode {at >> 8}:{at & 255:02X} could be any of {texts}")
-        definition, encoding, above = winners[0]
+        encoding = best.encoding
         memory = (
             encoding.modrm and not encoding.registers and not chosen[IS_REGISTER] and "m" in encoding.forms
         )
-        bits, address = operand_bits(encoding, chosen), 16 << chosen[ADDRESS]
-        form = self.forms.settle(definition, encoding, above, memory, bits, address)
-        return self.leaf_numbers.setdefault(form, len(self.leaf_numbers))
+        how = memory, operand_bits(encoding, chosen), 16 << chosen[ADDRESS]
+        if (best, how) not in self.settled:
+            form = self.forms.settle(best.definition, encoding, best.above, *how)
+            self.settled[best, how] = self.leaf_numbers.setdefault(form, len(self.leaf_numbers))
+        return self.settled[best, how]
 
     def tables(self, files: tuple[tuple[int, int, int], ...]) -> Tables:
         """The finished tables; `files` has offset, stride and number mask of each register file."""
@@ -116,18 +137,19 @@ def by_opcode(definitions: Iterable[Definition]) -> dict[int, list[Candidate]]:
     found: dict[int, list[Candidate]] = {}
     for definition in definitions:
         for encoding in definition.encodings:
+            known = values(encoding), looks_at(encoding), specific(encoding)
             for above in range(encoding.opcodes):
                 at = encoding.map << 8 | encoding.opcode + above
-                found.setdefault(at, []).append((definition, encoding, above))
+                found.setdefault(at, []).append(Candidate(definition, encoding, above, *known))
     return found
 
 
-def matters(encoding: Encoding, selector: int) -> bool:
-    """Whether what an encoding means, or whether it is meant, depends on a selector."""
+def looks_at(encoding: Encoding) -> frozenset[int]:
+    """The selectors on which it depends what an encoding means, or whether it is meant."""
     widths = {k.width for k in encoding.kinds}
     places = {k.place for k in encoding.kinds}
     sized = bool(widths & {"v", "y", "z"} or places & {"size", "target", "far"} or encoding.w is not None)
-    return {
+    matters = {
         PREFIX: encoding.prefix is not None,
         LONG_MODE: encoding.modes not in (7,) or encoding.default64 or encoding.force64 or "target" in places,
         SIZE: sized or "iz" in encoding.immediates,
@@ -136,23 +158,25 @@ def matters(encoding: Encoding, selector: int) -> bool:
         IS_REGISTER: encoding.forms != "rm" or bool(places & {"rm", "address", "parts", "offset"}),
         RM: encoding.rm is not None,
         VECTOR: encoding.vector is not None,
-    }[selector]
+    }
+    return frozenset(selector for selector, does in matters.items() if does)
 
 
-def matches(encoding: Encoding, chosen: list[int]) -> bool:
-    """Whether an encoding is meant by these selectors. 16-bit code decodes as 32-bit code with the other
+def values(encoding: Encoding) -> tuple[Collection[int], ...]:
+    """The values of each selector under which an encoding is meant. 16-bit code decodes as 32-bit code with the other
     sizes."""
+    def only(value: int | None, count: int) -> Collection[int]:
+        return range(count) if value is None else (value,)
+
     return (
-        (
-            encoding.prefix in (None, chosen[PREFIX])
-            or (PREFIXES[encoding.prefix] == "NFx" and chosen[PREFIX] < 2)
-        )
-        and bool(encoding.modes & (IN_64 if chosen[LONG_MODE] else IN_32))
-        and (encoding.w is None or encoding.w == (chosen[SIZE] == 2))
-        and encoding.reg in (None, chosen[REG])
-        and encoding.rm in (None, chosen[RM])
-        and encoding.vector in (None, chosen[VECTOR])
-        and (not encoding.modrm or ("r" if chosen[IS_REGISTER] else "m") in encoding.forms)
+        (0, 1) if encoding.prefix == PREFIXES.index("NFx") else only(encoding.prefix, COUNTS[PREFIX]),
+        [n for n, mode in enumerate((IN_32, IN_64)) if encoding.modes & mode],
+        {None: (0, 1, 2), 0: (0, 1), 1: (2,)}[encoding.w],
+        range(COUNTS[ADDRESS]),
+        only(encoding.reg, COUNTS[REG]),
+        [n for n, form in enumerate("mr") if not encoding.modrm or form in encoding.forms],
+        only(encoding.rm, COUNTS[RM]),
+        only(encoding.vector, COUNTS[VECTOR]),
     )
 
 
