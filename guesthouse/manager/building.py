@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from guesthouse.clock import Clock, RealClock, VirtualClock
 from guesthouse.errors import ImageError, NoSuchThing, UserError
@@ -21,9 +21,10 @@ from guesthouse.manager.config import Config
 from guesthouse.manager.media import Slot, recognised, slots
 from guesthouse.manager.recording import Recording, Sound
 from guesthouse.storage.disk import open_disk
-from guesthouse.system.boards.attached import Attached
-from guesthouse.system.boards.classic import ClassicPc, checked_drives
 from guesthouse.trace import Trace, value
+
+if TYPE_CHECKING:
+    from guesthouse.system.boards.attached import Attached
 
 Progress = Callable[[str, int, int], None]  # what, done, in all (0: not known)
 CONSOLE = "console=ttyS0"
@@ -125,6 +126,8 @@ def board(parts: Parts, announce: Announce) -> Any:
 
 def classic_options(parts: Parts, opened: ExitStack) -> dict[str, Any]:
     """What a PC with drives is made of; the files are open from here on."""
+    from guesthouse.system.boards.classic import checked_drives
+
     described = parts.config
     found: dict[str, Any] = {"boot_order": described.boot, "chipset": described.chipset} | firmware_options(described)
     drives: list[Attached] = []
@@ -178,6 +181,8 @@ def board_class(described: Config) -> Any:
 
         return VirtBoard
     if described.classic:
+        from guesthouse.system.boards.classic import ClassicPc
+
         return ClassicPc
     from guesthouse.system.boards.pc import PcBoard
 

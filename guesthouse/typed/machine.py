@@ -19,23 +19,26 @@ def _prepared() -> Any:
 
 def _machine(level: int, **how: Any) -> Any:
     """A description of the host's own processor. MCJIT wants the default code model: `small` makes it abort."""
-    features = llvm.get_host_cpu_features().flatten()
-    return _prepared().create_target_machine(cpu=llvm.get_host_cpu_name(), features=features, opt=level,
-                                             **(how or {"jit": True}))
+    target, (name, features) = _prepared(), _processor()
+    return target.create_target_machine(cpu=name, features=features.flatten(), opt=level, **(how or {"jit": True}))
 
 
 @lru_cache(maxsize=None)
+def _processor() -> tuple[str, Any]:
+    """The name and the features of the host's processor, which LLVM finds out anew each time it is asked."""
+    _prepared()
+    return llvm.get_host_cpu_name(), llvm.get_host_cpu_features()
+
+
 def has(feature: str) -> bool:
     """Whether the host's processor has a feature, by LLVM's name of it."""
-    _prepared()
-    return bool(llvm.get_host_cpu_features().get(feature))
+    return bool(_processor()[1].get(feature))
 
 
 def identity() -> str:
     """What compiled code depends on besides its source."""
-    _prepared()
-    features = llvm.get_host_cpu_features().flatten()
-    return f"{llvmlite.__version__} {llvm.llvm_version_info} {llvm.get_host_cpu_name()} {features}"
+    name, features = _processor()
+    return f"{llvmlite.__version__} {llvm.llvm_version_info} {name} {features.flatten()}"
 
 
 def optimise(text: str, level: int = 2, passes: Sequence[str] = (), **how: Any) -> tuple[Any, Any]:

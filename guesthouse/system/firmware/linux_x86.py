@@ -89,7 +89,7 @@ def load(memory: Memory, low_end: int, blob: Blob, initrd: bytes, cmdline: str, 
     """Put a kernel, its initial ramdisk and its parameters into RAM; `low_end` is where RAM below 4 GiB ends."""
     kernel = read_header(blob)
     blob = blob.called("Linux kernel (bzImage)")
-    code = blob.take(kernel.code_at, len(blob.data) - kernel.code_at, "the protected-mode kernel")
+    code = memoryview(blob.data)[kernel.code_at:]  # not a copy: it is large
     if not code:
         raise blob.error(kernel.code_at, "the protected-mode kernel")
     start, end = kernel.preferred, kernel.preferred + max(kernel.room, len(code))
