@@ -9,6 +9,14 @@ HEAVY = ("rich", "llvmlite", "asyncio", "ssl", "urllib.request", "hashlib", "gue
          "guesthouse.typed", "guesthouse.system", "guesthouse.images", "guesthouse.manager.machine")
 
 
+# What a machine does without as long as its processor lies in the cache.
+MAKERS = ("guesthouse.system.cpu.x86.instructions", "guesthouse.system.cpu.x86.forms",
+          "guesthouse.system.cpu.x86.sse_float", "guesthouse.system.cpu.riscv.instructions",
+          "guesthouse.engine.decoding", "guesthouse.engine.threaded", "guesthouse.engine.stencils",
+          "guesthouse.engine.hot.region", "guesthouse.engine.plain", "guesthouse.typed.lower",
+          "guesthouse.system.boards.classic")
+
+
 def imported_by(code: str) -> set[str]:
     """What `code` loads in an interpreter of its own that has loaded nothing else of ours."""
     tell = "import sys; print(*sys.modules, file=sys.stderr)"
@@ -47,3 +55,14 @@ def test_the_version_loads_nothing_heavy() -> None:
     loaded = imported_by("from guesthouse.cli.main import main\n"
                          "try: main(['--version'])\nexcept SystemExit: pass")
     assert heavy(loaded) == []
+
+
+def test_a_machine_loads_neither_definitions_nor_the_compiler() -> None:
+    loaded = imported_by("from guesthouse.manager import building, machine\n"
+                         "from guesthouse.engine import soft\n"
+                         "from guesthouse.engine.hot import compiler, regions\n"
+                         "from guesthouse.system.boards import pc, virt\n"
+                         "from guesthouse.system.cpu.x86.guest import X86_GUEST\n"
+                         "from guesthouse.system.cpu.riscv.guest import RISCV\n"
+                         "X86_GUEST.state.new(), RISCV.state.new()")
+    assert sorted(loaded.intersection(MAKERS)) == []

@@ -26,9 +26,9 @@ from guesthouse.system.boards.virt import EXTENSIONS  # noqa: E402
 from guesthouse.system.chips import kit  # noqa: E402
 from guesthouse.system.chips.kit import Stateful  # noqa: E402
 from guesthouse.system.chips.pci.function import Function  # noqa: E402
-from guesthouse.system.cpu.riscv.guest import MODULES as RISCV  # noqa: E402
+from guesthouse.system.cpu.riscv.instructions import MODULES as RISCV  # noqa: E402
 from guesthouse.system.cpu.x86.definitions import definitions  # noqa: E402
-from guesthouse.system.cpu.x86.guest import MODULES as X86  # noqa: E402
+from guesthouse.system.cpu.x86.instructions import MODULES as X86  # noqa: E402
 
 PAGE = ROOT / "docs" / "coverage.md"
 HEAD = """# What there is

@@ -3,8 +3,9 @@
 The file's name is a hash of all source that goes in, of the compiler's own source, of LLVM's version and of the host's
 processor; its content carries a checksum. A file that is truncated, damaged or of another version is built anew.
 
-The instructions of one module make one object. Beside the file lies each object that has been made, under a hash of its
-LLVM IR: whoever changes one module waits for that one.
+The first part of the file tells what there is to know of the handlers in order to run them, so that a start from the
+cache makes no definitions. The instructions of one module make one object. Beside the file lies each object that has
+been made, under a hash of its LLVM IR: whoever changes one module waits for that one.
 """
 
 import inspect
@@ -12,6 +13,7 @@ import ctypes
 import fcntl
 import hashlib
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -26,7 +28,7 @@ from guesthouse.typed.machine import Code, assemble, assemble_static, host_is, i
 
 PIECES, LARGEST = 600, 128  # objects that are kept; handlers in one of them
 OURS = ("guesthouse.bits", "guesthouse.typed", "guesthouse.engine")
-MAGIC = b"guesthouse code 1\n"
+MAGIC = b"guesthouse code 2\n"
 HEAD = 4096  # bytes that tell the lengths of the parts
 Progress = Callable[[int, int], None]
 
@@ -34,23 +36,27 @@ Progress = Callable[[int, int], None]
 class Engine:
     """A guest's machine code, ready to run in this process."""
 
-    def __init__(self, guest: Guest, path: Path, parts: list[bytes], shares: list[list[int]]) -> None:
-        self.guest, self.cache, self.parts = guest, path.parent, [Code([part]) for part in parts[:len(shares)]]
-        self.stencils = [ctypes.create_string_buffer(table) for table in parts[len(shares):]]  # for each dialect
+    def __init__(self, guest: Guest, path: Path, parts: list[bytes]) -> None:
+        known = json.loads(parts[0])
+        shares, ends = known["shares"], known["ends"]
+        self.guest, self.cache, self.count = guest, path.parent, len(ends)
+        self.code = Code(parts[1:1 + len(shares)])
+        self.stencils = [ctypes.create_string_buffer(table) for table in parts[1 + len(shares):]]  # for each dialect
         self.shelf = path.with_suffix(".regions")  # where compiled regions are kept
-        self.run = self.parts[0].function("run", None, ctypes.c_void_p)
-        self.prepare = self.parts[0].function("prepare", None, ctypes.c_void_p, ctypes.c_uint64)
-        self.redirect = self.parts[0].function("redirect", None, ctypes.c_void_p, ctypes.c_uint64)
-        self.calls = {name: self.parts[0].function(f"call_{name}", None, ctypes.c_void_p, ctypes.c_uint64)
+        self.run = self.code.function("run", None, ctypes.c_void_p)
+        self.prepare = self.code.function("prepare", None, ctypes.c_void_p, ctypes.c_uint64)
+        self.redirect = self.code.function("redirect", None, ctypes.c_void_p, ctypes.c_uint64)
+        self.calls = {name: self.code.function(f"call_{name}", None, ctypes.c_void_p, ctypes.c_uint64)
                       for name in guest.calls}
-        self.table = (ctypes.c_uint64 * (len(guest.handlers) + 1))()
-        for part, share in zip(self.parts, shares, strict=True):
-            addresses = (ctypes.c_uint64 * len(share)).from_address(part.address("handlers"))
+        self.table = (ctypes.c_uint64 * (self.count + 1))()
+        for share in shares:
+            addresses = (ctypes.c_uint64 * len(share)).from_address(self.code.address(f"handlers{share[0]}"))
             for n, address in zip(share, addresses, strict=True):
                 self.table[n] = address
-        edges = (ctypes.c_uint64 * 6).from_address(self.parts[0].address("edges"))
-        self.table[len(guest.handlers)], self.resync, self.dispatch, self.make_up, self.again, self.unlinked = edges
-        self.ends = (ctypes.c_uint8 * len(guest.handlers))(*(h.op.ends for h in guest.handlers))
+        edges = (ctypes.c_uint64 * 6).from_address(self.code.address("edges"))
+        self.table[self.count], self.resync, self.dispatch, self.make_up, self.again, self.unlinked = edges
+        self.ends = (ctypes.c_uint8 * self.count)(*ends)
+        self.of_stack = frozenset(known["of_stack"])
 
     def chip_code(self, chip: Any) -> Any:
         """A chip's own code, for its window (chip_code.py)."""
@@ -66,15 +72,28 @@ def engine(guest: Guest, cache: Path, progress: Progress | None = None, jobs: in
     parts = read(path)
     if parts is None:
         parts = build(guest, path, progress, jobs)
-    return Engine(guest, path, parts, shares(guest))
+    return Engine(guest, path, parts)
+
+
+def modules(guest: Guest) -> dict[str, list[int]]:
+    """The handlers by the modules of their bodies."""
+    found: dict[str, list[int]] = {}
+    for n, handler in enumerate(guest.handlers):
+        found.setdefault(inspect.unwrap(handler.op.run).__module__, []).append(n)
+    return found
 
 
 def shares(guest: Guest) -> list[list[int]]:
     """Which handlers go into which part: those of one module together, but not too many."""
-    modules: dict[str, list[int]] = {}
-    for n, handler in enumerate(guest.handlers):
-        modules.setdefault(inspect.unwrap(handler.op.run).__module__, []).append(n)
-    return [numbers[at:at + LARGEST] for numbers in modules.values() for at in range(0, len(numbers), LARGEST)]
+    return [numbers[at:at + LARGEST] for numbers in modules(guest).values() for at in range(0, len(numbers), LARGEST)]
+
+
+def told(guest: Guest) -> bytes:
+    """The first part: the shares, what each handler ends, and which need a register stack (op.HostStack)."""
+    stack, found = guest.instructions.stack, modules(guest)
+    of_stack = [n for module in stack.modules for n in found.get(module, ())] if stack else []
+    return json.dumps({"shares": shares(guest), "ends": [h.op.ends for h in guest.handlers],
+                       "of_stack": of_stack}).encode()
 
 
 def key(guest: Guest) -> str:
@@ -102,12 +121,12 @@ def read(path: Path) -> list[bytes] | None:
         data = path.read_bytes()
     except OSError:
         return None
-    digest, body = data[len(MAGIC):len(MAGIC) + 32], data[len(MAGIC) + 32:]
-    if not data.startswith(MAGIC) or hashlib.sha256(body).digest() != digest:
+    start = len(MAGIC) + 32
+    if not data.startswith(MAGIC) or hashlib.sha256(memoryview(data)[start:]).digest() != data[len(MAGIC):start]:
         return None
-    lengths, at, parts = body[:HEAD].split(), HEAD, []
+    lengths, at, parts = data[start:start + HEAD].split(), start + HEAD, []
     for length in lengths:
-        parts.append(body[at:at + int(length)])
+        parts.append(data[at:at + int(length)])
         at += int(length)
     return parts
 
@@ -160,8 +179,8 @@ def remove_older(path: Path) -> None:
 
 
 def compile_parts(guest: Guest, pieces: Path | None, progress: Progress | None, jobs: int) -> list[bytes]:
-    """So many processes share the parts; each reports its handlers as lines on its standard output. The parts are one
-    for each share of the handlers, then a table of stencils for each dialect."""
+    """So many processes share the parts; each reports its handlers as lines on its standard output. The parts are what
+    is told of the handlers, one for each share of them, then a table of stencils for each dialect."""
     from guesthouse.engine.stencils import table  # loads the compiler
 
     dialects = dialects_of(guest)
@@ -184,7 +203,8 @@ def compile_parts(guest: Guest, pieces: Path | None, progress: Progress | None, 
             if any(worker.wait() for worker in workers):
                 raise HouseBug(f"the engine of {guest.name} could not be compiled; the reason stands above")
             made = [Path(f"{folder}/{n}").read_bytes() for n in range(count * (1 + len(dialects)))]
-            return made[:count] + [table(guest, made[at:at + count]) for at in range(count, len(made), count)]
+            tables = [table(guest, made[at:at + count]) for at in range(count, len(made), count)]
+            return [told(guest), *made[:count], *tables]
         finally:
             for worker in workers:
                 worker.kill()
@@ -238,7 +258,7 @@ def piece(text: str, assembled: Callable[[str], bytes], pieces: Path | None) -> 
 def main(origin: str, jobs: str, worker: str, folder: str, pieces: str) -> None:
     """A worker: compile every so many-th part into a file; the slowest come in turn."""
     sys.setrecursionlimit(20000)
-    guest = find_guest(origin)
+    guest = find_guest(origin, whole=True)
     parts = [(dialect, n, numbers) for dialect in (None, *dialects_of(guest))
              for n, numbers in enumerate(shares(guest))]
     for place, (dialect, n, numbers) in sorted(enumerate(parts), key=lambda p: -len(p[1][2]))[int(worker)::int(jobs)]:

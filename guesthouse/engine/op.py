@@ -9,6 +9,7 @@ import importlib
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from guesthouse.bits import u8, u16, u64
@@ -79,8 +80,20 @@ class HostStack:
 
 
 @dataclass(frozen=True)
+class Instructions:
+    """What follows from a guest's definitions: its handlers, whose index is Record.handler, and what hot code does with
+    them otherwise. `rare` are functions that it leaves to the threaded way; nothing has changed before a call."""
+
+    handlers: tuple[Handler, ...]
+    rare: tuple[Any, ...] = ()
+    unit: HostUnit | None = None
+    stack: HostStack | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Guest:
-    """An instruction set as the engine takes it: state, record, handlers (their index is Record.handler).
+    """An instruction set as the engine takes it: state, record, instructions. These are made when someone asks for them
+    first: a compiler, the plain way, a report. Whoever only runs what has been compiled does without.
 
     `state` is a subclass of Processor and has six methods in typed Python besides its own, and a field `start`:
       no_code(va) -> None       raise the fault for a fetch from where there is no RAM
@@ -100,7 +113,7 @@ class Guest:
     name: str
     state: type[Any]
     record: type[Record]
-    handlers: tuple[Handler, ...]
+    define: Callable[[], Instructions]  # called once, by `instructions`
     sources: tuple[str, ...]  # packages whose text decides what is compiled, for the cache's key
     origin: str = ""  # "package.module:NAME", where another process finds this guest in order to compile it
     calls: tuple[str, ...] = ()  # methods (self, u64) for the board, between runs; one that faults is delivered
@@ -109,22 +122,33 @@ class Guest:
     registers: tuple[str, ...] = ()  # fields of the state that hot code keeps in variables, pc among them
     settled: Callable[[int], dict[str, int]] = lambda mode: {}  # fields of the state that follow from the mode of use()
     deferred: tuple[Callable[..., None], ...] = ()  # methods of the state that only write such fields, from numbers
-    rare: tuple[Any, ...] = ()  # functions that hot code leaves to the threaded way; nothing has changed before a call
-    unit: HostUnit | None = field(default=None, hash=False)
-    stack: HostStack | None = field(default=None, hash=False)
-    shortcuts: dict[tuple[Any, Any], Any] = field(default_factory=dict, hash=False)
+    shortcuts: dict[tuple[Any, Any], Any] = field(default_factory=dict)
     #   (what asks, what was deferred): the answer, from the arguments of both, without the fields
 
+    @cached_property
+    def instructions(self) -> Instructions:
+        return self.define()
 
-def find_guest(origin: str) -> Any:
-    """The guest that lies there ("package.module:NAME"). What its definitions are made of, a hundred thousand objects,
-    lives as long as the process: Python's collector is not to go through it again and again, now or ever."""
+    @property
+    def handlers(self) -> tuple[Handler, ...]:
+        return self.instructions.handlers
+
+
+def find_guest(origin: str, whole: bool = False) -> Any:
+    """The guest that lies there ("package.module:NAME"); `whole`: with its instructions. What it is made of, a hundred
+    thousand objects then, lives as long as the process: Python's collector is not to go through it again and again, now
+    or ever."""
     module, _, name = origin.partition(":")
-    if module not in sys.modules and gc.isenabled():
+    fresh = module not in sys.modules and gc.isenabled()
+    if fresh:
         gc.disable()
-        try:
-            importlib.import_module(module)
+    try:
+        guest: Guest = getattr(importlib.import_module(module), name)
+        if whole:
+            _ = guest.instructions
+        if fresh:
             gc.freeze()
-        finally:
+    finally:
+        if fresh:
             gc.enable()
-    return getattr(importlib.import_module(module), name)
+    return guest

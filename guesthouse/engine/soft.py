@@ -11,9 +11,7 @@ from guesthouse.engine import cpu as reasons
 from guesthouse.engine.build import Engine
 from guesthouse.engine.cpu import REPLIES, Cpu
 from guesthouse.engine.op import Guest
-from guesthouse.engine.plain import Plain
 from guesthouse.engine.processor import JUMPS, Jump
-from guesthouse.engine.threaded import call
 from guesthouse.engine.vcpu import (
     Alone, Breakpoint, Budget, Died, Exit, Halted, HostCall, MemoryRead, MemoryWrite, PortRead, PortWrite, RegisterRead,
     RegisterWrite, Stopped, Window, Yields,
@@ -49,6 +47,8 @@ class SoftVcpu:
         self.state.begin()
         self.state.pace = u64(1024)
         if engine is None:
+            from guesthouse.engine.plain import Plain
+
             self._run: Callable[[int], None] = Plain(guest, self.state).run
         else:
             self._attach(engine)
@@ -73,7 +73,7 @@ class SoftVcpu:
         fill(state.jumps.address, u8(0xFF), u64(JUMPS * Jump.size))  # with context 0, pc 0 would be found
         state.handlers = Pointer[u64](ctypes.addressof(engine.table))
         state.ends = Pointer[u8](ctypes.addressof(engine.ends))
-        state.handler_count = u64(len(engine.guest.handlers))
+        state.handler_count = u64(engine.count)
         state.resync, state.again, state.unlinked = u64(engine.resync), u64(engine.again), u64(engine.unlinked)
         state.forget_returns()
         where, run = state.where, engine.run
@@ -148,6 +148,8 @@ class SoftVcpu:
         """Call one of the guest's entry methods (Guest.calls) in this processor's way."""
         self.state.exit = u64(reasons.NONE)
         if self.engine is None:
+            from guesthouse.engine.threaded import call  # loads the compiler
+
             call(self.state, getattr(type(self.state), name), u64(argument))
         else:
             self.engine.calls[name](self.state.where, argument)

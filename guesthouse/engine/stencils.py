@@ -58,7 +58,7 @@ class Fast(Lower):
 
     def __init__(self, unit: Unit, guest: Guest, fixed: dict[int, int]) -> None:
         super().__init__(unit, Emitter())
-        self.fixed, self.slow = fixed, (*SLOW, *guest.rare)
+        self.fixed, self.slow = fixed, (*SLOW, *guest.instructions.rare)
         self.pc, self.start = guest.state.offset("pc"), guest.state.offset("start")
         self.changed = self.leaves = self.stored = False
         self.starts: set[str] = set()

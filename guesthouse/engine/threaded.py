@@ -31,9 +31,9 @@ class Threaded:
         self.again()
 
     def addresses(self, numbers: list[int]) -> None:
-        """The table `handlers`: the addresses of handlers @h0, @h1, … in this order."""
+        """The table `handlersN`, where N is the first: the addresses of handlers @hN, … in this order."""
         addresses = ", ".join(f"ptr @h{n}" for n in numbers)
-        self.unit.functions.append(f"@handlers = constant [{len(numbers)} x ptr] [{addresses}]")
+        self.unit.functions.append(f"@handlers{numbers[0]} = constant [{len(numbers)} x ptr] [{addresses}]")
 
     def core(self) -> None:
         """What exists once: the run loop and the handlers that stand at the edges of blocks."""

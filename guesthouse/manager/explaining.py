@@ -32,7 +32,7 @@ def reading(guest: Guest, arch: str) -> Any:
 
 def disassembler(arch: str) -> Disassemble:
     if arch == "riscv64":
-        from guesthouse.system.cpu.riscv.guest import disassemble
+        from guesthouse.system.cpu.riscv.instructions import disassemble
 
         return lambda code, at: disassemble(int.from_bytes(code, "little"), at)
     from guesthouse.system.cpu.x86.disassemble import Disassembler

@@ -9,7 +9,7 @@ import pytest
 
 from guesthouse.bits import u64
 from guesthouse.engine.hot import compiler, regions
-from guesthouse.engine.hot.compiler import Inside, Workshop
+from guesthouse.engine.hot.workshop import Inside, Workshop
 from guesthouse.errors import UserError
 from guesthouse.manager import building, checking
 from guesthouse.manager.config import config

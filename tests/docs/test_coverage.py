@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from guesthouse.system.cpu.riscv.guest import INSTRUCTIONS
+from guesthouse.system.cpu.riscv.instructions import INSTRUCTIONS
 from guesthouse.system.cpu.x86.disassemble import listing
 from tools import coverage
 

@@ -1,5 +1,6 @@
 """The cache of compiled engines: found again, and never trusted blindly."""
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -28,6 +29,14 @@ def rebuilt(kept):
 def test_a_second_start_compiles_nothing(kept):
     before = kept.stat().st_ino
     assert rebuilt(kept) == before
+
+
+def test_a_start_from_the_cache_makes_no_definitions(kept):
+    def define():
+        raise AssertionError
+
+    made = build.engine(dataclasses.replace(TOY, define=define), kept.parent)
+    assert type(Machine(made, HALT).vcpu.run(5)).__name__ == "Halted"
 
 
 @pytest.mark.parametrize("damage", [
@@ -73,6 +82,6 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path, monkeypatch):
 
 
 def test_a_compiler_that_fails_is_a_bug_of_ours(tmp_path, capfd):
-    broken = build.Guest("broken", TOY.state, TOY.record, TOY.handlers, (), "tests.engine.toy:NOTHING")
+    broken = build.Guest("broken", TOY.state, TOY.record, TOY.define, (), "tests.engine.toy:NOTHING")
     with pytest.raises(HouseBug):
         build.engine(broken, tmp_path, jobs=1)

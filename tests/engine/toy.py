@@ -9,7 +9,7 @@ import mmap
 
 from guesthouse.bits import i8, i32, i64, u8, u64
 from guesthouse.engine.cpu import FAULT, HALTED, MEMORY_READ, CodePage
-from guesthouse.engine.op import BRANCHES, FALLS, LEAVES, Guest, Handler, Op, Record
+from guesthouse.engine.op import BRANCHES, FALLS, LEAVES, Guest, Handler, Instructions, Op, Record
 from guesthouse.engine.processor import ANYWHERE, Processor
 from guesthouse.engine.soft import SoftVcpu
 from guesthouse.typed import Abandon, Array, Pointer, function, load
@@ -118,12 +118,13 @@ def handler(body, ends, *binds, counts=False):
     return Handler(body.__name__, Op(body.__name__, body, ends, counts), binds)
 
 
-TOY = Guest("toy", Toy, ToyRecord, (
+INSTRUCTIONS = Instructions((
     handler(add_immediate, FALLS, a, b, immediate), handler(add, FALLS, a, b),
     handler(branch_if, BRANCHES, a, immediate), handler(load_, FALLS, a, b, immediate),
     handler(store, FALLS, a, b, immediate), handler(halt, LEAVES),
     handler(time, FALLS, a, counts=True), handler(two_devices, FALLS, a),
-), (), "tests.engine.toy:TOY", ("ask", "outdate"))
+))
+TOY = Guest("toy", Toy, ToyRecord, lambda: INSTRUCTIONS, (), "tests.engine.toy:TOY", ("ask", "outdate"))
 
 
 def code(*instructions):

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from guesthouse.engine.build import Engine
-from guesthouse.engine.hot.compiler import Inside, Job
+from guesthouse.engine.hot.compiler import Job
+from guesthouse.engine.hot.workshop import Inside
 from guesthouse.engine.hot.regions import Regions
 from guesthouse.engine.hot.shelf import Part, Shelf
 from guesthouse.engine.op import Guest

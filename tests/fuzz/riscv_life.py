@@ -13,7 +13,8 @@ from typing import Any
 from guesthouse.bits import u64
 from guesthouse.engine.soft import SoftVcpu
 from guesthouse.system.cpu.riscv.csr import CSRS
-from guesthouse.system.cpu.riscv.guest import INSTRUCTIONS, RISCV, disassemble
+from guesthouse.system.cpu.riscv.guest import RISCV
+from guesthouse.system.cpu.riscv.instructions import INSTRUCTIONS, disassemble
 from guesthouse.system.cpu.riscv.state import State
 from guesthouse.system.memory import Memory
 from tests.fuzz.lockstep import BUDGETS

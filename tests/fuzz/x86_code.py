@@ -11,7 +11,7 @@ from types import ModuleType
 
 from guesthouse.system.cpu.x86 import aes, bmi, branches, far, msr, pclmul, sha, strings, syscall, system
 from guesthouse.system.cpu.x86.definitions import IN_16, IN_32, IN_64, Encoding
-from guesthouse.system.cpu.x86.guest import DEFINITIONS, MODULES
+from guesthouse.system.cpu.x86.instructions import DEFINITIONS, MODULES
 
 MODES = {16: IN_16, 32: IN_32, 64: IN_64}
 RARE: tuple[ModuleType, ...] = (aes, bmi, branches, far, msr, pclmul, sha, strings, syscall, system)

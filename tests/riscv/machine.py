@@ -8,7 +8,8 @@ from guesthouse.bits import u64
 from guesthouse.engine.soft import SoftVcpu
 from guesthouse.engine.vcpu import Exit
 from guesthouse.system.cpu.riscv.causes import FS
-from guesthouse.system.cpu.riscv.guest import INSTRUCTIONS, RISCV
+from guesthouse.system.cpu.riscv.guest import RISCV
+from guesthouse.system.cpu.riscv.instructions import INSTRUCTIONS
 from guesthouse.system.memory import Memory
 
 RAM, SIZE = 0x8000_0000, 4 << 20

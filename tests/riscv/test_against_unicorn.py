@@ -15,7 +15,7 @@ from guesthouse.bits import u64
 from guesthouse.engine.encoding import instructions_in
 from guesthouse.engine.vcpu import Budget
 from guesthouse.system.cpu.riscv import bitmanip, csr, privileged
-from guesthouse.system.cpu.riscv.guest import DECODER, INSTRUCTIONS
+from guesthouse.system.cpu.riscv.instructions import DECODER, INSTRUCTIONS
 from tests.riscv.machine import CODE, DATA, MASK, RAM, SIZE
 
 unicorn = pytest.importorskip("unicorn")

@@ -5,7 +5,8 @@ import random
 import pytest
 
 from guesthouse.bits import u64
-from guesthouse.system.cpu.riscv.guest import DECODER, INSTRUCTIONS, RISCV, disassemble
+from guesthouse.system.cpu.riscv.guest import RISCV
+from guesthouse.system.cpu.riscv.instructions import DECODER, INSTRUCTIONS, disassemble
 from tests.riscv.machine import CODE, DATA, MASK, word
 
 

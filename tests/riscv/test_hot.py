@@ -3,7 +3,7 @@
 import pytest
 
 from guesthouse.engine.hot import regions
-from guesthouse.engine.hot.compiler import Inside
+from guesthouse.engine.hot.workshop import Inside
 from guesthouse.engine.hot.regions import Regions
 from guesthouse.system.cpu.riscv.guest import RISCV
 from tests.riscv.machine import DATA, Machine, word

@@ -8,7 +8,7 @@ from typing import Any
 
 from guesthouse.bits import u64
 from guesthouse.engine.build import Engine
-from guesthouse.engine.hot.compiler import Inside
+from guesthouse.engine.hot.workshop import Inside
 from guesthouse.engine.hot.regions import Regions
 from guesthouse.engine.soft import SoftVcpu
 from guesthouse.engine.vcpu import Budget, Exit, Halted, PortRead, PortWrite

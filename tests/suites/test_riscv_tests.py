@@ -14,7 +14,7 @@ import pytest
 
 from guesthouse.clock import VirtualClock
 from guesthouse.engine.hot import regions
-from guesthouse.engine.hot.compiler import Inside
+from guesthouse.engine.hot.workshop import Inside
 from guesthouse.engine.hot.regions import Regions
 from guesthouse.engine.processor import TRAIL
 from guesthouse.engine.soft import SoftVcpu

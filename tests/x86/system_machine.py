@@ -10,7 +10,7 @@ import struct
 from typing import Any
 
 from guesthouse.bits import u8, u16, u32, u64
-from guesthouse.engine.op import Guest
+from guesthouse.engine.op import Guest, Instructions
 from guesthouse.engine.plain import Plain
 from guesthouse.system.cpu.x86 import (
     branches, cpuid, entry, far, hints, integer, moves, msr, ports, random, segments, shifts, smm, stack, strings,
@@ -18,7 +18,7 @@ from guesthouse.system.cpu.x86 import (
 )
 from guesthouse.system.cpu.x86.decode import decoded
 from guesthouse.system.cpu.x86.float_state import FloatState
-from guesthouse.system.cpu.x86.guest import assembled
+from guesthouse.system.cpu.x86.instructions import assembled
 from guesthouse.system.cpu.x86.msr import ModelSpecific
 from guesthouse.system.cpu.x86.operands import Decoded
 from guesthouse.system.memory import Memory
@@ -60,7 +60,7 @@ class X86(FloatState, ModelSpecific):
 
 
 _, HANDLERS_OF_OPS, TABLES_OF_OPCODES = assembled(MODULES, X86)
-GUEST = Guest("x86 system test", X86, Decoded, tuple(HANDLERS_OF_OPS), ())
+GUEST = Guest("x86 system test", X86, Decoded, lambda: Instructions(tuple(HANDLERS_OF_OPS)), ())
 
 
 class Machine:

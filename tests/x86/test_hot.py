@@ -6,8 +6,9 @@ import pytest
 
 from guesthouse.bits import u64
 from guesthouse.engine.hot import compiler as compiler_module
-from guesthouse.engine.hot import lowered, regions
-from guesthouse.engine.hot.compiler import Compiler, Inside, Job
+from guesthouse.engine.hot import lowered, regions, workshop
+from guesthouse.engine.hot.compiler import Compiler, Job
+from guesthouse.engine.hot.workshop import Inside
 from guesthouse.engine.hot.native import FEATURES
 from guesthouse.engine.hot.library import Library
 from guesthouse.engine.hot.regions import Regions
@@ -195,8 +196,8 @@ def test_code_at_either_end_of_the_address_space_is_found_though_it_was_never_de
 def test_what_follows_from_the_mode_is_no_question_in_a_region(threaded, monkeypatch):
     """Nor are base and index registers that an operand does not have."""
     monkeypatch.setattr(regions, "ENOUGH", 1)
-    texts, machine_code = [], compiler_module.machine_code
-    monkeypatch.setattr(compiler_module, "machine_code", lambda text: texts.append(text) or machine_code(text))
+    texts, machine_code = [], workshop.machine_code
+    monkeypatch.setattr(workshop, "machine_code", lambda text: texts.append(text) or machine_code(text))
     made = prepared(assemble("next: push rax; mov rdx, [rsp]; call inner; pop rcx; jmp next; inner: ret", {}),
                     threaded.vcpu.engine)
     way = Regions(made.vcpu.engine, made.cpu, Inside(X86_GUEST))

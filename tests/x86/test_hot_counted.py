@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from guesthouse.engine.hot import compiler as compiler_module
-from guesthouse.engine.hot import regions
-from guesthouse.engine.hot.compiler import Inside
+from guesthouse.engine.hot import regions, workshop
+from guesthouse.engine.hot.workshop import Inside
 from guesthouse.engine.hot.region import PASSES
 from guesthouse.engine.hot.regions import Regions
 from guesthouse.system.cpu.x86.guest import X86_GUEST
@@ -30,8 +29,8 @@ def counted(native: Any, source: str, monkeypatch: pytest.MonkeyPatch,
     run it for a while, and its hot way."""
     texts: list[str] = []
     monkeypatch.setattr(regions, "ENOUGH", 1)
-    real = compiler_module.machine_code
-    monkeypatch.setattr(compiler_module, "machine_code", lambda text, *more: (texts.append(text), real(text, *more))[1])
+    real = workshop.machine_code
+    monkeypatch.setattr(workshop, "machine_code", lambda text, *more: (texts.append(text), real(text, *more))[1])
     machine = prepared(assemble(source, {"room": DATA}), native, bits)
     way = Regions(native, machine.cpu, Inside(X86_GUEST))
     for _ in range(6):

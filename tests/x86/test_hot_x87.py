@@ -10,7 +10,7 @@ import pytest
 
 from guesthouse.bits import u64, u128
 from guesthouse.engine.hot import regions
-from guesthouse.engine.hot.compiler import Inside
+from guesthouse.engine.hot.workshop import Inside
 from guesthouse.engine.hot.regions import Regions
 from guesthouse.system.cpu.x86.guest import X86_GUEST
 from tests.x86.host import DATA

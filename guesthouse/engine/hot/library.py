@@ -46,14 +46,15 @@ class Slot:
 def slots_of(guest: Guest) -> dict[int, Slot]:
     """The slot that each byte of the state belongs to, where it belongs to one."""
     found: dict[int, Slot] = {}
+    unit = guest.instructions.unit
     for name in ("tlb", *guest.registers):
         field = guest.state.fields[name]
         kind: Any = field.kind
         count = 1
         if isinstance(kind, ArrayKind):
             kind, count = kind.element, kind.count
+        floats = unit is not None and name in unit.registers
         for n in range(count):
-            floats = guest.unit is not None and name in guest.unit.registers
             slot = Slot(field.offset + n * kind.size, kind.size, floats)
             found.update((at, slot) for at in range(slot.start, slot.start + slot.size))
     return found
@@ -103,9 +104,10 @@ class Library:
 
     def of_unit(self, guest: Guest) -> tuple[frozenset[int], frozenset[int]]:
         """The places, no registers, that tell how the unit of vectors and floats works, and what it has raised."""
-        if guest.unit is None:
+        unit = guest.instructions.unit
+        if unit is None:
             return frozenset(), frozenset()
-        modes, raised = Trial(guest, guest.unit.control).reads, Trial(guest, guest.unit.raised).writes
+        modes, raised = Trial(guest, unit.control).reads, Trial(guest, unit.raised).writes
         return frozenset(modes - self.slots.keys()), frozenset(raised - self.slots.keys())
 
     def place(self, path: tuple[str, str]) -> int:
@@ -115,7 +117,7 @@ class Library:
 
     def octets_of_stack(self) -> frozenset[int]:
         """The bytes of the state that are not as they should be while a region has the register stack."""
-        form, fields = self.guest.stack, self.guest.state.fields
+        form, fields = self.guest.instructions.stack, self.guest.state.fields
         if form is None:
             return frozenset()
         found = {self.place(path) + n for path in (form.flags, form.up) for n in range(8)}

@@ -72,7 +72,7 @@ class Lowered(Lower):
         self.depth = 0
         self.disturbed = False  # what has been put off has been asked for where ways have parted
         self.may_retire = False
-        self.host = self.guest.unit if has("avx") else None
+        self.host = self.guest.instructions.unit if has("avx") else None
         self.instead = dict(self.host.instead) if self.host else {}
         self.natively = True  # what the host may do instead of a body is tried
         self.stack: Stack | None = None
@@ -85,9 +85,10 @@ class Lowered(Lower):
 
     def use_stack(self) -> None:
         """This region has instructions of the register stack."""
-        assert self.guest.stack is not None
-        self.stack = Stack(self, self.library, self.guest.stack)
-        self.instead |= self.guest.stack.instead
+        form = self.guest.instructions.stack
+        assert form is not None
+        self.stack = Stack(self, self.library, form)
+        self.instead |= form.instead
 
     # Slots instead of fields.
 
@@ -399,7 +400,7 @@ class Lowered(Lower):
     # Calls of functions that are machine code.
 
     def call_compiled(self, function: Any, args: list[Any], named: dict[str, Any]) -> Any:
-        if function in SLOW or function in self.guest.rare:
+        if function in SLOW or function in self.guest.instructions.rare:
             self.raise_abandon()
             return Scalar(u64, "0")
         if self.natively and function in self.instead:

@@ -26,7 +26,7 @@ from guesthouse.bits import u64
 from guesthouse.engine.cpu import PAGE_BITS, TLB_SIZE
 from guesthouse.engine.op import BRANCHES, FALLS, LEAVES, Guest, Handler
 from guesthouse.engine import processor
-from guesthouse.engine.processor import ANYWHERE
+from guesthouse.engine.processor import ANYWHERE, PAGE_MASK
 from guesthouse.engine.threaded import ARGUMENTS, HEADER, Threaded
 from guesthouse.errors import DefinitionError
 from guesthouse.engine.hot.library import CPU, INVALIDATIONS, Library, Slot
@@ -37,7 +37,6 @@ from guesthouse.typed.lower import Lower
 from guesthouse.typed.values import Ref, Scalar
 
 MXCSR = 0x1F80  # of the host, outside of regions: nearest, and all exceptions masked
-PAGE_MASK = (1 << 64) - (1 << PAGE_BITS)
 # What the table tells of a block: where its first record is, the handler that the region stands in for there, where its
 # page's count of ended blocks is, and that count; the host address of the page; how far it is from the origin.
 RECORD, ORIGINAL, ENDED, COUNT, HOST, AT = range(6)
@@ -95,7 +94,8 @@ class Region(Threaded):
         self.exits: dict[tuple[int, int, tuple[Deferred, ...], Known | None], str] = {}
         self.pc = self.lower.pc
         self.lower.used.add(self.pc)
-        if guest.stack and any(module_of(what) in guest.stack.modules for b in blocks for what in b.instructions):
+        stack = guest.instructions.stack
+        if stack and any(module_of(what) in stack.modules for b in blocks for what in b.instructions):
             self.lower.use_stack()
 
     @property

@@ -13,21 +13,24 @@ looking has taken too much of the time.
 import ctypes
 import hashlib
 import heapq
-import inspect
 import time
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from guesthouse.bits import u64
 from guesthouse.engine import processor
 from guesthouse.engine.build import Engine
 from guesthouse.engine.cpu import PAGE_BITS, TLB_SIZE, CodePage
-from guesthouse.engine.processor import ANYWHERE, BUCKETS, JUMPS, TRAIL, Jump, bucket_index, jump_index
-from guesthouse.engine.hot.compiler import Compiler, Inside, Job, Told, digest
-from guesthouse.engine.hot.region import PAGE_MASK
+from guesthouse.engine.processor import (
+    ANYWHERE, BUCKETS, JUMPS, PAGE_MASK, TRAIL, Jump, bucket_index, jump_index,
+)
+from guesthouse.engine.hot.compiler import Compiler, Job, Told, digest
 from guesthouse.engine.hot.shelf import Part
 from guesthouse.typed.machine import Code, has
+
+if TYPE_CHECKING:
+    from guesthouse.engine.hot.workshop import Inside
 
 LOOK, FURTHEST = 1 << 18, 1 << 21  # instructions to the next look: at least, and at most
 SHARE = 24  # of the time, a look may take one part, or the next is further off
@@ -62,10 +65,7 @@ class Regions:
         self.code = Code([])
         self.loaded: set[str] = set()
         self.inbox: list[tuple[str, list[Part]]] = []
-        stack = self.guest.stack
-        unfit = stack.modules if stack and not has("fxsr") else ()  # their blocks stay threaded
-        self.unfit = {n for n, handler in enumerate(self.guest.handlers)
-                      if inspect.unwrap(handler.op.run).__module__ in unfit}
+        self.unfit = frozenset() if has("fxsr") else engine.of_stack  # handlers whose blocks stay threaded
         self.heads: dict[int, tuple[int, int]] = {}  # blocks that lead into regions: to which, and the handler before
         self.seen: dict[int, int] = {}
         self.ready: dict[int, int] = {}  # blocks that have been seen often enough, and where
@@ -321,7 +321,7 @@ class Regions:
         octets = ctypes.string_at(block + HEADER.size, self.word(block, RECORDS) * size)
         records: list[bytes] = []
         for n, number in enumerate(self.numbers(block)):
-            if number == len(self.guest.handlers):  # the end of a block that does not branch
+            if number == self.engine.count:  # the end of a block that does not branch
                 return at, count, records, True, mode
             if number in self.unfit:
                 return None

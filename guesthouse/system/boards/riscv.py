@@ -58,7 +58,7 @@ def translate(state: Any, memory: Memory, address: int) -> int | None:
 
 
 def code(state: Any, memory: Memory) -> Iterator[str]:
-    from guesthouse.system.cpu.riscv.guest import disassemble  # a processor that never dies needs none
+    from guesthouse.system.cpu.riscv.instructions import disassemble  # a processor that never dies needs none
 
     pc = int(state.pc)
     for _ in range(8):

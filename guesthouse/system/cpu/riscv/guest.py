@@ -1,15 +1,11 @@
-"""The RISC-V guest: all definitions put together, and the decoder derived from their encodings."""
+"""The RISC-V guest: the whole state, and where its instructions are."""
 
-from types import ModuleType
+from importlib import import_module
+from typing import Any
 
 from guesthouse.bits import u8, u16, u64
-from guesthouse.engine.decoding import decoder
-from guesthouse.engine.encoding import Instruction, instructions_in
-from guesthouse.engine.op import Guest, Handler, Op
+from guesthouse.engine.op import Guest
 from guesthouse.engine.processor import ANYWHERE, Processor
-from guesthouse.system.cpu.riscv import (
-    atomics, bitmanip, compressed, csr, floating, floating_host, integer, multiply, privileged,
-)
 from guesthouse.system.cpu.riscv.causes import MACHINE, STCE, SUPERVISOR, SUPERVISOR_INTERRUPTS
 from guesthouse.system.cpu.riscv.csr import ENVCFG, MEDELEG, Csrs
 from guesthouse.system.cpu.riscv.formats import RiscvRecord
@@ -18,21 +14,12 @@ from guesthouse.system.cpu.riscv.traps import NO_RESERVATION
 from guesthouse.system.cpu.softfloat import RISCV as FLOAT_RULES
 from guesthouse.typed import Pointer, function, load
 
-MODULES: tuple[ModuleType, ...] = (
-    integer, multiply, atomics, floating, bitmanip, csr, privileged, compressed,
-)
 ALL_ONES = (1 << 64) - 1
 
 
-def undefined(hart):
-    """What every word means that is no instruction."""
-    hart.illegal()
-
-
-INSTRUCTIONS: tuple[Instruction, ...] = instructions_in(MODULES)
-UNDEFINED = Handler("undefined", Op("undefined", undefined))
-HANDLERS: tuple[Handler, ...] = (UNDEFINED, *dict.fromkeys(i.handler for i in INSTRUCTIONS))
-DECODER = decoder(INSTRUCTIONS, RiscvRecord, HANDLERS.index, undefined=0, shortest=2)
+def instructions() -> Any:
+    """The module of that name, which takes its time."""
+    return import_module("guesthouse.system.cpu.riscv.instructions")
 
 
 class Hart(Csrs):
@@ -46,7 +33,8 @@ class Hart(Csrs):
     def decode(self, start: u64, at: u64, code: u64, record: Pointer[RiscvRecord]) -> u64:
         """The engine's: one record for each instruction."""
         word = u64(load(u16, code)) | u64(load(u16, code + 2)) << 16
-        DECODER.write(DECODER.find(word), word, at, record.address)
+        decoder = instructions().DECODER
+        decoder.write(decoder.find(word), word, at, record.address)
         return u64(1)
 
     def reset(self, pc: int = 0, hartid: int = 0) -> None:
@@ -85,14 +73,7 @@ class Hart(Csrs):
         return int(self.pending() & self.mie) != 0
 
 
-RISCV = Guest("riscv", Hart, RiscvRecord, HANDLERS,
+RISCV = Guest("riscv", Hart, RiscvRecord, lambda: instructions().DEFINED,
               sources=("guesthouse.system.cpu.riscv", "guesthouse.system.cpu.softfloat"),
               origin="guesthouse.system.cpu.riscv.guest:RISCV", calls=("outdate",),
-              registers=("pc", "x", "f", "mstatus"), dialects=((0, 0),), rare=(floating_host.not_here,),
-              unit=floating_host.unit())
-
-
-def disassemble(word: int, address: int | None = None) -> str:
-    """Assembly text of the instruction in the low bits of a word."""
-    unknown = word & (0xFFFF_FFFF if word & 3 == 3 else 0xFFFF)
-    return DECODER.disassemble(word, address) or f".insn {unknown:#x}"
+              registers=("pc", "x", "f", "mstatus"), dialects=((0, 0),))

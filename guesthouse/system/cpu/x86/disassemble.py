@@ -11,12 +11,16 @@ from typing import Any
 
 from guesthouse.bits import u8, u16, u32, u64
 from guesthouse.engine.op import Handler
-from guesthouse.system.cpu.x86.decode import EA, NOTHING, PREFIX_CLASS, START, UNDEFINED
+from guesthouse.system.cpu.x86.decode import PREFIX_CLASS, UNDEFINED
 from guesthouse.system.cpu.x86.decode import LOCK as LOCK_PREFIX
 from guesthouse.system.cpu.x86.decode import OPCODE as NO_PREFIX
-from guesthouse.system.cpu.x86.guest import DEFINITIONS, HANDLERS, X86
+from guesthouse.system.cpu.x86.guest import X86
+from guesthouse.system.cpu.x86.instructions import DEFINITIONS, HANDLERS
 from guesthouse.system.cpu.x86.operands import (
+    EA,
+    NOTHING,
     ORIGIN,
+    START,
     BindAddress,
     BindParts,
     BindCell,

@@ -16,6 +16,7 @@ from guesthouse.typed import Value
 
 
 ORIGIN = General.offset("r")  # records hold 16-bit offsets from here: the address cache lies before it
+NOTHING, EA, START = (General.offset(name) - ORIGIN for name in ("nothing", "ea", "start"))  # no register, and others
 
 
 class Decoded(Record):
