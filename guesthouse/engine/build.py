@@ -185,7 +185,7 @@ def compile_parts(guest: Guest, pieces: Path | None, progress: Progress | None, 
 
     dialects = dialects_of(guest)
     total, done, count = len(guest.handlers) * (1 + len(dialects)), 0, len(shares(guest))
-    command = [sys.executable, "-m", "guesthouse.engine.build", guest.origin, str(jobs)]
+    command = [sys.executable, "-P", "-m", "guesthouse.engine.build", guest.origin, str(jobs)]
     with tempfile.TemporaryDirectory(prefix="guesthouse-") as folder:
         workers = [
             subprocess.Popen([*command, str(n), folder, str(pieces or "")], stdout=subprocess.PIPE, text=True,

@@ -78,7 +78,7 @@ class Compiler:
         self._inboxes.clear()
 
     def _begin(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "guesthouse.engine.hot.workshop", self.guest.origin, str(self.path)]
+        command = [sys.executable, "-P", "-m", "guesthouse.engine.hot.workshop", self.guest.origin, str(self.path)]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         # Ctrl-C is for us; and what LLVM says of a region before it ends the process is for nobody.
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
