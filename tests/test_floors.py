@@ -72,6 +72,8 @@ def between_chips(who: tuple[str, ...], whom: tuple[str, ...]) -> str | None:
         return None
     if len(who) > 1 and len(whom) > 1 and who[0] == whom[0] or not whom:
         return None
+    if whom[0].startswith(f"{who[0]}_"):
+        return None  # a part of the same chip
     return f"chip {'.'.join(who)} may not import {name}"
 
 
@@ -153,6 +155,12 @@ def test_a_chip_sees_neither_boards_nor_engine(tmp_path: Path) -> None:
 def test_files_of_one_folder_of_chips_see_each_other(tmp_path: Path) -> None:
     assert write(tmp_path, system__chips__virtio__rng="from guesthouse.system.chips.virtio.device import Device",
                  system__chips__virtio__pci="from guesthouse.system.chips.pci.function import Function") == []
+
+
+def test_a_chip_sees_a_part_of_it_that_has_a_file_of_its_own(tmp_path: Path) -> None:
+    assert write(tmp_path, system__chips__uart="from guesthouse.system.chips.uart_sending import Sending") == []
+    (line,) = write(tmp_path, system__chips__rtc="from guesthouse.system.chips.uart_sending import Sending")
+    assert line.endswith("chip rtc may not import uart_sending.Sending")
 
 
 def test_relative_imports_are_seen_through(tmp_path: Path) -> None:
