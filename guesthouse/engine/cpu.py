@@ -13,10 +13,10 @@ PAGE, PAGE_BITS = 4096, 12
 # The address cache has a set of entries for each kind of access rights, and one more, for code alone: while that is in
 # force, no access to data is fast. Set 0, which is that of programs, has a bank for each of several address spaces; the
 # others are the system's, whose translations are as a rule the same in all of them.
-TLB_SIZE, TLB_SETS, SPACES = 1024, 4, 8
+TLB_SIZE, TLB_SETS, SPACES = 4096, 4, 8
 WATCHED_SET = TLB_SETS
 BANKS = SPACES + TLB_SETS  # entries of set 0 for each space, then those of the other sets
-LISTED = 124  # entries; where more have been filled, all are emptied
+LISTED = 508  # entries; where more have been filled, all are emptied
 RANGES = 32  # of RAM
 WINDOWS = 8  # of chips, at most
 REFUSED = 1 << 63  # what a chip's compiled code answers for what is the board's matter
