@@ -18,9 +18,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench import boots, disks, readme, screens, suite, work
+from bench import boots, disks, readme, screens, sides, suite, work
 from bench.guest.targets import TARGETS
-from bench.rows import HOST, THEIRS, Part, table
+from bench.rows import BOCHS, HOST, THEIRS, V86, Part, table
 from bench.sides import QEMU
 from bench.start import compiling, starting
 
@@ -48,6 +48,8 @@ def parser() -> argparse.ArgumentParser:
                       help="some of these, with commas between: " + ",".join(every))
     made.add_argument("--memory", type=positive, default=512, metavar="MIB", help="the guest's RAM (512)")
     made.add_argument("--alone", action="store_true", help="ours alone, without QEMU and the host")
+    made.add_argument("--beside", type=some_of((BOCHS, V86)), default=(), metavar="SIDES",
+                      help="of compute, work and boot: these besides, where they can be had: Bochs,v86")
     made.add_argument("--json", action="store_true", help="print one JSON object with every run")
     return made
 
@@ -74,6 +76,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     others = [] if options.alone else [THEIRS, HOST]
     if not all(shutil.which(QEMU[arch][0]) for arch in options.arch):
         others = [side for side in others if side != THEIRS]
+    for side, arch in ((side, arch) for side in options.beside for arch in options.arch):
+        if why := sides.lacks(side, arch):
+            print(f"{side} cannot be compared with on {arch}: {why}", file=sys.stderr)
+            return 2
+    others += options.beside
     tables = {arch: measured(options, arch, others) for arch in options.arch}
     costs = (starting(options.repeat) if "start" in options.what else {}) | (
         compiling() if "build" in options.what else {})

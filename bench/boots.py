@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from bench import sides
-from bench.rows import OURS, THEIRS, Part, Row
+from bench.rows import Part, Row
 from bench.sides import Setup
 from bench.suite import debian
 
@@ -21,9 +21,8 @@ def booted(arch: str, way: str, rounds: int, memory: int, others: list[str]) -> 
         made = setup(arch, way, Path(name), memory)
         for number in range(rounds):
             print(f"boot of {arch}, round {number + 1} of {rounds}", file=sys.stderr)
-            row.add(OURS, sides.boot(sides.guesthouse(made)))
-            if THEIRS in others:
-                row.add(THEIRS, sides.boot(sides.qemu(made)))
+            for side, command in sides.commands(made, others).items():
+                row.add(side, sides.boot(command))
     return Part("boot", [row])
 
 

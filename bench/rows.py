@@ -12,7 +12,7 @@ from math import exp, log
 from statistics import median
 from typing import Any
 
-OURS, THEIRS, HOST = "guesthouse", "QEMU", "native"
+OURS, THEIRS, HOST, BOCHS, V86 = "guesthouse", "QEMU", "native", "Bochs", "v86"
 
 
 @dataclass(frozen=True)
@@ -138,6 +138,8 @@ def line(row: Row) -> str:
     return (f"{row.name:16}{row.kind:24}{shown(native, 3):>9}{shown(ours, 3):>9}{shown(row.middle(THEIRS), 3):>9}"
             f"{shown(row.speed()):>8}{shown(row.speed('cpu')):>8}"
             f"{shown(ours / native if ours and native else None, 1):>13}{shown(row.rate(), 0, 1e-6):>15}"
+            + "".join(f"  {side} {shown(row.middle(side), 3)} ({shown(row.speed(side=side), 1)})"
+                      for side in (BOCHS, V86) if side in row.runs)
             + "".join(f"  {text}" for text in row.complaints()))
 
 

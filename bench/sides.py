@@ -1,28 +1,31 @@
-"""The two sides of a comparison: a guest in a process of its own, whose console lines are timed as they come.
+"""The sides of a comparison: a guest in a process of its own, whose console lines are timed as they come.
 
-Both are started on the same files with the same command line and are looked at from outside, in the same way:
-the host's monotonic clock, the process's CPU clock (all its threads), its resident memory.
+All are started on the same files with the same command line and are looked at from outside, in the same way:
+the host's monotonic clock, the process's CPU clock (all its threads), its resident memory. The clocks of guests in
+Bochs and v86 are not relied on.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench import bochs
 from bench.guest.linux import MARK
-from bench.rows import Moment, Run
+from bench.rows import BOCHS, OURS, THEIRS, V86, Moment, Run
 
 COUNT = "\x1f"  # what stands between a line and guesthouse's instruction count
 UP = "guesthouse: userland up"
 DEVICES = {"ide": "/dev/sda", "virtio": "/dev/vda"}  # what Linux calls a disk on that bus
-PATIENCE = 600.0  # seconds that one guest may take in all
+PATIENCE = 3600.0  # seconds that one guest may take in all
 ROOT = Path(__file__).parent.parent
 
 
@@ -57,6 +60,49 @@ def qemu(setup: Setup) -> list[str]:
     return [program, *devices, "-accel", "tcg", "-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio",
             "-m", f"{setup.memory >> 20}M", "-kernel", str(setup.kernel),
             "-initrd", str(setup.initrd), "-append", f"console=ttyS0 {setup.append}"]
+
+
+V86_SCRIPT = """
+const {V86} = require("v86"), path = require("path"), fs = require("fs");
+const [kernel, initrd, memory, append, bios, vga] = process.argv.slice(1);
+const load = file => ({buffer: new Uint8Array(fs.readFileSync(file)).buffer});
+new V86({wasm_path: path.join(path.dirname(require.resolve("v86")), "v86.wasm"), memory_size: +memory,
+         vga_memory_size: 8 << 20, bios: load(bios), vga_bios: load(vga), bzimage: load(kernel), initrd: load(initrd),
+         cmdline: append, autostart: true, disable_speaker: true, acpi: true,
+}).add_listener("serial0-output-byte", byte => fs.writeSync(1, Buffer.from([byte])));
+"""
+SEABIOS = "/usr/share/seabios/bios.bin", "/usr/share/seabios/vgabios-stdvga.bin"
+
+
+def v86(setup: Setup) -> list[str]:
+    """v86 under node, which finds it by NODE_PATH; its firmware is SeaBIOS."""
+    return ["node", "-e", V86_SCRIPT, *_told(setup), *SEABIOS]
+
+
+def bochs_command(setup: Setup) -> list[str]:
+    return [sys.executable, "-m", "bench.bochs", *_told(setup)]
+
+
+def _told(setup: Setup) -> list[str]:
+    return [str(setup.kernel), str(setup.initrd), str(setup.memory), f"console=ttyS0 {setup.append}"]
+
+
+def lacks(side: str, arch: str) -> str:
+    """Why a side cannot run guests of this architecture; nothing if it can."""
+    if side == BOCHS:
+        return "it is a PC" if arch == "riscv64" else ", ".join(bochs.missing())
+    if arch != "i386":
+        return "it has 32 bits"
+    missing = [name for name in ("node", *SEABIOS) if not shutil.which(name) and not Path(name).exists()]
+    if not missing and subprocess.run(["node", "-e", 'require.resolve("v86")'], capture_output=True).returncode:
+        missing = ["v86 (npm install v86, NODE_PATH to its node_modules)"]
+    return ", ".join(missing)
+
+
+def commands(setup: Setup, others: Sequence[str]) -> dict[str, list[str]]:
+    """How each side is started, ours first."""
+    every = {OURS: guesthouse, THEIRS: qemu, BOCHS: bochs_command, V86: v86}
+    return {side: command(setup) for side, command in every.items() if side == OURS or side in others}
 
 
 def lines(command: list[str], memory: list[int] | None = None) -> Generator[tuple[str, Moment], None, None]:
@@ -117,7 +163,8 @@ def programs(command: list[str], memory: list[int] | None = None) -> dict[str, R
             if result is None:
                 begun = moment
             else:
-                found[name] = Run(moment.since(begun), int(nanoseconds, 16) / 1e9, result)
+                told = None if command[0] == "node" or "bench.bochs" in command else int(nanoseconds, 16) / 1e9
+                found[name] = Run(moment.since(begun), told, result)
     raise RuntimeError(f"the guest ended before its programs did: {' '.join(command)}")
 
 

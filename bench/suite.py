@@ -21,7 +21,7 @@ from bench.guest import floating, integer, system
 from bench.guest.build import Item, executable
 from bench.guest.linux import MARK
 from bench.guest.targets import TARGETS, Target
-from bench.rows import HOST, OURS, THEIRS, Moment, Part, Row, Run
+from bench.rows import HOST, Moment, Part, Row, Run
 from bench.sides import Setup
 
 # Both sides shall run the same code: which mitigations there are depends on what the processor says of itself, and what
@@ -85,9 +85,8 @@ def compared(groups: Sequence[Group], arch: str, way: str, rounds: int, memory: 
     rows = {row.name: row for part in parts for row in part.rows}
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         made = setup(items, target, Path(name), memory, way)
-        booted = {OURS: sides.guesthouse(made)} | ({THEIRS: sides.qemu(made)} if THEIRS in others else {})
         for number in range(rounds):
-            for side, command in booted.items():
+            for side, command in sides.commands(made, others).items():
                 print(f"{arch}, round {number + 1} of {rounds}: {side}", file=sys.stderr)
                 for item, run in sides.programs(command).items():
                     rows[item].add(side, run)

@@ -20,7 +20,7 @@ from bench.guest import timed
 from bench.guest.build import compiled
 from bench.guest.linux import MARK
 from bench.guest.targets import TARGETS, Target
-from bench.rows import HOST, OURS, THEIRS, Part, Row
+from bench.rows import HOST, Part, Row
 from bench.sides import Setup
 from bench.suite import QUIET, debian, on_this_host, told_by
 
@@ -54,11 +54,10 @@ def compared(names: Sequence[str], arch: str, way: str, rounds: int, memory: int
         folder = Path(name)
         files = root(arch)
         made = setup(names, files, target, folder, memory, way)
-        booted = {OURS: sides.guesthouse(made)} | ({THEIRS: sides.qemu(made)} if THEIRS in others else {})
         if HOST in others and on_this_host(target):
             spread(files, target, folder / "root")
         for number in range(rounds):
-            for side, command in booted.items():
+            for side, command in sides.commands(made, others).items():
                 print(f"work on {arch}, round {number + 1} of {rounds}: {side}", file=sys.stderr)
                 for job, run in sides.programs(command).items():
                     rows[job].add(side, run)

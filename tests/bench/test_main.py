@@ -9,7 +9,7 @@ import pytest
 
 from bench import __main__ as bench
 from bench import screens, sides, suite
-from bench.rows import HOST, OURS, THEIRS, Moment, Part, Row, Run, table, together
+from bench.rows import BOCHS, HOST, OURS, THEIRS, V86, Moment, Part, Row, Run, table, together
 from bench.sides import Setup
 
 SETUP = Setup(Path("kernel"), Path("initrd"), "quiet", 256 << 20)
@@ -44,6 +44,24 @@ def test_both_sides_boot_the_same() -> None:
     ours, theirs = sides.guesthouse(SETUP), sides.qemu(SETUP)
     assert {"kernel", "initrd", str(256 << 20), "quiet"} <= set(ours)
     assert {"kernel", "initrd", "256M", "console=ttyS0 quiet", "tcg"} <= set(theirs)
+
+
+def test_bochs_and_v86_boot_the_same_and_their_guests_clocks_are_not_relied_on() -> None:
+    made = sides.commands(SETUP, [BOCHS, V86])
+    assert list(made) == [OURS, BOCHS, V86]
+    for side in (BOCHS, V86):
+        assert {"kernel", "initrd", str(256 << 20), "console=ttyS0 quiet"} <= set(made[side])
+    shown = row("crc", ours=(2,), theirs=(4,))
+    shown.add(BOCHS, Run(Moment(50, 1)))
+    assert any("Bochs 50.000 (25.0)" in line for line in table([Part("integer", [shown])]))
+
+
+def test_what_a_side_lacks_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert sides.lacks(V86, "amd64") and sides.lacks(BOCHS, "riscv64")
+    monkeypatch.setenv("PATH", "")
+    assert "bochs" in sides.lacks(BOCHS, "amd64") and "node" in sides.lacks(V86, "i386")
+    assert bench.main(["boot", "--alone", "--beside", "Bochs"]) == 2
+    assert "Bochs cannot be compared with on amd64" in capsys.readouterr().err
 
 
 def test_a_speed_is_qemus_median_over_ours_and_a_rate_is_instructions_per_cpu_second() -> None:
