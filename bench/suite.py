@@ -109,7 +109,7 @@ def initramfs(items: Sequence[Item], target: Target, busybox: bytes) -> bytes:
 
     script = ["#!/bin/busybox sh", "/bin/busybox mount -t proc proc /proc",
               *(f"/{FOLDER}/{item.name} {item.rounds}" for item in items),
-              f"echo {MARK} all ends 0 0", "/bin/busybox poweroff -f", ""]
+              f"echo {MARK} all ends 0 0", "/bin/busybox sleep 1", "/bin/busybox poweroff -f", ""]  # UARTs may be slow
     entries = [Entry(name, DIRECTORY | 0o755) for name in ("bin", "dev", "proc", "tmp", FOLDER)]
     entries += [Entry("dev/console", CHARACTER | 0o600, device=(5, 1)), Entry("bin/busybox", FILE | 0o755, busybox),
                 Entry("init", FILE | 0o755, "\n".join(script).encode())]

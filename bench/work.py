@@ -79,7 +79,7 @@ def setup(names: Sequence[str], files: dict[str, bytes], target: Target, folder:
     lines = ["#!/bin/busybox sh"]
     lines += [f"export {name}={value}" for name, value in ENVIRONMENT.items()]
     lines += [shlex.join(command_of(job, target.name)) for job in names]
-    lines += [f"echo {MARK} all ends 0 0", "/bin/busybox poweroff -f", ""]
+    lines += [f"echo {MARK} all ends 0 0", "/bin/busybox sleep 1", "/bin/busybox poweroff -f", ""]  # UARTs may be slow
     files = files | {"bin/busybox": busybox.read_bytes(), "init": "\n".join(lines).encode(),
                      "timed": compiled(timed.program, target)}
     folders = {str(parent) for path in files for parent in Path(path).parents if str(parent) != "."} | {"dev"}
