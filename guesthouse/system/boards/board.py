@@ -181,11 +181,12 @@ class Board:
     def plug_serial(self, n: int, irq: Line, where: AddressMap, start: int, size: int = Uart.SIZE) -> None:
         """The UART of a serial port at a range of ports or addresses. It takes no time: compiled processors send
         themselves, unless somebody wants to hear of each access, or several of them could do it at once."""
-        port, name = self.serial[n], f"uart{n}"
+        port = self.serial[n]
         port.uart = Uart(irq, port.emit)
-        port.uart.trace_to(self.trace, name)
-        self.chips.append(port.uart)
-        where.add(start, size, port.uart.read, port.uart.write, name).wait = 0
+        self.plug(where, start, port.uart, f"uart{n}", size)
+        window = where.find(start)
+        assert window is not None
+        window.wait = 0
         if port.uart.event is None and self.threads is None:
             self.call_directly(port.uart.sending, where, start, size)
 
