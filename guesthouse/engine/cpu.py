@@ -93,7 +93,8 @@ class Cpu(Struct):
     records count."""
 
     pc: u64
-    left: u64  # instructions left of the budget; exact only outside blocks and in operations with counts=True
+    left: u64  # instructions left of the budget; exact only outside blocks and in operations with counts=True, ...
+    withheld: u64  # ... there but for these
     budget: u64  # what this run was given
     ticks: u64  # guest time in nanoseconds when the budget began
     pace: u64  # guest time that passes with 1024 instructions
@@ -532,7 +533,7 @@ class Cpu(Struct):
         processors in several threads need a clock in common: the host's."""
         if unlikely(self.parallel != 0):
             return self.host_time()
-        return self.ticks + ((self.budget - self.left) * self.pace >> 10)
+        return self.ticks + ((self.budget - self.withheld - self.left) * self.pace >> 10)
 
     @function
     def fetch(self, va: u64) -> u64:

@@ -9,12 +9,12 @@ that lies in two pages is a block of its own, and known to both pages. One for w
 block is decoded anew into `scratch` and run alone.
 """
 
-from guesthouse.bits import select, u8, u16, u64, unlikely
+from guesthouse.bits import select, u8, u16, u32, u64, unlikely
 from guesthouse.engine.cpu import (
     BUDGET, FAULT, MEMORY_READ, NONE, PAGE, PAGE_BITS, REGISTER_WRITE, STEP, TLB_SIZE, CodePage, Cpu, lines_of,
 )
 from guesthouse.engine.op import FALLS, Record
-from guesthouse.engine.stitching import AGAIN, Link, Stitching
+from guesthouse.engine.stitching import AGAIN, BY_ADDRESS, NEAR, Link, Stitching
 from guesthouse.typed import Abandon, Array, Pointer, Struct, copy, fill, function, static
 
 BLOCK_LIMIT = 64
@@ -24,7 +24,7 @@ JUMP_PAGES, JUMPS_A_PAGE = 256, 512  # the jump cache: so many pages, so many pl
 JUMPS = JUMP_PAGES * JUMPS_A_PAGE
 ANYWHERE, PAGE_MASK = (1 << 64) - 1, (1 << 64) - PAGE
 MARKS = 1 << 14  # bits of a hashed set of pages
-TRAIL = 64  # branch targets that are remembered, for reports
+TRAIL = 64  # branch targets that are remembered, for reports; and blocks that a sample has
 LOOKUP, LEFT, ABANDONED = range(3)  # why machine code came back to run()
 
 
@@ -63,8 +63,11 @@ class Processor(Stitching):
     record_size: u64
     ends: Pointer[u8]  # FALLS, BRANCHES or LEAVES for each handler number
     resync: u64  # handler that looks its own instruction up again: put into the records of forgotten blocks
-    trail: Array[u64, TRAIL]  # where the last blocks began; the newest at trail_end
+    trail: Array[u64, TRAIL]  # where the last blocks began, but for copies and regions; the newest at trail_end
     trail_end: u64
+    sample: Array[u64, TRAIL]  # where blocks began that ran one after the other, whatever ran them
+    sampled: u64  # how many it has; until it has all, each block is run alone
+    age: u64  # of contexts: the bits of `newest` that links do not look at
     crossing: u64  # decode_run: host address of the second page of an instruction, or 0
     window: Array[u8, 32]
     scratch: Array[u64, 64]
@@ -111,9 +114,13 @@ class Processor(Stitching):
         """Run from pc until machine code comes back; deliver what it came back with."""
         why, stepping = u64(ABANDONED), self.context & STEP
         try:
-            why = enter(self, self.find(guest, allowed), self.left)
+            record = self.find(guest, allowed)
+            if unlikely(self.sampled < TRAIL):
+                self.withheld, self.left = self.left, u64(0)
+            why = enter(self, record, self.left)
         except Abandon:
             pass
+        self.left, self.withheld = self.left + self.withheld, u64(0)
         if self.exit == FAULT:
             self.exit, self.replies_known = u64(NONE), u64(0)
             self.faults += 1
@@ -130,6 +137,12 @@ class Processor(Stitching):
         self.lookups += 1
         pc, stepping = self.pc, self.context & STEP != 0
         self.start = pc
+        if unlikely(self.sampled < TRAIL):
+            self.sample[self.sampled] = pc
+            self.sampled += 1
+        if unlikely(self.newest >> 31 != self.age):  # links tell contexts by 32 bits
+            self.age = self.newest >> 31
+            self.forget_all()
         self.bring_jump(pc)
         jump = self.jumps[jump_index(pc)]
         if jump.pc == pc and jump.context == self.context and jump.count <= allowed and not stepping:
@@ -400,14 +413,15 @@ class Processor(Stitching):
             return True, jump.record, left - jump.count
         return False, u64(0), left
 
-    def make_link(self, link: u64, left: u64):
+    def make_link(self, number: u64, rest: u64):
         """As next_block, for a branch that could not follow its link to the block at `start`. It will know that block
         from now on, if it knew none."""
-        self.pc = self.start
-        found, record, rest = self.next_block(left)
+        self.pc, link = self.start, self.forge_start + number
+        left = rest + Pointer[Link](link)[0].count
+        found, record, rest = self.next_known(left)
         if found:
-            self.connect(self.forge_start + link, record)
-        return found, record, rest
+            self.connect(link, record)
+        return found, record, select(found, rest, left)
 
     @function
     def redirect(self, block: u64) -> None:
@@ -429,27 +443,32 @@ class Processor(Stitching):
             if place.strange & (AGAIN - 1) == 0:
                 self.aim_link(link, header.count, record, self.pc)
 
-    def follow(self, left: u64, count: u64, pc: u64, known: u64, context: u64, far: static):
-        """Whether a link may be followed to the block at this pc, and the budget after it. `far`: it was made for one
-        address in one context."""
+    def follow(self, short: bool, pc: u64, known: u64, context: u32, reach: static):
+        """Whether a link may be followed to the block at this pc, if the budget is not too short. It was made for any
+        address, or for one context, or for one address in one context."""
         self.start = pc
-        if unlikely(left < count):
-            return False, left
-        if far and unlikely(pc != known):
-            return False, left
-        if far and unlikely(self.context != context):
-            return False, left
-        self.come_to(pc)
-        return True, left - count
+        if unlikely(short):
+            return False
+        if reach == BY_ADDRESS and unlikely(pc != known):
+            return False
+        if reach != NEAR and unlikely(u32(self.context >> 16) != context):
+            return False
+        return True
 
     def next_block(self, left: u64):
+        """The same as next_known, for reports to see."""
+        found, record, rest = self.next_known(left)
+        if found:
+            self.come_to(self.pc)
+        return found, record, rest
+
+    def next_known(self, left: u64):
         """What a branch does: whether the block at pc is known, its first record, and the budget after it."""
         pc = self.pc
         jump = self.jumps[jump_index(pc)]
         if unlikely(jump.pc != pc or jump.context != self.door or left < jump.count):
             return False, u64(0), left
         self.start = pc
-        self.come_to(pc)
         return True, jump.record, left - jump.count
 
 

@@ -24,10 +24,11 @@ from guesthouse.bits import u8, u16, u32, u64
 from guesthouse.engine.cpu import Cpu
 from guesthouse.engine.op import FALLS, LEAVES, Guest, Handler
 from guesthouse.engine.stitching import (
-    ASIDE, AT, BY_HANDLER, BY_RECORD, CODE, CONTEXT, COUNT, FIELD_32, FIELD_64, FIRST, NEVER, NEXT, NUMBER, PLACE,
-    LAND, LANDING, RECORD, TO_HANDLER, Hole, Stencil, Stitching,
+    ASIDE, AT, BY_ADDRESS, BY_HANDLER, BY_NUMBER, BY_NUMBER_IS, BY_RECORD, BY_RECORD_IS, CODE, CONTEXT, COUNT, FIELD_32,
+    FIELD_64, FIRST, IN_CONTEXT, LAND, LANDING, LANDING_FAR, LOOK_AGAIN, NEAR, NEVER, NEXT, NUMBER, RECORD, TO_HANDLER,
+    TO_LINK, UNMADE, Hole, Stencil, Stitching,
 )
-from guesthouse.engine.threaded import ADVANCE, HEADER, Threaded, go_on
+from guesthouse.engine.threaded import ADVANCE, SIGNATURE, Threaded, go_on
 from guesthouse.errors import DefinitionError
 from guesthouse.typed.elf import R_32, R_32S, R_64, R_PC32, R_PLT32, Function, Relocation, functions
 from guesthouse.typed.emit import HOUSE, OFTEN, Emitter, Unit
@@ -36,14 +37,15 @@ from guesthouse.typed.struct import kind_of
 from guesthouse.typed.values import Made, Ref, Scalar, is_known
 
 HOLE = "%hole."
-OF_LINKS = {"place": PLACE, "count": COUNT, "first": FIRST, "code": CODE, "at": AT, "context": CONTEXT}
+OF_LINKS = {"unmade": UNMADE, "count": COUNT, "first": FIRST, "code": CODE, "at": AT, "context": CONTEXT}
 ALL_32 = 0xFFFF_FFFF
 ELSEWHERE = 2  # in %way: pc has been stored
 SLOW = (Cpu.load_bytes, Cpu.store_bytes, Cpu.probe)  # what follows when the address cache does not have a page
 JMP, NOP = 0xE9, b"\x90"
-OURS = {"next": NEXT, "aside": ASIDE, "record": RECORD, "number": NUMBER, "land": LAND}
-TAKES = dict.fromkeys((NEXT, ASIDE, CODE), (R_PC32, R_PLT32)) | dict.fromkeys((FIRST, AT, CONTEXT, LAND), (R_64,)) | \
-    dict.fromkeys((RECORD, NUMBER, PLACE, COUNT), (R_32, R_32S))  # which relocations: where, words, numbers
+OURS = {"next": NEXT, "aside": ASIDE, "record": RECORD, "number": NUMBER, "land": LAND, "by_record": BY_RECORD_IS,
+        "by_number": BY_NUMBER_IS}
+TAKES = dict.fromkeys((NEXT, ASIDE, UNMADE, CODE, BY_RECORD_IS, BY_NUMBER_IS), (R_PC32, R_PLT32)) | {AT: (R_64,)} | \
+    dict.fromkeys((RECORD, NUMBER, COUNT, FIRST, CONTEXT, LAND), (R_32, R_32S))  # which relocations: where, numbers
 
 
 def settled(guest: Guest, mask: int, value: int) -> dict[str, int]:
@@ -121,6 +123,12 @@ class Fast(Lower):
             self.e.do(f"store i64 {ELSEWHERE}, ptr %way")
         super().write(kind, place, value, tag, align)
 
+    def inline(self, function: Any, args: list[Any], named: dict[str, Any]) -> Any:
+        if function in self.slow:
+            self.raise_abandon()
+            return None
+        return super().inline(function, args, named)
+
     def call_compiled(self, function: Any, args: list[Any], named: dict[str, Any]) -> Any:
         if self.e.open and self.changed and function not in self.slow:
             raise DefinitionError("something has changed before this call")
@@ -152,9 +160,9 @@ class Stencils(Threaded):
         for name, what in guest.record.fields.items():
             bits = 8 * what.kind.size
             self.hole(name, *((-1 << 31, 1 << 31) if bits == 64 else (0, 1 << bits)))
-        self.hole("record", 0, 1 << 31)
-        self.hole("number", 0, 1 << 16)
-        for name in ("next", "aside"):
+        for name in ("record", "number", "land"):
+            self.hole(name, 0, 1 << 31)
+        for name in ("next", "aside", "by_record"):
             self.unit.declare(f"preserve_nonecc i64 @{name}(ptr, ptr, i64)")
 
     def hole(self, name: str, low: int, high: int) -> None:
@@ -172,15 +180,16 @@ class Stencils(Threaded):
         """A handler's stencils, if there can be one that does anything: for a branch to blocks in its own page, and in
         others; for operands as they come, and as they mostly are (Guest.usual)."""
         if handler.op.ends != LEAVES and not handler.op.counts and (text := self.stencil(name, handler, branches)):
-            if "@code." in text:
-                self.stencil(f"{name}.far", handler, branches, far=True)
+            for far in range(1, 1 << text.count("@code.")):
+                self.stencil(f"{name}.far{far}", handler, branches, far)
             if any(text.count(f"{HOLE}{field}") > 1 for field, _ in self.guest.usual):
                 self.known = {field: u64(value) for field, value in self.guest.usual}
                 self.stencil(f"{name}.usual", handler, branches)
                 self.known = {}
 
-    def stencil(self, name: str, handler: Handler, branches: bool, far: bool = False) -> str:
-        """Write one, and return its text; none if there cannot be one."""
+    def stencil(self, name: str, handler: Handler, branches: bool, far: int = 0) -> str:
+        """Write one, and return its text; none if there cannot be one. `far` has a bit for each link that may lead to
+        another page, in the order of their names."""
         lower, state, record, left = self.begin()
         lower.e.slots.append("  %way = alloca i64")
         try:
@@ -202,17 +211,18 @@ class Stencils(Threaded):
             self.tail(lower, "@aside", "poison", "%left")
         return self.add(name, lower)
 
-    def part(self, lower: Fast, state: Any, left: Any, far: bool) -> None:
+    def part(self, lower: Fast, state: Any, left: Any, far: int) -> None:
         """Go on with the next block."""
         e, plain = lower.e, self.plainly(lower)
         if lower.called_at is not None:
-            landing = self.word_later(lower, "land")
+            landing = Scalar(u64, "ptrtoint (ptr @hole.land to i64)")
             plain.call(self.guest.state.promise, [state, lower.called_at, lower.target("after"), landing], {})
         cases = " ".join(f"i64 {n}, label %link{n}" for n in range(len(lower.links)))
         e.end(f"switch i64 {e.op('load i64, ptr %way')}, label %elsewhere [ {cases} ]")
         for n, field in enumerate(lower.links):
             e.start(f"link{n}")
-            self.by_link(lower, plain, state, left, field, lower.target(field), far)
+            reach = BY_ADDRESS if far >> sorted(lower.links).index(field) & 1 else NEAR
+            self.by_link(lower, plain, state, left, field, lower.target(field), reach)
         e.start("elsewhere")
         if lower.returned_at is not None:
             kept, code = plain.call(self.guest.state.promised, [state, lower.returned_at], {}).items
@@ -220,8 +230,8 @@ class Stencils(Threaded):
             e.start("kept")
             self.tail(lower, e.op(f"inttoptr i64 {code.text} to ptr"), "poison", "%left")
             e.start("broken")
-        if lower.stored:
-            self.go_to(plain, plain.call(self.guest.state.next_block, [state, left], {}))
+        elif lower.stored:
+            self.go_to(plain, plain.call(self.guest.state.next_known, [state, left], {}))
         e.branch("again")
         self.look_again(lower)
 
@@ -236,64 +246,76 @@ class Stencils(Threaded):
         lower.e.start("again")
         self.tail(lower, self.word(lower, "again"), "poison", "%left")
 
-    def by_link(self, lower: Lower, plain: Lower, state: Any, left: Any, field: str, target: Any, far: bool) -> None:
+    def by_link(self, lower: Lower, plain: Lower, state: Any, left: Any, field: str, target: Any, reach: int) -> None:
         """Go to a block, by a link of that name if it is made."""
-        of_link = {name: self.of_link(lower, name, field) for name in OF_LINKS if name != "code"}
-        told = [of_link[name] for name in ("count", "at", "context")]
-        found, rest = plain.call(self.guest.state.follow, [state, left, told[0], target, *told[1:], far], {}).items
-        lower.e.branch_if(found.text, f"made.{field}", f"unmade.{field}", OFTEN)
-        lower.e.start(f"made.{field}")
-        self.unit.declare(f"preserve_nonecc i64 @code.{field}(ptr, ptr, i64)")
-        self.tail(lower, f"@code.{field}", f"inttoptr (i64 {of_link['first'].text} to ptr)", rest.text)
-        lower.e.start(f"unmade.{field}")
-        self.tail(lower, self.word(lower, "unlinked"), f"inttoptr (i64 {of_link['place'].text} to ptr)", "%left")
+        e = lower.e
+        count, first = (self.told_later(f"{name}.{field}", NEVER) for name in ("count", "first"))
+        self.unit.declare("{ i64, i1 } @llvm.usub.with.overflow.i64(i64, i64)")
+        taken = e.op(f"call {{ i64, i1 }} @llvm.usub.with.overflow.i64(i64 {left.text}, i64 {count})")
+        short = Scalar(bool, e.op(f"extractvalue {{ i64, i1 }} {taken}, 1"))
+        # The assembly keeps LLVM from doing the subtraction once more on each way.
+        rest = e.op(f'call i64 asm "", "=r,0"(i64 {e.op(f"extractvalue {{ i64, i1 }} {taken}, 0")})')
+        at, context = Scalar(u64, "0"), Scalar(u32, "0")
+        if reach == BY_ADDRESS:  # 64 bits, in a register: LLVM would take it for an address that has 32
+            self.hole(f"at.{field}", -1, -1)
+            at = Scalar(u64, e.op(f'call i64 asm "", "=r,0"(i64 ptrtoint (ptr @hole.at.{field} to i64))'))
+        if reach != NEAR:
+            context = Scalar(u32, f"trunc (i64 {self.told_later(f'context.{field}', 1 << 32)} to i32)")
+        found = plain.call(self.guest.state.follow, [state, short, target, at, context, reach], {})
+        e.branch_if(found.text, f"made.{field}", f"not.made.{field}", OFTEN)
+        for name, start in (("code", "made"), ("unmade", "not.made")):
+            e.start(f"{start}.{field}")
+            self.unit.declare(f"preserve_nonecc i64 @{name}.{field}(ptr, ptr, i64)")
+            record = f"inttoptr (i64 {first} to ptr)" if name == "code" else "poison"
+            self.tail(lower, f"@{name}.{field}", record, rest)
 
-    def of_link(self, lower: Lower, name: str, field: str) -> Scalar:
-        """What is known only when a link is made, or its place."""
-        if name in ("at", "context"):
-            return self.word_later(lower, f"{name}.{field}")
-        self.hole(f"{name}.{field}", *((-1, -1) if name == "first" else (0, NEVER)))  # -1: whatever
-        return Scalar(u64, f"ptrtoint (ptr @hole.{name}.{field} to i64)")
-
-    def word_later(self, lower: Lower, name: str) -> Scalar:
-        """A hole of 64 bits, in a register: LLVM would take it for an address that has 32."""
-        self.hole(name, -1, -1)
-        return Scalar(u64, lower.e.op(f'call i64 asm "", "=r,0"(i64 ptrtoint (ptr @hole.{name} to i64))'))
+    def told_later(self, name: str, limit: int) -> str:
+        """A number below the limit that is known when a link is made."""
+        self.hole(name, 0, limit)
+        return f"ptrtoint (ptr @hole.{name} to i64)"
 
     def core(self) -> None:
         """Those that are no instruction's."""
         count = len(self.guest.handlers)
         self.handler(f"@h{count}", ADVANCE, branches=True)
-        self.go(f"@h{count + BY_HANDLER}", by_number=False)
-        self.go(f"@h{count + TO_HANDLER}", by_number=True)
-        lower, *_ = self.begin()
-        self.jump(lower, "%record", "%left")
-        self.add(f"@h{count + BY_RECORD}", lower)
-        lower, state, _, left = self.begin()
-        plain = self.plainly(lower)
-        self.by_link(lower, plain, state, left, "landing", plain.call(pc_of, [state], {}), far=True)
-        self.look_again(lower)
-        self.add(f"@h{count + LANDING}", lower)
+        for n, reach in ((LANDING, IN_CONTEXT), (LANDING_FAR, BY_ADDRESS)):
+            lower, state, _, left = self.begin()
+            plain = self.plainly(lower)
+            self.by_link(lower, plain, state, left, "landing", plain.call(pc_of, [state], {}), reach)
+            self.add(f"@h{count + n}", lower)
+        for n in (BY_HANDLER, TO_HANDLER, TO_LINK, BY_RECORD, BY_NUMBER, LOOK_AGAIN):
+            lower, *_ = self.begin()
+            self.go(n, lower)
+            self.add(f"@h{count + n}", lower, SIGNATURE.replace(")", ", i64 %more)") if n == BY_NUMBER else SIGNATURE)
 
-    def go(self, name: str, by_number: bool) -> None:
-        """To the handler of a number, or that in the record."""
-        lower, *_ = self.begin()
-        record = lower.e.op(f"getelementptr i8, ptr {self.word(lower, 'room_start')}, i64 {HOLE}record")
-        place = record
-        if by_number:
+    def go(self, n: int, lower: Lower) -> None:
+        """To somewhere else. Records are told by their distance from the first."""
+        record, number = f"inttoptr (i64 {self.told_later('record', 1 << 31)} to ptr)", f"i64 {HOLE}number"
+        whole = lower.e.op(f"getelementptr i8, ptr {self.word(lower, 'room_start')}, i64 "
+                           f"{lower.e.op('ptrtoint ptr %record to i64')}")
+        if n == BY_HANDLER:
+            self.tail(lower, "@by_record", record, "%left")
+        elif n == TO_HANDLER:
+            self.unit.declare("preserve_nonecc i64 @by_number(ptr, ptr, i64, i64)")
+            self.tail(lower, "@by_number", record, f"%left, {number}", must="")
+        elif n == TO_LINK:
+            number = lower.e.op(f"inttoptr {number} to ptr")
+            self.tail(lower, self.word(lower, "unlinked"), number, "%left")
+        elif n == LOOK_AGAIN:
+            self.tail(lower, self.word(lower, "again"), "poison", "%left")
+        else:
             table = self.word(lower, "handlers")
-            place = lower.e.op(f"getelementptr ptr, ptr {table}, i64 {HOLE}number")
-        self.tail(lower, lower.e.op(f"load ptr, ptr {place}, !tbaa !1"), record, "%left")
-        self.add(name, lower)
+            place = lower.e.op(f"getelementptr ptr, ptr {table}, i64 %more") if n == BY_NUMBER else whole
+            self.tail(lower, lower.e.op(f"load ptr, ptr {place}, !tbaa !1"), whole, "%left", must="")
 
     def word(self, lower: Lower, name: str) -> str:
         """A pointer in the state."""
         place = lower.e.op(f"getelementptr i8, ptr %cpu, i64 {self.guest.state.offset(name)}")
         return lower.e.op(f"load ptr, ptr {place}, !tbaa !1")
 
-    def add(self, name: str, lower: Lower) -> str:
+    def add(self, name: str, lower: Lower, signature: str = SIGNATURE) -> str:
         # optsize: a branch to where a jump aside is all that follows becomes that jump: slow paths take no room.
-        text = lower.e.text(HEADER.replace("internal ", "").format(name) + " optsize")
+        text = lower.e.text(f"define preserve_nonecc i64 {name}{signature} nounwind optsize")
         self.unit.functions.append(text)
         return text
 
@@ -316,9 +338,10 @@ def table(guest: Guest, objects: Iterable[bytes]) -> bytes:
     """What Dialect.table leads to: a Stencil for each number, those to be taken instead, then holes and code."""
     found = {f.name: made for octets in objects for f in functions(octets) if (made := finished(guest, f))}
     handlers = {f"h{n}" for n in range(len(guest.handlers) + 1)}
-    for name in [n for n, made in found.items() if made.links and n in handlers and f"{n}.far" not in found]:
+    for name in [n for n, made in found.items() if n in handlers and
+                 any(f"{n}.far{far}" not in found for far in range(1, 1 << len(made.links)))]:
         del found[name]
-    names = [f"h{n}" for n in range(len(guest.handlers) + LANDING + 1)]
+    names = [f"h{n}" for n in range(len(guest.handlers) + LOOK_AGAIN + 1)]
     names += [name for name in found if "." in name]
     place = {name: n for n, name in enumerate(names)}
     heads, holes, codes = ctypes.create_string_buffer(len(names) * Stencil.size), b"", b""
@@ -330,9 +353,9 @@ def table(guest: Guest, objects: Iterable[bytes]) -> bytes:
             head.length, head.count, head.narrow = u16(len(made.code)), u16(len(made.holes)), u16(made.narrow)
             head.slow = u8(any(int(one.kind) == ASIDE for one in made.holes))
             head.stays = u8(number in (len(guest.handlers) + BY_HANDLER, len(guest.handlers) + TO_HANDLER))
-            others = {kind: u16(place[other]) for kind in ("far", "usual") if (other := f"{name}.{kind}") in found}
-            head.links, head.far = u8(len(made.links)), others.get("far", u16(0))
-            head.usual = others.get("usual", u16(0))
+            head.links, head.usual = u8(len(made.links)), u16(place.get(f"{name}.usual", 0))
+            for far in range(3):
+                head.far[far] = u16(place.get(f"{name}.far{far + 1}", 0))
             head.lands = u8(any(int(one.kind) == LAND for one in made.holes))
             for n, field in enumerate(guest.record.fields[link] for link in made.links if link != "landing"):
                 head.link_place[n], head.link_octets[n] = u8(field.offset), u8(field.kind.size)
@@ -346,7 +369,7 @@ def finished(guest: Guest, function: Function) -> Finished | None:
     code, relocations = function.code, function.relocations
     if relocations and relocations[-1].symbol == "next" and code[-5] == JMP and relocations[-1].at == len(code) - 4:
         code, relocations = code[:-5] or NOP, relocations[:-1]  # the next copy stands there
-    links = list(dict.fromkeys(r.symbol.removeprefix("code.") for r in relocations if r.symbol.startswith("code.")))
+    links = sorted({r.symbol.removeprefix("code.") for r in relocations if r.symbol.startswith("code.")})
     made = [hole_of(guest, relocation, links) for relocation in relocations]
     holes = [one for one in made if one is not None]
     if len(holes) < len(made):

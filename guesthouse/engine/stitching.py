@@ -28,17 +28,19 @@ DIALECTS = 4  # at most
 INSTRUCTION = 16  # bytes, at most
 LEAST = 256  # bytes that are left in the forge: a block ends with two links, at most
 FIELD_32, FIELD_64, RECORD, NUMBER, NEXT, ASIDE = range(6)  # what goes into a hole, and ...
-# ... of a link: where it lies in the forge, then what is written there when it is made: how many instructions the block
-# has that it leads to, its first record, that one's handler, the pc and the context. For the second link, one more.
-PLACE, COUNT, FIRST, CODE, AT, CONTEXT = range(6, 18, 2)
-LAND = 18  # where a call's landing is
+# ... of a link: where it goes as long as it is not made; then what is written when it is: how many instructions the
+# block has that it leads to, its first record, that one's handler, the pc and the context. For the second, one more.
+UNMADE, COUNT, FIRST, CODE, AT, CONTEXT = range(6, 18, 2)
+LAND, BY_RECORD_IS, BY_NUMBER_IS = range(18, 21)  # where a call's landing is, and what stands once
 NEVER = (1 << 31) - 1  # instructions: more than any budget has
+NEAR, IN_CONTEXT, BY_ADDRESS = range(3)  # for what a link is made: any address, one context, one address there
 RETURNS = 128  # that are remembered
 AGAIN = 8  # times that a link is met in another context until it is made for that one
 # Stencils behind those of the handlers and of `advance`: one that goes on with the handler of a record that has none,
-# one that goes to the handler where another stencil cannot do its work, one that stands once, where the forge begins:
-# links lead there if a block does not begin with a copy; and the landing of calls.
-BY_HANDLER, TO_HANDLER, BY_RECORD, LANDING = range(1, 5)
+# one that goes to the handler where another stencil cannot do its work, one for a link that is not made; the landing of
+# calls, and that of calls behind which the page ends. Those from BY_RECORD on stand once, where the forge begins: to a
+# handler in a record (links lead there if a block does not begin with a copy), to that of a number, and to `again`.
+BY_HANDLER, TO_HANDLER, TO_LINK, LANDING, LANDING_FAR, BY_RECORD, BY_NUMBER, LOOK_AGAIN = range(1, 9)
 
 
 class Stencil(Struct):
@@ -56,7 +58,8 @@ class Stencil(Struct):
     link_place: Array[u8, 2]
     link_octets: Array[u8, 2]
     usual: u16  # number of the stencil to be taken instead if operands are as they mostly are, or 0
-    far: u16  # number of the stencil to be taken instead if these blocks may not all be in the page of this one
+    far: Array[u16, 3]  # numbers of those to be taken instead if the first of these blocks may not be in the page of
+    #                     this one, if the second may not, if both may not
 
 
 class Hole(Struct):
@@ -73,6 +76,7 @@ class Link(Struct):
     """Where a branch leads: the first record of a block, or 0, and what of the copy tells it."""
 
     record: u64
+    count: u64  # as it is written in the copy
     following: u64  # the next link to the same block
     copy: u64  # where the copy is
     holes: u64  # the first of its stencil
@@ -85,7 +89,7 @@ class Return(Struct):
     """Where a call will return, and its landing's machine code; at first code that looks for the block at pc."""
 
     pc: u64
-    code: u64
+    code: u64  # counted from where the forge begins
 
 
 class Dialect(Struct):
@@ -110,6 +114,8 @@ class Stitching(Sharing):
     handlers: Pointer[u64]  # machine-code address for each handler number, and `advance` behind them
     handler_count: u64
     again: u64  # handler that goes on where the jump cache does not know the block at pc
+    by_number: u64  # where this stencil stands, and LOOK_AGAIN
+    look_again: u64
     returns: Array[Return, RETURNS]  # by the stack pointer
     stitched: u64  # blocks, for --stats
 
@@ -122,37 +128,54 @@ class Stitching(Sharing):
         if table == 0:
             return
         if self.forge == self.forge_start:
-            by_record = Pointer[Stencil](table + (self.handler_count + BY_RECORD) * Stencil.size)[0]
-            copy(self.forge, table + u64(by_record.code), u64(by_record.length))
-            self.forge += u64(by_record.length)
-        to_handler = table + (self.handler_count + TO_HANDLER) * Stencil.size
-        landing = table + (self.handler_count + LANDING) * Stencil.size
-        aside, n = self.forge, u64(0)
+            self.begin_forge(table)
+        aside, more, n = self.forge, u64(0), u64(0)
         while n < records:
-            stencil = self.choose(guest, table, first + n * guest.record.size, numbers, n, host)
-            aside += self.size_of(stencil) + u64(Pointer[Stencil](stencil)[0].lands) * self.size_of(landing)
+            record = first + n * guest.record.size
+            stencil = self.choose(guest, table, record, numbers, n, host)
+            aside, more = aside + self.size_of(stencil), more + self.size_aside(table, stencil)
+            if Pointer[Stencil](stencil)[0].lands != 0:
+                landing = self.landing(table, record, host)
+                aside, more = aside + self.size_of(landing), more + self.size_aside(table, landing)
             n += 1
-        if aside + records * self.size_of(to_handler) + LEAST > self.forge_end:
+        if aside + more + LEAST > self.forge_end:
             return  # until all blocks are forgotten
         at, n = self.forge, u64(0)
         while n < records:
             record, number = first + n * guest.record.size, u64(Pointer[u16](numbers)[n])
             stencil = self.choose(guest, table, record, numbers, n, host)
-            following = at + self.size_of(stencil)
-            self.fill_in(table, stencil, record, number, at, following, aside)
+            self.copy_to(table, stencil, record, number, at, aside)
             place = Pointer[Stencil](stencil)[0]
-            if place.slow != 0:
-                self.fill_in(table, to_handler, record, number, aside, aside, aside)
-                aside += self.size_of(to_handler)
             if place.stays == 0 and Pointer[Record](record)[0].handler == self.handlers[number]:
                 Pointer[Record](record)[0].handler = at  # else a region stands there
+            at, aside = at + self.size_of(stencil), aside + self.size_aside(table, stencil)
             if place.lands != 0:
-                self.fill_in(table, landing, record, number, following, following, aside)
-                following += self.size_of(landing)
-            at = following
+                landing = self.landing(table, record, host)
+                self.copy_to(table, landing, record, number, at, aside)
+                at, aside = at + self.size_of(landing), aside + self.size_aside(table, landing)
             n += 1
         self.forge = aside + 15 & ~u64(15)
         self.stitched += 1
+
+    def begin_forge(self, table: u64) -> None:
+        """Put there what stands once."""
+        n = u64(BY_RECORD)
+        while n <= LOOK_AGAIN:
+            place = Pointer[Stencil](self.own(table, n))[0]
+            self.by_number = select(n == BY_NUMBER, self.forge, self.by_number)
+            self.look_again = self.forge
+            copy(self.forge, table + u64(place.code), u64(place.length))
+            self.forge += u64(place.length)
+            n += 1
+        self.forget_returns()
+
+    def own(self, table: u64, n: u64) -> u64:
+        """One of the stencils that are no handler's."""
+        return table + (self.handler_count + n) * Stencil.size
+
+    def landing(self, table: u64, record: u64, host: u64) -> u64:
+        beyond = (host & (PAGE - 1)) + u64(Pointer[Record](record)[0].after) > PAGE - INSTRUCTION
+        return self.own(table, select(beyond, u64(LANDING_FAR), u64(LANDING)))
 
     def table_for(self, mode: u64) -> u64:
         n, table = u64(0), u64(0)
@@ -166,6 +189,12 @@ class Stitching(Sharing):
     def size_of(self, stencil: u64) -> u64:
         return u64(Pointer[Stencil](stencil)[0].length)
 
+    def size_aside(self, table: u64, stencil: u64) -> u64:
+        """Of what a copy goes to if it cannot do its work, or for its links."""
+        place = Pointer[Stencil](stencil)[0]
+        return u64(place.slow) * self.size_of(self.own(table, u64(TO_HANDLER))) + \
+            u64(place.links) * self.size_of(self.own(table, u64(TO_LINK)))
+
     @function
     def choose(self, guest: static, table: u64, record: u64, numbers: u64, n: u64, host: u64) -> u64:
         """The stencil for a record: that of its handler, if there is one into which its operands fit."""
@@ -175,35 +204,50 @@ class Stitching(Sharing):
             usual = usual and getattr(Pointer[guest.record](record)[0], name) == value
         if usual and place.usual != 0:
             stencil = table + u64(place.usual) * Stencil.size
-        n, offset = u64(0), host & (PAGE - 1)
+        n, offset, far = u64(0), host & (PAGE - 1), u64(0)
         while n < u64(place.links):
             if offset + load_sized(record + u64(place.link_place[n]), u64(place.link_octets[n])) > PAGE - INSTRUCTION:
-                stencil = table + u64(place.far) * Stencil.size
+                far = far + n + 1
             n += 1
+        if far != 0:
+            stencil = table + u64(place.far[far - 1]) * Stencil.size
         place = Pointer[Stencil](stencil)[0]
         fits, hole = place.length != 0, table + u64(place.holes)
         end = hole + u64(place.narrow) * Hole.size
         while hole < end:
             fits = fits and self.value(record, hole) + (1 << 31) >> 32 == 0
             hole += Hole.size
-        return select(fits, stencil, table + (self.handler_count + BY_HANDLER) * Stencil.size)
+        return select(fits, stencil, self.own(table, u64(BY_HANDLER)))
 
     def value(self, record: u64, hole: u64) -> u64:
         place = Pointer[Hole](hole)[0]
         return load_sized(record + u64(place.field), u64(place.octets)) + place.addend
 
     @function
-    def fill_in(self, table: u64, stencil: u64, record: u64, number: u64, at: u64, following: u64, aside: u64) -> None:
-        """Make a copy at `at`; `following` and `aside` are where it goes on, and where it goes for its handler."""
+    def copy_to(self, table: u64, stencil: u64, record: u64, number: u64, at: u64, aside: u64) -> None:
+        """Make a copy at `at`, and its links; `aside` is where it goes for its handler and as long as these are not
+        made."""
         place = Pointer[Stencil](stencil)[0]
-        copy(at, table + u64(place.code), u64(place.length))
-        n = u64(place.links)
-        while n != 0:
+        to_handler, to_link = self.own(table, u64(TO_HANDLER)), self.own(table, u64(TO_LINK))
+        outside = aside + u64(place.slow) * self.size_of(to_handler)
+        self.fill_in(table, stencil, record, number, at, aside, outside)
+        if place.slow != 0:
+            self.fill_in(table, to_handler, record, number, aside, aside, aside)
+        n = u64(0)
+        while n < u64(place.links):
             self.forge_end -= Link.size
-            link, n = Pointer[Link](self.forge_end)[0], n - 1
+            link = Pointer[Link](self.forge_end)[0]
             link.copy, link.holes, link.hole_count, link.which = at, table + u64(place.holes), u64(place.count), n
             link.strange = u64(0)
             self.undo(self.forge_end)
+            self.fill_in(table, to_link, record, self.forge_end - self.forge_start, outside, outside, outside)
+            outside, n = outside + self.size_of(to_link), n + 1
+
+    @function
+    def fill_in(self, table: u64, stencil: u64, record: u64, number: u64, at: u64, aside: u64, outside: u64) -> None:
+        place, to_link = Pointer[Stencil](stencil)[0], self.size_of(self.own(table, u64(TO_LINK)))
+        copy(at, table + u64(place.code), u64(place.length))
+        following = at + u64(place.length)
         n, hole = u64(0), table + u64(place.holes)
         while n < u64(place.count):
             what = Pointer[Hole](hole)[0]
@@ -221,9 +265,13 @@ class Stitching(Sharing):
             elif what.kind == ASIDE:
                 store(u32, to, u32(aside - to + what.addend))
             elif what.kind == LAND:
-                store(u64, to, following + what.addend)
+                store(u32, to, u32(following - self.forge_start + what.addend))
+            elif what.kind == BY_RECORD_IS:
+                store(u32, to, u32(self.forge_start - to + what.addend))
+            elif what.kind == BY_NUMBER_IS:
+                store(u32, to, u32(self.by_number - to + what.addend))
             elif what.kind < COUNT:
-                store(u32, to, u32(self.forge_end + u64(what.kind & 1) * Link.size - self.forge_start + what.addend))
+                store(u32, to, u32(outside + u64(what.kind & 1) * to_link - to + what.addend))
             n += 1
             hole += Hole.size
 
@@ -238,7 +286,7 @@ class Stitching(Sharing):
         n, hole, code = u64(0), place.holes, self.forge_start
         if record != 0 and self.is_copy(Pointer[Record](record)[0].handler):
             code = Pointer[Record](record)[0].handler
-        place.record = record
+        place.record, place.count = record, count
         while n < place.hole_count:
             what = Pointer[Hole](hole)[0]
             to, kind = place.copy + u64(what.place), what.kind & 0xFE
@@ -246,13 +294,13 @@ class Stitching(Sharing):
                 if kind == COUNT:
                     store(u32, to, u32(count + what.addend))
                 elif kind == FIRST:
-                    store(u64, to, record + what.addend)
+                    store(u32, to, u32(record - self.room_start + what.addend))
                 elif kind == CODE:
                     store(u32, to, u32(code - to + what.addend))
                 elif kind == AT:
                     store(u64, to, pc + what.addend)
                 else:
-                    store(u64, to, self.context + what.addend)
+                    store(u32, to, u32((self.context >> 16) + what.addend))
             n += 1
             hole += Hole.size
 
@@ -269,14 +317,14 @@ class Stitching(Sharing):
     def promised(self, stack: u64):
         """Whether a call has promised to return to pc, and the code for it."""
         place = self.returns[stack >> 3 & (RETURNS - 1)]
-        return place.pc == self.pc, place.code
+        return place.pc == self.pc, self.forge_start + place.code
 
     @function
     def forget_returns(self) -> None:
         n = u64(0)
         while n < RETURNS:
             place = Pointer[Return](self.returns.address)[n]
-            place.pc, place.code = u64(0), self.again
+            place.pc, place.code = u64(0), self.look_again - self.forge_start
             n += 1
 
     def undo(self, link: u64) -> None:

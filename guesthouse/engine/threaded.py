@@ -46,8 +46,9 @@ class Threaded:
         self.unit.functions.append(lower.e.text(HEADER.format("@dispatch")))
         lower, state, _, left = self.begin()
         link = Scalar(u64, lower.e.op("ptrtoint ptr %record to i64"))
-        self.go_to(lower, lower.call(self.guest.state.make_link, [state, link, left], {}))
-        lower.e.branch("abandoned")
+        block = lower.call(self.guest.state.make_link, [state, link, left], {})
+        self.go_to(lower, block)
+        self.tail(lower, "@again", "%record", block.items[2].text)
         lower.e.start("abandoned")
         self.tail(lower, "@again", "%record", "%left")
         self.unit.functions.append(lower.e.text(HEADER.format("@unlinked")))
@@ -131,8 +132,8 @@ class Threaded:
         target = lower.e.op(f"load ptr, ptr {record}, !tbaa !1")
         self.tail(lower, target, record, left)
 
-    def tail(self, lower: Lower, target: str, record: str, left: str) -> None:
-        done = lower.e.op(f"musttail call preserve_nonecc i64 {target}(ptr %cpu, ptr {record}, i64 {left})")
+    def tail(self, lower: Lower, target: str, record: str, left: str, must: str = "must") -> None:
+        done = lower.e.op(f"{must}tail call preserve_nonecc i64 {target}(ptr %cpu, ptr {record}, i64 {left})")
         lower.e.end(f"ret i64 {done}")
 
 

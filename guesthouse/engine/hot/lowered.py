@@ -329,6 +329,9 @@ class Lowered(Lower):
         return not self.depth and not any(frame.returns for frame in self.frames) and len(self.handlers) == 1
 
     def inline(self, function: Any, args: list[Any], named: dict[str, Any]) -> Any:
+        if function in self.guest.instructions.rare:
+            self.raise_abandon()
+            return None
         if self.natively:
             function = self.instead.get(function, function)
         if len(self.deferred) == 1 and not self.plain and not named:

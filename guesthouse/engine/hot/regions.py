@@ -1,12 +1,13 @@
 """Which blocks become regions, and how the regions come into a processor.
 
-What runs often is found without counting in the guest's way: now and then, between two runs, the trail of blocks is
-looked at. A block that is seen often enough is compiled together with those that it was seen to lead to, in another
-process; the guest goes on meanwhile. When the machine code arrives and the blocks are still as they were, it is put
-into their first records. What is on the shelf from an earlier run is used when its first block is seen.
+What runs often is found without counting in the guest's way: after each look the next blocks are run one by one and
+noted, and the next look sees this sample. A block that is seen often enough is compiled together with those that it
+was seen to lead to, in another process; the guest goes on meanwhile. When the machine code arrives and the blocks are
+still as they were, it is put into their first records. What is on the shelf from an earlier run is used when its first
+block is seen.
 
 A look must cost little, for there are a thousand in a second: headers of blocks are read as the words they are, what
-tells a block is made once, and the next look is further off where all blocks of a trail lead into regions, or where
+tells a block is made once, and the next look is further off where all blocks of a sample lead into regions, or where
 looking has taken too much of the time.
 """
 
@@ -80,14 +81,14 @@ class Regions:
         self._pause, self._ended, self._until_doubt = LOOK, 0, 1
         where, self._start = state.where, int(state.room_start)
         self._words = (ctypes.c_uint64 * (int(state.room_end) - self._start >> 3)).from_address(self._start)
-        self._trail = (ctypes.c_uint64 * TRAIL).from_address(where + self.guest.state.offset("trail"))
-        self._end = ctypes.c_uint64.from_address(where + self.guest.state.offset("trail_end"))
+        self._sample = (ctypes.c_uint64 * TRAIL).from_address(where + self.guest.state.offset("sample"))
+        self._sampled = ctypes.c_uint64.from_address(where + self.guest.state.offset("sampled"))
         self._filled = ctypes.c_uint64.from_address(where + self.guest.state.offset("room"))
         self._buckets = (ctypes.c_uint64 * BUCKETS).from_address(where + self.guest.state.offset("buckets"))
         self._jumps = (ctypes.c_uint64 * (JUMPS * JUMP)).from_address(where + self.guest.state.offset("jumps"))
 
     def look(self) -> int:
-        """Between two runs: learn from the trail, take what has been compiled. After how many instructions it is worth
+        """Between two runs: learn from the sample, take what has been compiled. After how many instructions it is worth
         to look again."""
         begun = time.perf_counter_ns()
         room = self._filled.value
@@ -119,12 +120,10 @@ class Regions:
             of_old.clear()
 
     def learn(self) -> list[tuple[int, int]]:
-        """Of the last blocks in the trail where no region was known to begin: what comes before and after each, and a
-        count of those that still lead into none. Then the trail is cleared: what a region runs is not seen there, and
-        what was seen must not be counted twice."""
-        end, covered = self._end.value + 1, self.covered
-        pcs = self._trail[end:] + self._trail[:end]
-        ctypes.memset(self._trail, 0, ctypes.sizeof(self._trail))
+        """Of the last blocks in the sample where no region was known to begin: what comes before and after each, and a
+        count of those that still lead into none. Then another sample is asked for."""
+        covered, pcs = self.covered, self._sample[:self._sampled.value]
+        self._sampled.value = 0
         self._until_doubt -= 1
         if not self._until_doubt:
             self._until_doubt = DOUBT

@@ -9,6 +9,7 @@ from guesthouse.system.cpu.riscv import (
     atomics, bitmanip, compressed, csr, floating, floating_host, integer, multiply, privileged,
 )
 from guesthouse.system.cpu.riscv.formats import RiscvRecord
+from guesthouse.system.cpu.riscv.state import State
 
 MODULES: tuple[ModuleType, ...] = (
     integer, multiply, atomics, floating, bitmanip, csr, privileged, compressed,
@@ -24,7 +25,7 @@ INSTRUCTIONS: tuple[Instruction, ...] = instructions_in(MODULES)
 UNDEFINED = Handler("undefined", Op("undefined", undefined))
 HANDLERS: tuple[Handler, ...] = (UNDEFINED, *dict.fromkeys(i.handler for i in INSTRUCTIONS))
 DECODER = decoder(INSTRUCTIONS, RiscvRecord, HANDLERS.index, undefined=0, shortest=2)
-DEFINED = Instructions(HANDLERS, rare=(floating_host.not_here,), unit=floating_host.unit())
+DEFINED = Instructions(HANDLERS, rare=(floating_host.not_here, State.raise_fault), unit=floating_host.unit())
 
 
 def disassemble(word: int, address: int | None = None) -> str:

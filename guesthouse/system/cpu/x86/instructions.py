@@ -155,7 +155,7 @@ DEFINITIONS, HANDLERS, TABLES = assembled(MODULES, FloatState)
 DEFINED = Instructions(
     tuple(HANDLERS),
     rare=(FloatState.no_sse, FloatState.note_sse, FloatState.report_sse, FloatState.no_mmx, sse_float.all_lanes,
-          sse_float.one_lane, sse_float.tell_order),
+          sse_float.one_lane, sse_float.tell_order, FloatState.raise_fault),
     unit=sse_host.unit(DEFINITIONS),
     stack=host_stack(tuple(module.__name__ for module in MODULES if "x87" in module.__name__)),
 )
