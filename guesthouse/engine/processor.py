@@ -134,12 +134,13 @@ class Processor(Stitching):
     @function
     def find(self, guest: static, allowed: u64) -> u64:
         """The record to begin with at pc, in a block of at most `allowed` instructions, taken off the budget."""
-        self.lookups += 1
         pc, stepping = self.pc, self.context & STEP != 0
         self.start = pc
         if unlikely(self.sampled < TRAIL):
             self.sample[self.sampled] = pc
             self.sampled += 1
+        else:
+            self.lookups += 1
         if unlikely(self.newest >> 31 != self.age):  # links tell contexts by 32 bits
             self.age = self.newest >> 31
             self.forget_all()
