@@ -67,6 +67,7 @@ class Processor(Stitching):
     trail_end: u64
     sample: Array[u64, TRAIL]  # where blocks began that ran one after the other, whatever ran them
     sampled: u64  # how many it has; until it has all, each block is run alone
+    sought: u64  # a link whose block, at pc, the jump cache did not have; it is to learn of it
     age: u64  # of contexts: the bits of `newest` that links do not look at
     crossing: u64  # decode_run: host address of the second page of an instruction, or 0
     window: Array[u8, 32]
@@ -79,7 +80,7 @@ class Processor(Stitching):
     def run(self, guest: static) -> None:
         """Execute until the budget is used up or `exit` says otherwise. An unfinished instruction is finished first."""
         self.set_out()
-        self.replies_used = u64(0)
+        self.replies_used = self.sought = u64(0)
         if self.replies_known != 0:
             if self.left != 0:
                 self.finish(guest)
@@ -135,7 +136,8 @@ class Processor(Stitching):
     def find(self, guest: static, allowed: u64) -> u64:
         """The record to begin with at pc, in a block of at most `allowed` instructions, taken off the budget."""
         pc, stepping = self.pc, self.context & STEP != 0
-        self.start = pc
+        sought = select(self.start == pc, self.sought, u64(0))
+        self.start, self.sought = pc, u64(0)
         if unlikely(self.sampled < TRAIL):
             self.sample[self.sampled] = pc
             self.sampled += 1
@@ -149,6 +151,8 @@ class Processor(Stitching):
         if jump.pc == pc and jump.context == self.context and jump.count <= allowed and not stepping:
             if Pointer[Block](jump.record - Block.size)[0].mode == self.context & 0xFFFF:  # else it has ended
                 self.come_to(pc)
+                if sought != 0:
+                    self.connect(sought, jump.record)
                 self.left -= jump.count
                 return jump.record
         host = self.fetch(pc)
@@ -163,6 +167,8 @@ class Processor(Stitching):
                 self.come_to(pc)
                 if self.dialect_count == 0 or self.met_again(guest, block):
                     self.keep_jump(pc, block + Block.size, header.count)
+                    if sought != 0:
+                        self.connect(sought, block + Block.size)
                 self.left -= header.count
                 return block + Block.size
         self.decode_run(guest, pc, host, self.scratch.address, u64(1))
@@ -409,7 +415,9 @@ class Processor(Stitching):
             known = self.last_there(pc, pc + entry.addend) != 0
         if known and self.door == self.context and jump.count <= left:
             jump.context = self.context
-            self.start = pc
+            if self.sought != 0 and self.start == pc:
+                self.connect(self.sought, jump.record)
+            self.start, self.sought = pc, u64(0)
             self.come_to(pc)
             return True, jump.record, left - jump.count
         return False, u64(0), left
@@ -422,6 +430,8 @@ class Processor(Stitching):
         found, record, rest = self.next_known(left)
         if found:
             self.connect(link, record)
+        else:
+            self.sought = link
         return found, record, select(found, rest, left)
 
     @function
