@@ -121,6 +121,7 @@ class Guest:
     usual: tuple[tuple[str, int], ...] = ()  # fields of records, and the values that most have
     registers: tuple[str, ...] = ()  # fields of the state that hot code keeps in variables, pc among them
     settled: Callable[[int], dict[str, int]] = lambda mode: {}  # fields of the state that follow from the mode of use()
+    hosted: dict[Any, Any] = field(default_factory=dict)  # functions that handlers have as others on x86-64 hosts
     deferred: tuple[Callable[..., None], ...] = ()  # methods of the state that only write such fields, from numbers
     shortcuts: dict[tuple[Any, Any], Any] = field(default_factory=dict)
     #   (what asks, what was deferred): the answer, from the arguments of both, without the fields

@@ -22,13 +22,14 @@ from typing import Any
 
 from guesthouse.bits import u8, u16, u32, u64
 from guesthouse.engine.cpu import Cpu
+from guesthouse.engine.host import flags_of
 from guesthouse.engine.op import FALLS, LEAVES, Guest, Handler
 from guesthouse.engine.stitching import (
     ASIDE, AT, BY_ADDRESS, BY_HANDLER, BY_NUMBER, BY_NUMBER_IS, BY_RECORD, BY_RECORD_IS, CODE, CONTEXT, COUNT, FIELD_32,
     FIELD_64, FIRST, IN_CONTEXT, LAND, LANDING, LANDING_FAR, LOOK_AGAIN, NEAR, NEVER, NEXT, NUMBER, RECORD, TO_HANDLER,
     TO_LINK, UNMADE, Hole, Stencil, Stitching,
 )
-from guesthouse.engine.threaded import ADVANCE, SIGNATURE, Threaded, go_on
+from guesthouse.engine.threaded import ADVANCE, SIGNATURE, Handling, Threaded, go_on, host_flags
 from guesthouse.errors import DefinitionError
 from guesthouse.typed.elf import R_32, R_32S, R_64, R_PC32, R_PLT32, Function, Relocation, functions
 from guesthouse.typed.emit import HOUSE, OFTEN, Emitter, Unit
@@ -54,15 +55,15 @@ def settled(guest: Guest, mask: int, value: int) -> dict[str, int]:
     return {name: number for name, number in guest.settled(value).items() if others[name] == number}
 
 
-class Fast(Lower):
+class Fast(Handling):
     """Lowers a body's fast path; what is not is the block `handler`. A value for pc that is a known distance from where
     the block starts is not stored: the number of its link is, in %way."""
 
     def __init__(self, unit: Unit, guest: Guest, fixed: dict[int, int]) -> None:
-        super().__init__(unit, Emitter())
+        super().__init__(unit, Emitter(), guest)
         self.fixed, self.slow = fixed, (*SLOW, *guest.instructions.rare)
         self.pc, self.start = guest.state.offset("pc"), guest.state.offset("start")
-        self.changed = self.leaves = self.stored = False
+        self.leaves = self.stored = False
         self.starts: set[str] = set()
         self.distances: dict[str, str] = {}  # by values: the fields of the record that tell them
         self.cut: set[str] = set()  # those whose addresses are cut to 32 bits
@@ -155,7 +156,8 @@ class Stencils(Threaded):
     """Writes the stencils of some handlers into a unit."""
 
     def __init__(self, guest: Guest, mask: int, value: int) -> None:
-        self.guest, self.unit, self.known = guest, Unit(), {}
+        self.guest, self.known = guest, {}
+        self.unit = Unit(intrinsics={flags_of: host_flags})
         self.fixed = {guest.state.offset(name): number for name, number in settled(guest, mask, value).items()}
         for name, what in guest.record.fields.items():
             bits = 8 * what.kind.size

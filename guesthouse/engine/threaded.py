@@ -10,15 +10,29 @@ from typing import Any
 
 from guesthouse.bits import u8, u16, u32, u64
 from guesthouse.engine.cpu import FAULT, NONE
+from guesthouse.engine.host import flags_of
 from guesthouse.engine.op import FALLS, LEAVES, Guest, Handler, Op
 from guesthouse.engine.processor import ABANDONED, LEFT, LOOKUP, enter
 from guesthouse.typed import Abandon
 from guesthouse.typed.emit import Emitter, Unit
 from guesthouse.typed.lower import Lower, compile_function
-from guesthouse.typed.values import Ref, Scalar
+from guesthouse.typed.machine import host_is
+from guesthouse.typed.values import Ref, Scalar, is_known
 
 SIGNATURE = "(ptr %cpu, ptr %record, i64 %left)"
 HEADER = f"define internal preserve_nonecc i64 {{}}{SIGNATURE} nounwind"
+
+
+class Handling(Lower):
+    """Lowers the bodies of handlers: some functions as others that the host does better."""
+
+    def __init__(self, unit: Unit, emitter: Emitter, guest: Guest) -> None:
+        super().__init__(unit, emitter)
+        self.hosted = guest.hosted if host_is("x86_64 elf") else {}
+        self.changed = False  # something that the guest can see
+
+    def inline(self, function: Any, args: list[Any], named: dict[str, Any]) -> Any:
+        return super().inline(self.hosted.get(function, function), args, named)
 
 
 class Threaded:
@@ -26,7 +40,7 @@ class Threaded:
 
     def __init__(self, guest: Guest) -> None:
         self.guest = guest
-        self.unit = Unit(intrinsics={enter: call_handler})
+        self.unit = Unit(intrinsics={enter: call_handler, flags_of: host_flags})
         self.emit("@abandon", abandon, end=ABANDONED)
         self.again()
 
@@ -66,7 +80,7 @@ class Threaded:
             compile_function(self.unit, call, pattern, f"@call_{name}")
 
     def begin(self) -> tuple[Lower, Any, Any, Any]:
-        lower = Lower(self.unit, Emitter())
+        lower = Handling(self.unit, Emitter(), self.guest)
         state, record = Ref(self.guest.state, "%cpu"), Ref(self.guest.record, "%record")
         return lower, state, record, Scalar(u64, "%left")
 
@@ -135,6 +149,26 @@ class Threaded:
     def tail(self, lower: Lower, target: str, record: str, left: str, must: str = "must") -> None:
         done = lower.e.op(f"{must}tail call preserve_nonecc i64 {target}(ptr %cpu, ptr {record}, i64 {left})")
         lower.e.end(f"ret i64 {done}")
+
+
+def host_flags(lower: "Handling", name: str, mask: int, a: Any, b: Any, *bytes_at: Any) -> Any:
+    """flags_of(). One piece of assembly: LLVM would put others' work between two that look at the same flags."""
+    lower.changed = True
+    given = a.type if isinstance(a, Scalar) else type(a)
+    size = {8: "b", 16: "w", 32: "l", 64: "q"}[given.bits]
+    values = [f"i{given.bits} {lower.lift(value, given).text}" for value in (a, b)]
+    places = [lower.e.op(f"inttoptr i64 {at.text} to ptr") for at in bytes_at if not is_known(at)]
+    sets = [f"{what} ${n}; " for n, what in enumerate(("setz", "setc")[:len(places)], 1)]
+    changes, first = name == "add", 1 + len(places)
+    outputs = ["={ax}", *["=*m"] * len(places), *["=r"] * changes]
+    inputs = ["r", str(first)] if changes else ["r", "r"]
+    source, to = first + changes, first if changes else first + 1
+    result = f"{{ i16, i{given.bits} }}" if changes else "i16"
+    text = f"{name}{size} ${source}, ${to}; {''.join(sets)}lahf; seto %al; andl $${mask}, %eax"
+    operands = [*(f"ptr elementtype(i8) {place}" for place in places), values[1], values[0]]
+    constraints = ",".join([*outputs, *inputs, "~{flags}"])
+    made = lower.e.op(f'call {result} asm "{text}", "{constraints}"({", ".join(operands)})')
+    return Scalar(u16, lower.e.op(f"extractvalue {result} {made}, 0") if changes else made)
 
 
 def call_handler(lower: Lower, cpu: Any, record: Any, left: Any) -> Any:

@@ -9,7 +9,7 @@ from guesthouse.system.cpu.x86.state import RAX, VECTOR_DE
 def adjusted(cpu, sign: int) -> None:
     """DAA (sign 1) and DAS (sign -1)."""
     al, carry = cpu.get(u8, RAX), cpu.carry
-    low = (al & 15 > 9) | (cpu.adjust & 0x10 != 0)
+    low = (al & 15 > 9) | cpu.adjusts()
     high = (al > 0x99) | (carry != 0)
     r = al
     if low:
@@ -24,7 +24,7 @@ def adjusted(cpu, sign: int) -> None:
     cpu.put(u8, RAX, r)
     cpu.result(r)
     cpu.carry = carry
-    cpu.adjust = u8(low) << 4
+    cpu.set_adjust(low)
 
 
 @op("27", modes=LEGACY)
@@ -42,12 +42,12 @@ def das(cpu) -> None:
 def ascii_adjusted(cpu, sign: int) -> None:
     """AAA (sign 1) and AAS (sign -1)."""
     ax = cpu.get(u16, RAX)
-    off = (ax & 15 > 9) | (cpu.adjust & 0x10 != 0)
+    off = (ax & 15 > 9) | cpu.adjusts()
     if off:
         ax = ax + 0x106 if sign > 0 else ax - 0x106
     cpu.put(u16, RAX, ax & 0xFF0F)
     cpu.carry = u8(off)
-    cpu.adjust = u8(off) << 4
+    cpu.set_adjust(off)
 
 
 @op("37", modes=LEGACY)

@@ -58,7 +58,7 @@ def loop(cpu, target, size) -> None:
 def loope(cpu, target, size) -> None:
     """SDM 2A, LOOP/LOOPcc."""
     count = cpu.get(size, RCX) - 1
-    if count != 0 and cpu.zero == 0:
+    if count != 0 and cpu.condition(4):
         cpu.pc = target.checked()
     cpu.put(size, RCX, count)
 
@@ -67,7 +67,7 @@ def loope(cpu, target, size) -> None:
 def loopne(cpu, target, size) -> None:
     """SDM 2A, LOOP/LOOPcc."""
     count = cpu.get(size, RCX) - 1
-    if count != 0 and cpu.zero != 0:
+    if count != 0 and cpu.condition(5):
         cpu.pc = target.checked()
     cpu.put(size, RCX, count)
 
@@ -124,7 +124,7 @@ def int3(cpu) -> None:
 @op("CE", modes=LEGACY, ends=LEAVES)
 def into(cpu) -> None:
     """SDM 2A, INT n/INTO/INT3/INT1."""
-    if cpu.overflow != 0:
+    if cpu.condition(0):
         cpu.software_interrupt(u64(4), 1)
 
 

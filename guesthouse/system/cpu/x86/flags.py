@@ -1,11 +1,13 @@
-"""The arithmetic flags, kept as what they are computed from (SDM 1, 3.4.3).
+"""The arithmetic flags (SDM 1, 3.4.3): CF and ZF by themselves, for these are asked for most; the others as an x86 host
+has them in AX after LAHF and SETO, so that a host that has the guest's instruction tells its flags (host_added and the
+like). Each of the three has eight bytes of its own: a load finds what was stored just before it, and a host that met
+another store there last takes twenty cycles more (AMD's Zen 5, where code has not run often enough to be foreseen).
 
-ZF is `zero == 0`; SF is the top bit of `sign` and PF the parity of its low byte; CF, OF are 0 or 1; AF is
-bit 4 of `adjust`. Every instruction leaves all five exact: there is nothing lazy that a fault could find
-half done.
+Every instruction leaves all of them exact: there is nothing lazy that a fault could find half done.
 """
 
-from guesthouse.bits import i64, popcount, select, signed, u8, u64
+from guesthouse.bits import popcount, select, signed, u8, u16, u64
+from guesthouse.engine.host import flags_of
 from guesthouse.engine.processor import Processor
 
 CF, PF, AF, ZF, SF, TF, IF, DF, OF = 0x1, 0x4, 0x10, 0x40, 0x80, 0x100, 0x200, 0x400, 0x800
@@ -20,36 +22,51 @@ IOPL, NT, RF, VM, AC, VIF, VIP, ID = (
     0x20_0000,
 )
 STATUS = CF | PF | AF | ZF | SF | OF
+HIGH_PF, HIGH_AF, HIGH_SF = PF << 8, AF << 8, SF << 8  # in Flags.outcome
+HIGH = HIGH_PF | HIGH_AF | HIGH_SF
 
 
-def widened(x):
-    """The value sign-extended to 64 bits."""
-    return u64(i64(signed(type(x))(x)))
+def sf_pf(r):
+    """What a result says, as Flags.outcome has it."""
+    return u16(r >> (type(r).bits - 1)) << 15 | u16(popcount(u8(r)) & 1 ^ 1) << 10
 
 
 class Flags(Processor):
     """The processor with its flags. `flags` has the bits of RFLAGS other than the six status flags, in
-    place."""
+    place; `outcome` has OF at bit 0, and SF, AF and PF from bit 8 on as RFLAGS has them from bit 0."""
 
-    zero: u64
-    sign: u64
+    outcome: u16
     flags: u64
-    carry: u8
-    overflow: u8
-    adjust: u8
+    zero: u8  # ZF, 0 or 1
+    between: u64
+    carry: u8  # CF
 
     def result(self, r) -> None:
-        """ZF, SF and PF from a result."""
-        wide = widened(r)
-        self.zero = wide
-        self.sign = wide
+        """ZF, SF and PF from a result; the others stay."""
+        self.zero = u8(r == 0)
+        self.outcome = self.outcome & (HIGH_AF | 1) | sf_pf(r)
+
+    def adjusts(self):
+        """Whether AF is set."""
+        return self.outcome & HIGH_AF != 0
+
+    def set_adjust(self, on) -> None:
+        """AF alone."""
+        self.outcome = self.outcome & ~u16(HIGH_AF) | u16(on) << 12
+
+    def set_overflow(self, on) -> None:
+        """OF alone."""
+        self.outcome = self.outcome & ~u16(1) | u16(on)
 
     def logical(self, r) -> None:
         """AND, OR, XOR, TEST: CF and OF are cleared; AF is undefined and cleared, as processors do."""
-        self.result(r)
-        self.carry = u8(0)
-        self.overflow = u8(0)
-        self.adjust = u8(0)
+        self.carry, self.zero = u8(0), u8(r == 0)
+        self.outcome = sf_pf(r)
+
+    def shifted(self, r, carry, overflow) -> None:
+        """All flags of a shift that left r; AF is undefined and cleared."""
+        self.carry, self.zero = u8(carry), u8(r == 0)
+        self.outcome = sf_pf(r) | u16(overflow)
 
     # What an instruction leaves tells its flags, with one operand; the other follows. Hot code keeps these arguments
     # until someone asks: the fewer they are, and the more of them are registers of the guest anyway, the better.
@@ -70,9 +87,8 @@ class Flags(Processor):
         self.added_up(r - 1, type(r)(1), r)
 
     def added_up(self, a, b, r) -> None:
-        self.overflow = u8(((a ^ r) & (b ^ r)) >> (type(r).bits - 1))
-        self.adjust = u8(a ^ b ^ r)
-        self.result(r)
+        self.zero = u8(r == 0)
+        self.outcome = sf_pf(r) | u16(((a ^ r) & (b ^ r)) >> (type(r).bits - 1)) | adjust(a, b, r)
 
     def compared(self, a, b) -> None:
         """All flags of a - b."""
@@ -87,9 +103,8 @@ class Flags(Processor):
         """All flags of a subtraction of b + carry, which has their type, that left r."""
         a = r + b + carry
         self.carry = u8((a < b) | ((a == b) & (carry != 0)))
-        self.overflow = u8(((a ^ b) & (a ^ r)) >> (type(r).bits - 1))
-        self.adjust = u8(a ^ b ^ r)
-        self.result(r)
+        self.zero = u8(r == 0)
+        self.outcome = sf_pf(r) | u16(((a ^ b) & (a ^ r)) >> (type(r).bits - 1)) | adjust(a, b, r)
 
     def decremented(self, r, carry) -> None:
         """All flags of DEC, which leaves the carry as it was."""
@@ -99,61 +114,48 @@ class Flags(Processor):
     def taken_away(self, a, b, r) -> None:
         """OF is written so that LLVM sees a signed comparison in it."""
         S = signed(type(r))
-        self.overflow = u8((S(a) < S(b)) != (S(r) < 0))
-        self.adjust = u8(a ^ b ^ r)
-        self.result(r)
+        self.zero = u8(r == 0)
+        self.outcome = sf_pf(r) | u16((S(a) < S(b)) != (S(r) < 0)) | adjust(a, b, r)
 
     def numbers_compared(self, a, b) -> None:
         """What UCOMISD says of two patterns: ZF, PF and CF, all three if there is no order; the others are cleared."""
         self.carry = u8(order_told(self, 2, a, b))
-        self.zero = u64(order_told(self, 5, a, b))
-        self.sign = u64(order_told(self, 11, a, b))
-        self.overflow = u8(0)
-        self.adjust = u8(0)
+        self.zero = u8(order_told(self, 4, a, b))
+        self.outcome = u16(order_told(self, 10, a, b)) << 10
 
     def order_found(self, below, differs) -> None:
         """What a comparison of numbers that have an order says (FCOMI): CF and ZF; the others are cleared."""
-        self.carry = u8(below)
-        self.zero = u64(differs)
-        self.sign = u64(1)
-        self.overflow = u8(0)
-        self.adjust = u8(0)
-
-    def parity(self) -> bool:
-        return popcount(u8(self.sign)) & 1 == 0
+        self.carry, self.zero = u8(below), u8(differs == 0)
+        self.outcome = u16(0)
 
     def condition(self, cc: int):
         """Whether condition number `cc` (SDM 2, B.1.4.7, table B-10), known at compile time, holds."""
         if cc & 1:
             return not self.condition(cc - 1)
         if cc == 0:
-            return self.overflow != 0
+            return self.outcome & 1 != 0
         if cc == 2:
             return self.carry != 0
         if cc == 4:
-            return self.zero == 0
+            return self.zero != 0
         if cc == 6:
-            return (self.carry != 0) | (self.zero == 0)
+            return self.carry | self.zero != 0
         if cc == 8:
-            return i64(self.sign) < 0
+            return self.outcome & HIGH_SF != 0
         if cc == 10:
-            return self.parity()
-        less = (i64(self.sign) < 0) != (self.overflow != 0)
-        return less if cc == 12 else less | (self.zero == 0)
+            return self.outcome & HIGH_PF != 0
+        less = (self.outcome >> 15 ^ self.outcome) & 1 != 0
+        return less if cc == 12 else less | (self.zero != 0)
 
     def status(self) -> u64:
         """The six status flags, each at its place in RFLAGS."""
-        low = u64(self.carry) | u64(self.parity()) << 2 | u64(self.adjust & 0x10) | u64(self.zero == 0) << 6
-        return low | self.sign >> 63 << 7 | u64(self.overflow) << 11
+        ones = u64(self.carry) | u64(self.zero) << 6
+        return ones | u64(self.outcome & HIGH) >> 8 | u64(self.outcome & 1) << 11
 
     def set_status(self, image: u64) -> None:
-        """Take the six status flags from an image of RFLAGS. The low byte of `sign` is chosen to have the
-        parity."""
-        self.carry = u8(image & CF)
-        self.adjust = u8(image & AF)
-        self.overflow = u8(image >> 11 & 1)
-        self.zero = u64(image & ZF == 0)
-        self.sign = (image & SF) << 56 | (~image & PF) >> 2
+        """Take the six status flags from an image of RFLAGS."""
+        self.carry, self.zero = u8(image & CF), u8(image >> 6 & 1)
+        self.outcome = u16(image) << 8 & HIGH | u16(image >> 11 & 1)
 
     def rflags(self) -> u64:
         """RFLAGS, bit 1 included."""
@@ -172,6 +174,46 @@ class Flags(Processor):
         """Set or clear a bit of RFLAGS other than the status flags."""
         self.flags = select(on, self.flags | mask, self.flags & ~u64(mask))
 
+
+def adjust(a, b, r):
+    """AF of a sum or difference, as Flags.outcome has it."""
+    return u16(a ^ b ^ r) << 8 & HIGH_AF
+
+
+# The same where the host has the instruction (op.Guest.hosted). What is asked for is its flags alone.
+
+
+def host_logical(cpu, r) -> None:
+    cpu.carry = u8(0)
+    cpu.outcome = flags_of("test", HIGH | 1, r, r, cpu.where_is("zero"), 0)
+
+
+def host_added(cpu, r, b) -> None:
+    cpu.outcome = flags_of("add", HIGH | 1, r - b, b, cpu.where_is("zero"), cpu.where_is("carry"))
+
+
+def host_compared(cpu, a, b) -> None:
+    cpu.outcome = flags_of("cmp", HIGH | 1, a, b, cpu.where_is("zero"), cpu.where_is("carry"))
+
+
+def host_subtracted(cpu, r, b) -> None:
+    host_compared(cpu, r + b, b)
+
+
+def host_incremented(cpu, r, carry) -> None:
+    cpu.carry = u8(carry)
+    cpu.outcome = flags_of("add", HIGH | 1, r - 1, type(r)(1), cpu.where_is("zero"), 0)
+
+
+def host_decremented(cpu, r, carry) -> None:
+    cpu.carry = u8(carry)
+    cpu.outcome = flags_of("cmp", HIGH | 1, r + 1, type(r)(1), cpu.where_is("zero"), 0)
+
+
+HOSTED = {
+    Flags.logical: host_logical, Flags.added: host_added, Flags.compared: host_compared,
+    Flags.subtracted: host_subtracted, Flags.incremented: host_incremented, Flags.decremented: host_decremented,
+}
 
 # The condition that follows what has set the flags, without the flags. For hot code (op.Guest.shortcuts).
 
@@ -214,6 +256,11 @@ def after_incremented(cpu, cc: int, r, carry):
 def after_decremented(cpu, cc: int, r, carry):
     """Condition `cc` after decremented(r, carry)."""
     return after_result(cc, signed(type(r))(r + 1) < signed(type(r))(r), carry != 0, r)
+
+
+def after_shifted(cpu, cc: int, r, carry, overflow):
+    """Condition `cc` after shifted(r, carry, overflow)."""
+    return after_result(cc, overflow != 0, carry != 0, r)
 
 
 def after_result(cc: int, overflow, carry, r):

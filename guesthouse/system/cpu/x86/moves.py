@@ -5,6 +5,7 @@ from guesthouse.bits import byteswap, select, signed, u8, u16, u64
 from guesthouse.engine.cpu import YIELD
 from guesthouse.engine.op import LEAVES
 from guesthouse.system.cpu.x86.definitions import LEGACY, LOCKS, LONG, op
+from guesthouse.system.cpu.x86.flags import OF
 from guesthouse.system.cpu.x86.operands import (
     AL, Cc, Eb, Ed, Ev, Ew, Gb, Gv, Gy, Ib, Iv, Iz, Mv, My, Ob, Offset, Ov, Xb, Zb, Zv, rAX,
 )
@@ -134,7 +135,7 @@ def xlat(cpu, table) -> None:
 def sahf(cpu) -> None:
     """SDM 2B, SAHF."""
     image = cpu.r[RAX] >> 8 & 0xFF
-    cpu.set_status(image | u64(cpu.overflow) << 11)
+    cpu.set_status(image | cpu.status() & OF)
 
 
 @op("9F")

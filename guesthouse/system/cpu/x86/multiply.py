@@ -34,7 +34,7 @@ def mul(cpu, by) -> None:
     high = T(product >> T.bits)
     put_double(cpu, T(product), high)
     cpu.carry = u8(high != 0)
-    cpu.overflow = u8(high != 0)
+    cpu.set_overflow(high != 0)
 
 
 def signed_product(a, b):
@@ -50,7 +50,7 @@ def multiplied(cpu, to, a, b) -> None:
     low, _, spills = signed_product(a, b)
     to.put(low)
     cpu.carry = u8(spills)
-    cpu.overflow = u8(spills)
+    cpu.set_overflow(spills)
 
 
 @op("F6 /5", Eb)
@@ -60,7 +60,7 @@ def imul(cpu, by) -> None:
     low, high, spills = signed_product(cpu.get(by.type, RAX), by.get())
     put_double(cpu, low, high)
     cpu.carry = u8(spills)
-    cpu.overflow = u8(spills)
+    cpu.set_overflow(spills)
 
 
 @op("0F AF /r", Gv, Ev)

@@ -32,7 +32,7 @@ def masked(kind, by):
 
 def top(x):
     """The highest bit, as 0 or 1."""
-    return u8(x >> (type(x).bits - 1))
+    return x >> (type(x).bits - 1)
 
 
 @shift(4)
@@ -44,9 +44,8 @@ def shl(cpu, to, by) -> None:
     r = a << n
     to.put(r)
     if count != 0:
-        cpu.result(r)
-        cpu.carry = u8(a >> (T.bits - n)) & 1
-        cpu.overflow = top(r) ^ cpu.carry
+        carry = a >> (T.bits - n) & 1
+        cpu.shifted(r, carry, top(r) ^ carry)
 
 
 @shift(5)
@@ -57,9 +56,7 @@ def shr(cpu, to, by) -> None:
     r = a >> n
     to.put(r)
     if count != 0:
-        cpu.result(r)
-        cpu.carry = u8(a >> (n - 1)) & 1
-        cpu.overflow = top(a)
+        cpu.shifted(r, a >> (n - 1) & 1, top(a))
 
 
 @shift(7)
@@ -70,9 +67,7 @@ def sar(cpu, to, by) -> None:
     r = T(a >> n)
     to.put(r)
     if count != 0:
-        cpu.result(r)
-        cpu.carry = u8(a >> (n - 1)) & 1
-        cpu.overflow = u8(0)
+        cpu.shifted(r, T(a >> (n - 1)) & 1, T(0))
 
 
 @shift(0)
@@ -84,7 +79,7 @@ def rol(cpu, to, by) -> None:
     to.put(r)
     if count != 0:
         cpu.carry = u8(r) & 1
-        cpu.overflow = top(r) ^ cpu.carry
+        cpu.set_overflow(top(r) ^ T(cpu.carry))
 
 
 @shift(1)
@@ -95,8 +90,8 @@ def ror(cpu, to, by) -> None:
     r = a >> n | a << (T.bits - n)
     to.put(r)
     if count != 0:
-        cpu.carry = top(r)
-        cpu.overflow = top(r) ^ top(r << 1)
+        cpu.carry = u8(top(r))
+        cpu.set_overflow(top(r) ^ top(r << 1))
 
 
 @shift(2)
@@ -109,7 +104,7 @@ def rcl(cpu, to, by) -> None:
     if n != 0:
         cpu.carry = u8(a >> (T.bits - n)) & 1
     if count != 0:
-        cpu.overflow = top(r) ^ cpu.carry
+        cpu.set_overflow(top(r) ^ T(cpu.carry))
 
 
 @shift(3)
@@ -122,7 +117,7 @@ def rcr(cpu, to, by) -> None:
     if n != 0:
         cpu.carry = u8(a >> (n - 1)) & 1
     if count != 0:
-        cpu.overflow = top(r) ^ top(r << 1)
+        cpu.set_overflow(top(r) ^ top(r << 1))
 
 
 def between(a, b):
@@ -143,9 +138,7 @@ def shld(cpu, to, source, by) -> None:
         r, out = T(wide >> 32), u8(wide >> 48)
     to.put(r)
     if count != 0:
-        cpu.result(r)
-        cpu.carry = out & 1
-        cpu.overflow = top(r) ^ top(a)
+        cpu.shifted(r, T(out) & 1, top(r) ^ top(a))
 
 
 @op("0F AC /r ib", Ev, Gv, Ib)
@@ -160,6 +153,4 @@ def shrd(cpu, to, source, by) -> None:
         r, out = T(wide >> u64(count)), u8(wide >> u64(count - 1))
     to.put(r)
     if count != 0:
-        cpu.result(r)
-        cpu.carry = out & 1
-        cpu.overflow = top(r) ^ top(a)
+        cpu.shifted(r, T(out) & 1, top(r) ^ top(a))

@@ -272,7 +272,7 @@ def compare(cpu, first, second, size, here, stops_at_equal: bool) -> None:
         cmps(cpu, first, second)
         left = cpu.get(size, RCX) - 1
         cpu.put(size, RCX, left)
-        if left != 0 and (cpu.zero == 0) != stops_at_equal:
+        if left != 0 and cpu.condition(4) != stops_at_equal:
             cpu.repeat(here)
 
 
