@@ -39,7 +39,7 @@ SEEN = 8  # blocks that one look sees, beside those that are known to lead into 
 DOUBT = 64  # looks after which it is asked again whether regions are still where they were
 ENOUGH = 6  # how often a block is seen before it is compiled; those that are seen most often come first
 AT_ONCE = 2  # jobs of one processor under way; their messages fit into the pipes, so that nobody waits for the other
-MOST, MOST_OF_LOOP = (12, 64), (20, 120)  # blocks, instructions
+MOST, MOST_OF_LOOP = (24, 128), (48, 300)  # blocks, instructions
 TRIES = 3  # how often a region from the shelf is tried where it does not fit
 FAR = 1 << 31  # a region reaches no further: a program and its libraries are never twice as far apart
 HEADER, ALL_ONES = processor.Block, (1 << 64) - 1
@@ -101,7 +101,8 @@ class Regions:
             self.receive(*self.inbox.pop(0))
         met = self.learn()
         for pc, block in met:
-            if self.shelf.by_first and (count := self.seen[block]) & count - 1 == 0:  # more and more seldom
+            # More and more seldom. What tells a block costs twenty times as much as where it lies.
+            if pc & ~PAGE_MASK in self.shelf.firsts and (count := self.seen[block]) & count - 1 == 0:
                 self.take(pc, block)
         while self.ready and len(self.wanted) < AT_ONCE:
             block = max(self.ready, key=self.seen.__getitem__)

@@ -40,6 +40,7 @@ class Shelf:
         self.places: dict[str, tuple[int, int, int]] = {}
         self.parts: dict[str, Part] = {}
         self.by_first: dict[tuple[int, str], list[str]] = {}  # regions by their home and the digest of the first block
+        self.firsts: set[int] = set()  # where in their pages these blocks lie
         self._data = b""
         try:
             self._data = path.read_bytes() if path else b""
@@ -65,7 +66,8 @@ class Shelf:
         """Make a part known, for this process."""
         if part.name not in self.parts:
             self.parts[part.name] = part
-            for _, first in part.blocks[:1]:
+            for at, first in part.blocks[:1]:
+                self.firsts.add(at)
                 self.by_first.setdefault((part.home, first), []).append(part.name)
 
     def object(self, name: str) -> bytes | None:
