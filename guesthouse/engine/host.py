@@ -28,9 +28,9 @@ class HostUnit:
     registers: tuple[str, ...] = field(default=())
 
 
-def flags_of(name: str, mask: int, a: Any, b: Any, zero: Any, carry: Any) -> Any:
-    """What one of the host's arithmetic instructions on a and b leaves in AX after LAHF and SETO, as far as the mask
-    has it. ZF and CF go to bytes at these addresses; 0: nowhere. In handlers on x86-64 hosts (op.Guest.hosted)."""
+def flags_of(name: str, mask: int, a: Any, b: Any, places: Any) -> Any:
+    """What one of the host's arithmetic instructions on a and b leaves in AX after LAHF, as far as the mask has it. ZF,
+    OF and CF go to the bytes at these addresses; there may be fewer. In handlers on x86-64 hosts (op.Guest.hosted)."""
     raise NotImplementedError
 
 

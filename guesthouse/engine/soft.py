@@ -120,6 +120,8 @@ class SoftVcpu:
                 self._stopping = False
                 return Stopped()
             part = min(budget, SLICE)
+            if 0 < self._look_at - self._executed < part:  # in the midst of things, not where an interrupt is due
+                part = self._look_at - self._executed
             words[EXIT] = reasons.NONE
             self._run(part)
             executed = part - words[LEFT]
@@ -127,7 +129,7 @@ class SoftVcpu:
             budget -= executed
             words[TICKS] += executed * words[PACE] >> 10
             if self.regions is not None and self._executed >= self._look_at:
-                self._look_at = self._executed + self.regions.look()
+                self._look_at = self._executed + self.regions.attend()
             reason = words[EXIT]
             if reason != reasons.BUDGET or budget <= 0 or words[LEFT]:  # left: the guest itself wants the board's eye
                 return self._exit(reason)

@@ -17,7 +17,7 @@ from guesthouse.typed import Abandon
 from guesthouse.typed.emit import Emitter, Unit
 from guesthouse.typed.lower import Lower, compile_function
 from guesthouse.typed.machine import host_is
-from guesthouse.typed.values import Ref, Scalar, is_known
+from guesthouse.typed.values import Ref, Scalar
 
 SIGNATURE = "(ptr %cpu, ptr %record, i64 %left)"
 HEADER = f"define internal preserve_nonecc i64 {{}}{SIGNATURE} nounwind"
@@ -151,20 +151,20 @@ class Threaded:
         lower.e.end(f"ret i64 {done}")
 
 
-def host_flags(lower: "Handling", name: str, mask: int, a: Any, b: Any, *bytes_at: Any) -> Any:
+def host_flags(lower: "Handling", name: str, mask: int, a: Any, b: Any, bytes_at: Any) -> Any:
     """flags_of(). One piece of assembly: LLVM would put others' work between two that look at the same flags."""
     lower.changed = True
     given = a.type if isinstance(a, Scalar) else type(a)
     size = {8: "b", 16: "w", 32: "l", 64: "q"}[given.bits]
     values = [f"i{given.bits} {lower.lift(value, given).text}" for value in (a, b)]
-    places = [lower.e.op(f"inttoptr i64 {at.text} to ptr") for at in bytes_at if not is_known(at)]
-    sets = [f"{what} ${n}; " for n, what in enumerate(("setz", "setc")[:len(places)], 1)]
+    places = [lower.e.op(f"inttoptr i64 {at.text} to ptr") for at in lower.items(bytes_at)]
+    sets = [f"{what} ${n}; " for n, what in enumerate(("setz", "seto", "setc")[:len(places)], 1)]
     changes, first = name == "add", 1 + len(places)
     outputs = ["={ax}", *["=*m"] * len(places), *["=r"] * changes]
     inputs = ["r", str(first)] if changes else ["r", "r"]
     source, to = first + changes, first if changes else first + 1
     result = f"{{ i16, i{given.bits} }}" if changes else "i16"
-    text = f"{name}{size} ${source}, ${to}; {''.join(sets)}lahf; seto %al; andl $${mask}, %eax"
+    text = f"{name}{size} ${source}, ${to}; {''.join(sets)}lahf; andl $${mask}, %eax"
     operands = [*(f"ptr elementtype(i8) {place}" for place in places), values[1], values[0]]
     constraints = ",".join([*outputs, *inputs, "~{flags}"])
     made = lower.e.op(f'call {result} asm "{text}", "{constraints}"({", ".join(operands)})')

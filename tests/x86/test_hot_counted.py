@@ -128,7 +128,7 @@ def test_what_tells_a_block_is_made_once(threaded: Any, monkeypatch: pytest.Monk
     monkeypatch.setattr(regions, "ENOUGH", 1000)
     machine = prepared(assemble("next: cmp rax, rbx; je on; inc rdx; on: dec rcx; jmp next", {}), threaded.vcpu.engine)
     way, asked = Regions(threaded.vcpu.engine, machine.cpu, Inside(X86_GUEST)), []
-    way.shelf.by_first[0, "another"] = []
+    way.shelf.firsts.update(range(4096))
     block = way.block
     monkeypatch.setattr(way, "block", lambda *of: (asked.append(of), block(*of))[1])
     for _ in range(40):

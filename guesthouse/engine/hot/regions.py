@@ -1,7 +1,7 @@
 """Which blocks become regions, and how the regions come into a processor.
 
-What runs often is found without counting in the guest's way: after each look the next blocks are run one by one and
-noted, and the next look sees this sample. A block that is seen often enough is compiled together with those that it
+What runs often is found without counting in the guest's way: before each look some blocks are run one by one and
+noted, and the look sees this sample. A block that is seen often enough is compiled together with those that it
 was seen to lead to, in another process; the guest goes on meanwhile. When the machine code arrives and the blocks are
 still as they were, it is put into their first records. What is on the shelf from an earlier run is used when its first
 block is seen.
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 LOOK, FURTHEST = 1 << 18, 1 << 21  # instructions to the next look: at least, and at most
 SHARE = 24  # of the time, a look may take one part, or the next is further off
+SOON = 1 << 11  # instructions that a sample may take
 SEEN = 8  # blocks that one look sees, beside those that are known to lead into regions
 DOUBT = 64  # looks after which it is asked again whether regions are still where they were
 ENOUGH = 6  # how often a block is seen before it is compiled; those that are seen most often come first
@@ -79,6 +80,7 @@ class Regions:
         self.digests: dict[tuple[int, int], str] = {}  # of blocks, by where they lie in a region; "": not for one
         self.installed = self.beginnings = self._room = 0
         self._pause, self._ended, self._until_doubt = LOOK, 0, 1
+        self._sampling = False
         where, self._start = state.where, int(state.room_start)
         self._words = (ctypes.c_uint64 * (int(state.room_end) - self._start >> 3)).from_address(self._start)
         self._sample = (ctypes.c_uint64 * TRAIL).from_address(where + self.guest.state.offset("sample"))
@@ -86,6 +88,16 @@ class Regions:
         self._filled = ctypes.c_uint64.from_address(where + self.guest.state.offset("room"))
         self._buckets = (ctypes.c_uint64 * BUCKETS).from_address(where + self.guest.state.offset("buckets"))
         self._jumps = (ctypes.c_uint64 * (JUMPS * JUMP)).from_address(where + self.guest.state.offset("jumps"))
+
+    def attend(self) -> int:
+        """Between two runs: have a sample taken, or look at it. After how many instructions to come again."""
+        self._sampling = not self._sampling
+        if self._sampling:
+            self._sampled.value = 0
+            return SOON
+        pause = self.look()
+        self._sampled.value = TRAIL
+        return pause
 
     def look(self) -> int:
         """Between two runs: learn from the sample, take what has been compiled. After how many instructions it is worth
@@ -122,7 +134,7 @@ class Regions:
 
     def learn(self) -> list[tuple[int, int]]:
         """Of the last blocks in the sample where no region was known to begin: what comes before and after each, and a
-        count of those that still lead into none. Then another sample is asked for."""
+        count of those that still lead into none. Then the next sample begins."""
         covered, pcs = self.covered, self._sample[:self._sampled.value]
         self._sampled.value = 0
         self._until_doubt -= 1

@@ -1,7 +1,7 @@
-"""The arithmetic flags (SDM 1, 3.4.3): CF and ZF by themselves, for these are asked for most; the others as an x86 host
-has them in AX after LAHF and SETO, so that a host that has the guest's instruction tells its flags (host_added and the
-like). Each of the three has eight bytes of its own: a load finds what was stored just before it, and a host that met
-another store there last takes twenty cycles more (AMD's Zen 5, where code has not run often enough to be foreseen).
+"""The arithmetic flags (SDM 1, 3.4.3): CF, OF and ZF by themselves, for these are asked for most, or alone; the others
+as an x86 host has them in AX after LAHF, so that a host that has the guest's instruction tells its flags (host_added and
+the like). Each has eight bytes of its own: a load finds what was stored just before it, and a host that met another
+store there last takes twenty cycles more (AMD's Zen 5, where code has not run often enough to be foreseen).
 
 Every instruction leaves all of them exact: there is nothing lazy that a fault could find half done.
 """
@@ -33,18 +33,20 @@ def sf_pf(r):
 
 class Flags(Processor):
     """The processor with its flags. `flags` has the bits of RFLAGS other than the six status flags, in
-    place; `outcome` has OF at bit 0, and SF, AF and PF from bit 8 on as RFLAGS has them from bit 0."""
+    place; `outcome` has SF, AF and PF from bit 8 on as RFLAGS has them from bit 0, and nothing else."""
 
     outcome: u16
     flags: u64
     zero: u8  # ZF, 0 or 1
-    between: u64
+    after_zero: u64
     carry: u8  # CF
+    after_carry: u64
+    overflow: u8  # OF
 
     def result(self, r) -> None:
         """ZF, SF and PF from a result; the others stay."""
         self.zero = u8(r == 0)
-        self.outcome = self.outcome & (HIGH_AF | 1) | sf_pf(r)
+        self.outcome = self.outcome & HIGH_AF | sf_pf(r)
 
     def adjusts(self):
         """Whether AF is set."""
@@ -54,19 +56,19 @@ class Flags(Processor):
         """AF alone."""
         self.outcome = self.outcome & ~u16(HIGH_AF) | u16(on) << 12
 
-    def set_overflow(self, on) -> None:
-        """OF alone."""
-        self.outcome = self.outcome & ~u16(1) | u16(on)
-
     def logical(self, r) -> None:
         """AND, OR, XOR, TEST: CF and OF are cleared; AF is undefined and cleared, as processors do."""
-        self.carry, self.zero = u8(0), u8(r == 0)
+        self.carry, self.zero, self.overflow = u8(0), u8(r == 0), u8(0)
         self.outcome = sf_pf(r)
 
-    def shifted(self, r, carry, overflow) -> None:
-        """All flags of a shift that left r; AF is undefined and cleared."""
-        self.carry, self.zero = u8(carry), u8(r == 0)
-        self.outcome = sf_pf(r) | u16(overflow)
+    def produced(self, r, carry, overflow) -> None:
+        """All flags of a shift or a product that left r, with this CF and OF; AF is undefined and cleared."""
+        self.carry, self.zero, self.overflow = u8(carry), u8(r == 0), u8(overflow)
+        self.outcome = sf_pf(r)
+
+    def rotated(self, carry, overflow) -> None:
+        """CF and OF alone."""
+        self.carry, self.overflow = u8(carry), u8(overflow)
 
     # What an instruction leaves tells its flags, with one operand; the other follows. Hot code keeps these arguments
     # until someone asks: the fewer they are, and the more of them are registers of the guest anyway, the better.
@@ -87,8 +89,8 @@ class Flags(Processor):
         self.added_up(r - 1, type(r)(1), r)
 
     def added_up(self, a, b, r) -> None:
-        self.zero = u8(r == 0)
-        self.outcome = sf_pf(r) | u16(((a ^ r) & (b ^ r)) >> (type(r).bits - 1)) | adjust(a, b, r)
+        self.zero, self.overflow = u8(r == 0), u8(((a ^ r) & (b ^ r)) >> (type(r).bits - 1))
+        self.outcome = sf_pf(r) | adjust(a, b, r)
 
     def compared(self, a, b) -> None:
         """All flags of a - b."""
@@ -103,8 +105,8 @@ class Flags(Processor):
         """All flags of a subtraction of b + carry, which has their type, that left r."""
         a = r + b + carry
         self.carry = u8((a < b) | ((a == b) & (carry != 0)))
-        self.zero = u8(r == 0)
-        self.outcome = sf_pf(r) | u16(((a ^ b) & (a ^ r)) >> (type(r).bits - 1)) | adjust(a, b, r)
+        self.zero, self.overflow = u8(r == 0), u8(((a ^ b) & (a ^ r)) >> (type(r).bits - 1))
+        self.outcome = sf_pf(r) | adjust(a, b, r)
 
     def decremented(self, r, carry) -> None:
         """All flags of DEC, which leaves the carry as it was."""
@@ -114,18 +116,18 @@ class Flags(Processor):
     def taken_away(self, a, b, r) -> None:
         """OF is written so that LLVM sees a signed comparison in it."""
         S = signed(type(r))
-        self.zero = u8(r == 0)
-        self.outcome = sf_pf(r) | u16((S(a) < S(b)) != (S(r) < 0)) | adjust(a, b, r)
+        self.zero, self.overflow = u8(r == 0), u8((S(a) < S(b)) != (S(r) < 0))
+        self.outcome = sf_pf(r) | adjust(a, b, r)
 
     def numbers_compared(self, a, b) -> None:
         """What UCOMISD says of two patterns: ZF, PF and CF, all three if there is no order; the others are cleared."""
         self.carry = u8(order_told(self, 2, a, b))
-        self.zero = u8(order_told(self, 4, a, b))
+        self.zero, self.overflow = u8(order_told(self, 4, a, b)), u8(0)
         self.outcome = u16(order_told(self, 10, a, b)) << 10
 
     def order_found(self, below, differs) -> None:
         """What a comparison of numbers that have an order says (FCOMI): CF and ZF; the others are cleared."""
-        self.carry, self.zero = u8(below), u8(differs == 0)
+        self.carry, self.zero, self.overflow = u8(below), u8(differs == 0), u8(0)
         self.outcome = u16(0)
 
     def condition(self, cc: int):
@@ -133,7 +135,7 @@ class Flags(Processor):
         if cc & 1:
             return not self.condition(cc - 1)
         if cc == 0:
-            return self.outcome & 1 != 0
+            return self.overflow != 0
         if cc == 2:
             return self.carry != 0
         if cc == 4:
@@ -144,18 +146,18 @@ class Flags(Processor):
             return self.outcome & HIGH_SF != 0
         if cc == 10:
             return self.outcome & HIGH_PF != 0
-        less = (self.outcome >> 15 ^ self.outcome) & 1 != 0
+        less = self.outcome >> 15 != u16(self.overflow)
         return less if cc == 12 else less | (self.zero != 0)
 
     def status(self) -> u64:
         """The six status flags, each at its place in RFLAGS."""
         ones = u64(self.carry) | u64(self.zero) << 6
-        return ones | u64(self.outcome & HIGH) >> 8 | u64(self.outcome & 1) << 11
+        return ones | u64(self.outcome) >> 8 | u64(self.overflow) << 11
 
     def set_status(self, image: u64) -> None:
         """Take the six status flags from an image of RFLAGS."""
-        self.carry, self.zero = u8(image & CF), u8(image >> 6 & 1)
-        self.outcome = u16(image) << 8 & HIGH | u16(image >> 11 & 1)
+        self.carry, self.zero, self.overflow = u8(image & CF), u8(image >> 6 & 1), u8(image >> 11 & 1)
+        self.outcome = u16(image) << 8 & HIGH
 
     def rflags(self) -> u64:
         """RFLAGS, bit 1 included."""
@@ -184,16 +186,16 @@ def adjust(a, b, r):
 
 
 def host_logical(cpu, r) -> None:
-    cpu.carry = u8(0)
-    cpu.outcome = flags_of("test", HIGH | 1, r, r, cpu.where_is("zero"), 0)
+    cpu.carry, cpu.overflow = u8(0), u8(0)
+    cpu.outcome = flags_of("test", HIGH, r, r, places(cpu, "zero"))
 
 
 def host_added(cpu, r, b) -> None:
-    cpu.outcome = flags_of("add", HIGH | 1, r - b, b, cpu.where_is("zero"), cpu.where_is("carry"))
+    cpu.outcome = flags_of("add", HIGH, r - b, b, places(cpu, "zero", "overflow", "carry"))
 
 
 def host_compared(cpu, a, b) -> None:
-    cpu.outcome = flags_of("cmp", HIGH | 1, a, b, cpu.where_is("zero"), cpu.where_is("carry"))
+    cpu.outcome = flags_of("cmp", HIGH, a, b, places(cpu, "zero", "overflow", "carry"))
 
 
 def host_subtracted(cpu, r, b) -> None:
@@ -202,12 +204,17 @@ def host_subtracted(cpu, r, b) -> None:
 
 def host_incremented(cpu, r, carry) -> None:
     cpu.carry = u8(carry)
-    cpu.outcome = flags_of("add", HIGH | 1, r - 1, type(r)(1), cpu.where_is("zero"), 0)
+    cpu.outcome = flags_of("add", HIGH, r - 1, type(r)(1), places(cpu, "zero", "overflow"))
 
 
 def host_decremented(cpu, r, carry) -> None:
     cpu.carry = u8(carry)
-    cpu.outcome = flags_of("cmp", HIGH | 1, r + 1, type(r)(1), cpu.where_is("zero"), 0)
+    cpu.outcome = flags_of("cmp", HIGH, r + 1, type(r)(1), places(cpu, "zero", "overflow"))
+
+
+def places(cpu, *names):
+    """Where these flags lie, in the order of flags_of()."""
+    return tuple(cpu.where_is(name) for name in names)
 
 
 HOSTED = {
@@ -258,8 +265,8 @@ def after_decremented(cpu, cc: int, r, carry):
     return after_result(cc, signed(type(r))(r + 1) < signed(type(r))(r), carry != 0, r)
 
 
-def after_shifted(cpu, cc: int, r, carry, overflow):
-    """Condition `cc` after shifted(r, carry, overflow)."""
+def after_produced(cpu, cc: int, r, carry, overflow):
+    """Condition `cc` after produced(r, carry, overflow)."""
     return after_result(cc, overflow != 0, carry != 0, r)
 
 

@@ -8,7 +8,7 @@ from guesthouse.engine.cpu import PAGE
 from guesthouse.engine.op import Guest
 from guesthouse.engine.processor import ANYWHERE
 from guesthouse.system.cpu.x86.flags import (
-    HOSTED, Flags, after_added, after_compared, after_decremented, after_incremented, after_logical, after_shifted,
+    HOSTED, Flags, after_added, after_compared, after_decremented, after_incremented, after_logical, after_produced,
     after_subtracted, found, order_told,
 )
 from guesthouse.system.cpu.x86.float_state import FloatState
@@ -50,17 +50,17 @@ X86_GUEST = Guest(
     "x86", X86, Decoded, lambda: instructions().DEFINED,
     ("guesthouse.system.cpu.x86", "guesthouse.system.cpu.softfloat"),
     "guesthouse.system.cpu.x86.guest:X86_GUEST", ("inject", "outdate"),
-    registers=("pc", "outcome", "zero", "carry", "r", "ea", "xmm", "codes",
+    registers=("pc", "outcome", "zero", "carry", "overflow", "r", "ea", "xmm", "codes",
                "fop", "fip", "fdp", "fcs", "fds"),
     settled=settled,
     usual=(("index", NOTHING), ("scale", 0)),
     dialects=((0xFFFC, 0x4100), (0xFFFC, 0x2084)),  # see General.mode(): 64-bit code, and 32-bit code in flat segments
     deferred=(Flags.logical, Flags.added, Flags.added_with, Flags.compared, Flags.subtracted, Flags.subtracted_with,
-              Flags.incremented, Flags.decremented, Flags.shifted, Flags.numbers_compared, Flags.order_found),
+              Flags.incremented, Flags.decremented, Flags.produced, Flags.rotated, Flags.numbers_compared, Flags.order_found),
     hosted=HOSTED,
     shortcuts={(Flags.condition, deferred): condition for deferred, condition in (
         (Flags.logical, after_logical), (Flags.added, after_added), (Flags.compared, after_compared),
         (Flags.subtracted, after_subtracted), (Flags.incremented, after_incremented),
-        (Flags.decremented, after_decremented), (Flags.shifted, after_shifted), (Flags.numbers_compared, order_told),
+        (Flags.decremented, after_decremented), (Flags.produced, after_produced), (Flags.numbers_compared, order_told),
         (Flags.order_found, found))},
 )

@@ -166,10 +166,10 @@ def adcx(cpu, to, by) -> None:
 @op("F3 0F 38 F6 /r", Gy, Ey)
 def adox(cpu, to, by) -> None:
     """SDM 2A, ADOX. Only OF, as the carry."""
-    a, b, carry = to.get(), by.get(), to.type(cpu.condition(0))
+    a, b, carry = to.get(), by.get(), to.type(cpu.overflow)
     r = a + b + carry
     to.put(r)
-    cpu.set_overflow((r < a) | ((r == a) & (carry != 0)))
+    cpu.overflow = u8((r < a) | ((r == a) & (carry != 0)))
 
 
 @op("98", Size)

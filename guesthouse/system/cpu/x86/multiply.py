@@ -1,4 +1,5 @@
-"""Multiplication and division (SDM 1, 5.1.2). SF, ZF, AF and PF, which are undefined, stay as they are."""
+"""Multiplication and division (SDM 1, 5.1.2). What is undefined: after a product SF, ZF and PF follow its low half and AF is
+clear; a quotient leaves all flags as they are."""
 
 from guesthouse.bits import clz, select, signed, u8, u16, u32, u64, u128, unlikely
 from guesthouse.system.cpu.x86.definitions import op
@@ -33,8 +34,7 @@ def mul(cpu, by) -> None:
     product = W(cpu.get(T, RAX)) * W(by.get())
     high = T(product >> T.bits)
     put_double(cpu, T(product), high)
-    cpu.carry = u8(high != 0)
-    cpu.set_overflow(high != 0)
+    cpu.produced(T(product), T(high != 0), T(high != 0))
 
 
 def signed_product(a, b):
@@ -49,8 +49,7 @@ def signed_product(a, b):
 def multiplied(cpu, to, a, b) -> None:
     low, _, spills = signed_product(a, b)
     to.put(low)
-    cpu.carry = u8(spills)
-    cpu.set_overflow(spills)
+    cpu.produced(low, to.type(spills), to.type(spills))
 
 
 @op("F6 /5", Eb)
@@ -59,8 +58,7 @@ def imul(cpu, by) -> None:
     """SDM 2A, IMUL, one operand."""
     low, high, spills = signed_product(cpu.get(by.type, RAX), by.get())
     put_double(cpu, low, high)
-    cpu.carry = u8(spills)
-    cpu.set_overflow(spills)
+    cpu.produced(low, by.type(spills), by.type(spills))
 
 
 @op("0F AF /r", Gv, Ev)

@@ -45,7 +45,7 @@ def shl(cpu, to, by) -> None:
     to.put(r)
     if count != 0:
         carry = a >> (T.bits - n) & 1
-        cpu.shifted(r, carry, top(r) ^ carry)
+        cpu.produced(r, carry, top(r) ^ carry)
 
 
 @shift(5)
@@ -56,7 +56,7 @@ def shr(cpu, to, by) -> None:
     r = a >> n
     to.put(r)
     if count != 0:
-        cpu.shifted(r, a >> (n - 1) & 1, top(a))
+        cpu.produced(r, a >> (n - 1) & 1, top(a))
 
 
 @shift(7)
@@ -67,7 +67,7 @@ def sar(cpu, to, by) -> None:
     r = T(a >> n)
     to.put(r)
     if count != 0:
-        cpu.shifted(r, T(a >> (n - 1)) & 1, T(0))
+        cpu.produced(r, T(a >> (n - 1)) & 1, T(0))
 
 
 @shift(0)
@@ -78,8 +78,7 @@ def rol(cpu, to, by) -> None:
     r = a << n | a >> (T.bits - n)
     to.put(r)
     if count != 0:
-        cpu.carry = u8(r) & 1
-        cpu.set_overflow(top(r) ^ T(cpu.carry))
+        cpu.rotated(r & 1, top(r) ^ r & 1)
 
 
 @shift(1)
@@ -90,8 +89,7 @@ def ror(cpu, to, by) -> None:
     r = a >> n | a << (T.bits - n)
     to.put(r)
     if count != 0:
-        cpu.carry = u8(top(r))
-        cpu.set_overflow(top(r) ^ top(r << 1))
+        cpu.rotated(top(r), top(r) ^ top(r << 1))
 
 
 @shift(2)
@@ -104,7 +102,7 @@ def rcl(cpu, to, by) -> None:
     if n != 0:
         cpu.carry = u8(a >> (T.bits - n)) & 1
     if count != 0:
-        cpu.set_overflow(top(r) ^ T(cpu.carry))
+        cpu.overflow = u8(top(r)) ^ cpu.carry
 
 
 @shift(3)
@@ -117,7 +115,7 @@ def rcr(cpu, to, by) -> None:
     if n != 0:
         cpu.carry = u8(a >> (n - 1)) & 1
     if count != 0:
-        cpu.set_overflow(top(r) ^ top(r << 1))
+        cpu.overflow = u8(top(r) ^ top(r << 1))
 
 
 def between(a, b):
@@ -138,7 +136,7 @@ def shld(cpu, to, source, by) -> None:
         r, out = T(wide >> 32), u8(wide >> 48)
     to.put(r)
     if count != 0:
-        cpu.shifted(r, T(out) & 1, top(r) ^ top(a))
+        cpu.produced(r, T(out) & 1, top(r) ^ top(a))
 
 
 @op("0F AC /r ib", Ev, Gv, Ib)
@@ -153,4 +151,4 @@ def shrd(cpu, to, source, by) -> None:
         r, out = T(wide >> u64(count)), u8(wide >> u64(count - 1))
     to.put(r)
     if count != 0:
-        cpu.shifted(r, T(out) & 1, top(r) ^ top(a))
+        cpu.produced(r, T(out) & 1, top(r) ^ top(a))
