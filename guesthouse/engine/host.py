@@ -29,8 +29,9 @@ class HostUnit:
 
 
 def flags_of(name: str, mask: int, a: Any, b: Any, places: Any) -> Any:
-    """What one of the host's arithmetic instructions on a and b leaves in AX after LAHF, as far as the mask has it. ZF,
-    OF and CF go to the bytes at these addresses; there may be fewer. In handlers on x86-64 hosts (op.Guest.hosted)."""
+    """What one of the host's arithmetic instructions on a and b leaves in AX after LAHF and SETO, as far as the mask
+    has it. ZF, and CF if asked for, go to the bytes at these addresses. In handlers on x86-64 hosts
+    (op.Guest.hosted)."""
     raise NotImplementedError
 
 

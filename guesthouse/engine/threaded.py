@@ -158,13 +158,13 @@ def host_flags(lower: "Handling", name: str, mask: int, a: Any, b: Any, bytes_at
     size = {8: "b", 16: "w", 32: "l", 64: "q"}[given.bits]
     values = [f"i{given.bits} {lower.lift(value, given).text}" for value in (a, b)]
     places = [lower.e.op(f"inttoptr i64 {at.text} to ptr") for at in lower.items(bytes_at)]
-    sets = [f"{what} ${n}; " for n, what in enumerate(("setz", "seto", "setc")[:len(places)], 1)]
+    sets = [f"{what} ${n}; " for n, what in enumerate(("setz", "setc")[:len(places)], 1)]
     changes, first = name == "add", 1 + len(places)
     outputs = ["={ax}", *["=*m"] * len(places), *["=r"] * changes]
     inputs = ["r", str(first)] if changes else ["r", "r"]
     source, to = first + changes, first if changes else first + 1
     result = f"{{ i16, i{given.bits} }}" if changes else "i16"
-    text = f"{name}{size} ${source}, ${to}; {''.join(sets)}lahf; andl $${mask}, %eax"
+    text = f"{name}{size} ${source}, ${to}; {''.join(sets)}lahf; seto %al; andl $${mask}, %eax"
     operands = [*(f"ptr elementtype(i8) {place}" for place in places), values[1], values[0]]
     constraints = ",".join([*outputs, *inputs, "~{flags}"])
     made = lower.e.op(f'call {result} asm "{text}", "{constraints}"({", ".join(operands)})')

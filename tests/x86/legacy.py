@@ -51,8 +51,8 @@ class Legacy(Ours):
         if bits == 16:
             cpu.segments[CS].access = u16(0x80FB)
         cpu.settle_mode()
-        at = cpu.where + General.offset("outcome")
-        return ctypes.string_at(at, General.size - General.offset("outcome")), int(cpu.context) & 0xFFFF
+        at = cpu.where + General.offset("overflow")
+        return ctypes.string_at(at, General.size - General.offset("overflow")), int(cpu.context) & 0xFFFF
 
     def outcome(self, before: Situation) -> Situation:
         cpu, window = self.cpu, self.memory.read(WINDOW, WINDOW_SIZE)

@@ -98,8 +98,8 @@ class Ours:
         cpu.segments[CS].access = u16(0xA0FB if bits == 64 else 0xC0FB)
         cpu.cpl = u8(3)
         cpu.settle_mode()
-        at = cpu.where + General.offset("outcome")
-        return ctypes.string_at(at, General.size - General.offset("outcome")), int(cpu.context) & 0xFFFF
+        at = cpu.where + General.offset("overflow")
+        return ctypes.string_at(at, General.size - General.offset("overflow")), int(cpu.context) & 0xFFFF
 
     def prepare(self, code: bytes, before: Situation, bits: int) -> None:
         self.memory.write(START - 0x100, b"\xcc" * 0x100 + code.ljust(0x200, b"\xcc"))
@@ -109,7 +109,7 @@ class Ours:
         cpu, (general, mode) = self.cpu, self.templates[bits]
         ctypes.memset(self.memory.host + DATA, 0, DATA_SIZE)
         ctypes.memmove(self.memory.host + WINDOW, before.window, WINDOW_SIZE)
-        ctypes.memmove(cpu.where + General.offset("outcome"), general, len(general))
+        ctypes.memmove(cpu.where + General.offset("overflow"), general, len(general))
         ctypes.memmove(cpu.where + General.offset("r"), struct.pack("<16Q", *before.registers), 128)
         cpu.set_rflags(u64(before.flags))
         if int(cpu.context) & 0xFFFF != mode or before.flags & AC or int(cpu.watches):

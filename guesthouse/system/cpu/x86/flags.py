@@ -1,7 +1,8 @@
-"""The arithmetic flags (SDM 1, 3.4.3): CF, OF and ZF by themselves, for these are asked for most, or alone; the others
-as an x86 host has them in AX after LAHF, so that a host that has the guest's instruction tells its flags (host_added and
-the like). Each has eight bytes of its own: a load finds what was stored just before it, and a host that met another
-store there last takes twenty cycles more (AMD's Zen 5, where code has not run often enough to be foreseen).
+"""The arithmetic flags (SDM 1, 3.4.3): CF and ZF by themselves, for these are asked for most; OF and the others beside
+each other as an x86 host has them in AX after LAHF and SETO, so that a host that has the guest's instruction tells its
+flags (host_added and the like). Each of the three has eight bytes of its own, and is loaded as it has been stored: a
+load finds what was stored just before it, and a host that met another store there last takes twenty cycles more (AMD's
+Zen 5, where code has not run often enough to be foreseen).
 
 Every instruction leaves all of them exact: there is nothing lazy that a fault could find half done.
 """
@@ -22,39 +23,38 @@ IOPL, NT, RF, VM, AC, VIF, VIP, ID = (
     0x20_0000,
 )
 STATUS = CF | PF | AF | ZF | SF | OF
-HIGH_PF, HIGH_AF, HIGH_SF = PF << 8, AF << 8, SF << 8  # in Flags.outcome
-HIGH = HIGH_PF | HIGH_AF | HIGH_SF
+OUTCOME = PF | AF | SF
+PAIR = OUTCOME << 8 | 1  # of Flags.overflow and Flags.outcome together
 
 
 def sf_pf(r):
     """What a result says, as Flags.outcome has it."""
-    return u16(r >> (type(r).bits - 1)) << 15 | u16(popcount(u8(r)) & 1 ^ 1) << 10
+    return u8(r >> (type(r).bits - 1)) << 7 | u8(popcount(u8(r)) & 1 ^ 1) << 2
 
 
 class Flags(Processor):
     """The processor with its flags. `flags` has the bits of RFLAGS other than the six status flags, in
-    place; `outcome` has SF, AF and PF from bit 8 on as RFLAGS has them from bit 0, and nothing else."""
+    place."""
 
-    outcome: u16
+    overflow: u8  # OF, 0 or 1
+    outcome: u8  # SF, AF and PF, in place
     flags: u64
-    zero: u8  # ZF, 0 or 1
+    zero: u8  # ZF
     after_zero: u64
     carry: u8  # CF
-    after_carry: u64
-    overflow: u8  # OF
 
     def result(self, r) -> None:
         """ZF, SF and PF from a result; the others stay."""
         self.zero = u8(r == 0)
-        self.outcome = self.outcome & HIGH_AF | sf_pf(r)
+        self.outcome = self.outcome & AF | sf_pf(r)
 
     def adjusts(self):
         """Whether AF is set."""
-        return self.outcome & HIGH_AF != 0
+        return self.outcome & AF != 0
 
     def set_adjust(self, on) -> None:
         """AF alone."""
-        self.outcome = self.outcome & ~u16(HIGH_AF) | u16(on) << 12
+        self.outcome = self.outcome & ~u8(AF) | u8(on) << 4
 
     def logical(self, r) -> None:
         """AND, OR, XOR, TEST: CF and OF are cleared; AF is undefined and cleared, as processors do."""
@@ -123,12 +123,12 @@ class Flags(Processor):
         """What UCOMISD says of two patterns: ZF, PF and CF, all three if there is no order; the others are cleared."""
         self.carry = u8(order_told(self, 2, a, b))
         self.zero, self.overflow = u8(order_told(self, 4, a, b)), u8(0)
-        self.outcome = u16(order_told(self, 10, a, b)) << 10
+        self.outcome = u8(order_told(self, 10, a, b)) << 2
 
     def order_found(self, below, differs) -> None:
         """What a comparison of numbers that have an order says (FCOMI): CF and ZF; the others are cleared."""
         self.carry, self.zero, self.overflow = u8(below), u8(differs == 0), u8(0)
-        self.outcome = u16(0)
+        self.outcome = u8(0)
 
     def condition(self, cc: int):
         """Whether condition number `cc` (SDM 2, B.1.4.7, table B-10), known at compile time, holds."""
@@ -143,21 +143,21 @@ class Flags(Processor):
         if cc == 6:
             return self.carry | self.zero != 0
         if cc == 8:
-            return self.outcome & HIGH_SF != 0
+            return self.outcome & SF != 0
         if cc == 10:
-            return self.outcome & HIGH_PF != 0
-        less = self.outcome >> 15 != u16(self.overflow)
+            return self.outcome & PF != 0
+        less = self.outcome >> 7 != self.overflow
         return less if cc == 12 else less | (self.zero != 0)
 
     def status(self) -> u64:
         """The six status flags, each at its place in RFLAGS."""
         ones = u64(self.carry) | u64(self.zero) << 6
-        return ones | u64(self.outcome) >> 8 | u64(self.overflow) << 11
+        return ones | u64(self.outcome) | u64(self.overflow) << 11
 
     def set_status(self, image: u64) -> None:
         """Take the six status flags from an image of RFLAGS."""
         self.carry, self.zero, self.overflow = u8(image & CF), u8(image >> 6 & 1), u8(image >> 11 & 1)
-        self.outcome = u16(image) << 8 & HIGH
+        self.outcome = u8(image & OUTCOME)
 
     def rflags(self) -> u64:
         """RFLAGS, bit 1 included."""
@@ -179,23 +179,23 @@ class Flags(Processor):
 
 def adjust(a, b, r):
     """AF of a sum or difference, as Flags.outcome has it."""
-    return u16(a ^ b ^ r) << 8 & HIGH_AF
+    return u8(a ^ b ^ r) & AF
 
 
 # The same where the host has the instruction (op.Guest.hosted). What is asked for is its flags alone.
 
 
 def host_logical(cpu, r) -> None:
-    cpu.carry, cpu.overflow = u8(0), u8(0)
-    cpu.outcome = flags_of("test", HIGH, r, r, places(cpu, "zero"))
+    cpu.carry = u8(0)
+    keep(cpu, flags_of("test", PAIR, r, r, places(cpu, "zero")))
 
 
 def host_added(cpu, r, b) -> None:
-    cpu.outcome = flags_of("add", HIGH, r - b, b, places(cpu, "zero", "overflow", "carry"))
+    keep(cpu, flags_of("add", PAIR, r - b, b, places(cpu, "zero", "carry")))
 
 
 def host_compared(cpu, a, b) -> None:
-    cpu.outcome = flags_of("cmp", HIGH, a, b, places(cpu, "zero", "overflow", "carry"))
+    keep(cpu, flags_of("cmp", PAIR, a, b, places(cpu, "zero", "carry")))
 
 
 def host_subtracted(cpu, r, b) -> None:
@@ -204,12 +204,34 @@ def host_subtracted(cpu, r, b) -> None:
 
 def host_incremented(cpu, r, carry) -> None:
     cpu.carry = u8(carry)
-    cpu.outcome = flags_of("add", HIGH, r - 1, type(r)(1), places(cpu, "zero", "overflow"))
+    keep(cpu, flags_of("add", PAIR, r - 1, type(r)(1), places(cpu, "zero")))
 
 
 def host_decremented(cpu, r, carry) -> None:
     cpu.carry = u8(carry)
-    cpu.outcome = flags_of("cmp", HIGH, r + 1, type(r)(1), places(cpu, "zero", "overflow"))
+    keep(cpu, flags_of("cmp", PAIR, r + 1, type(r)(1), places(cpu, "zero")))
+
+
+def host_condition(cpu, cc: int):
+    """Where OF or one of those beside it counts, from both, for they have been stored together."""
+    if cc & 1:
+        return not host_condition(cpu, cc - 1)
+    pair = cpu.peek(u16, Flags.offset("overflow"))
+    if cc == 0:
+        return pair & 1 != 0
+    if cc == 8:
+        return pair >> 15 != 0
+    if cc == 10:
+        return pair & PF << 8 != 0
+    if cc == 12:
+        return (pair >> 15 ^ pair) & 1 != 0
+    if cc == 14:
+        return ((pair >> 15 ^ pair) & 1 != 0) | (cpu.zero != 0)
+    return (cc != 4) & (cpu.carry != 0) | (cc != 2) & (cpu.zero != 0)
+
+
+def keep(cpu, pair) -> None:
+    cpu.poke(u16, Flags.offset("overflow"), pair)
 
 
 def places(cpu, *names):
@@ -220,6 +242,7 @@ def places(cpu, *names):
 HOSTED = {
     Flags.logical: host_logical, Flags.added: host_added, Flags.compared: host_compared,
     Flags.subtracted: host_subtracted, Flags.incremented: host_incremented, Flags.decremented: host_decremented,
+    Flags.condition: host_condition,
 }
 
 # The condition that follows what has set the flags, without the flags. For hot code (op.Guest.shortcuts).

@@ -50,13 +50,14 @@ X86_GUEST = Guest(
     "x86", X86, Decoded, lambda: instructions().DEFINED,
     ("guesthouse.system.cpu.x86", "guesthouse.system.cpu.softfloat"),
     "guesthouse.system.cpu.x86.guest:X86_GUEST", ("inject", "outdate"),
-    registers=("pc", "outcome", "zero", "carry", "overflow", "r", "ea", "xmm", "codes",
+    registers=("pc", "overflow", "outcome", "zero", "carry", "r", "ea", "xmm", "codes",
                "fop", "fip", "fdp", "fcs", "fds"),
     settled=settled,
     usual=(("index", NOTHING), ("scale", 0)),
     dialects=((0xFFFC, 0x4100), (0xFFFC, 0x2084)),  # see General.mode(): 64-bit code, and 32-bit code in flat segments
     deferred=(Flags.logical, Flags.added, Flags.added_with, Flags.compared, Flags.subtracted, Flags.subtracted_with,
-              Flags.incremented, Flags.decremented, Flags.produced, Flags.rotated, Flags.numbers_compared, Flags.order_found),
+              Flags.incremented, Flags.decremented, Flags.produced, Flags.rotated, Flags.numbers_compared,
+              Flags.order_found),
     hosted=HOSTED,
     shortcuts={(Flags.condition, deferred): condition for deferred, condition in (
         (Flags.logical, after_logical), (Flags.added, after_added), (Flags.compared, after_compared),

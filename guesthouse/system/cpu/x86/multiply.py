@@ -1,5 +1,5 @@
-"""Multiplication and division (SDM 1, 5.1.2). What is undefined: after a product SF, ZF and PF follow its low half and AF is
-clear; a quotient leaves all flags as they are."""
+"""Multiplication and division (SDM 1, 5.1.2). What is undefined: after a product SF, ZF and PF follow its low half and
+AF is clear; a quotient leaves all flags as they are."""
 
 from guesthouse.bits import clz, select, signed, u8, u16, u32, u64, u128, unlikely
 from guesthouse.system.cpu.x86.definitions import op
