@@ -27,7 +27,7 @@ FORMS: dict[str, tuple[str, ...]] = {
     "movzx": ("rn: 0F B6 /r",), "lea": ("rm: 8D /r",), "imul": ("rm: 0F AF /r",), "test": ("mr: 85 /r",),
     "inc": ("m: FF /0",), "dec": ("m: FF /1",), "push": ("o: 50 +r",), "pop": ("o: 58 +r",),
     "call": ("l: E8 cd",), "jmp": ("l: E9 cd",), "ret": (": C3",), "syscall": (": 0F 05",),
-    "rep_movsb": (": F3 A4",), "rep_stosb": (": F3 AA",),
+    "rep_movsb": (": F3 A4",), "rep_stosb": (": F3 AA",), "rdtsc": (": 0F 31",),
     "movsd": ("xy: F2 0F 10 /r", "yx: F2 0F 11 /r"), "movapd": ("xy: 66 0F 28 /r",),
     "movq": ("mx: 66 0F 7E /r",),
     "addsd": ("xy: F2 0F 58 /r",), "mulsd": ("xy: F2 0F 59 /r",), "subsd": ("xy: F2 0F 5C /r",),

@@ -6,7 +6,7 @@ import pytest
 
 from guesthouse.bits import u8, u64
 from guesthouse.engine.build import Engine
-from guesthouse.engine.processor import JUMPS, Block, Jump
+from guesthouse.engine.processor import JUMPS, TRAIL, Block, Jump
 from guesthouse.system.cpu.x86.definitions import Definition
 from guesthouse.system.cpu.x86.guest import X86_GUEST
 from guesthouse.typed import fill
@@ -109,6 +109,53 @@ def test_a_store_into_the_running_block_is_seen_by_the_next_instruction(stitched
             ours.vcpu.run(budget)
             found[-1].append([int(ours.cpu.r[n]) for n in range(16)] + [int(ours.cpu.pc)])
     assert found[0] == found[1]
+
+
+def test_a_sample_has_what_ran_one_after_the_other_and_changes_nothing(stitched: Stitched, threaded: Ours) -> None:
+    """The time that RDTSC tells included."""
+    source = "next: call f; inc rax; mov rsi, rax; and rsi, 3; jnz next; inc rcx; jmp next; " \
+             "f: add rbx, rax; mov rdi, rax; rdtsc; mov rbp, rax; mov rax, rdi; ret"
+    found = []
+    for ours, sampled in ((stitched, 0), (stitched, TRAIL), (threaded, TRAIL)):
+        begun(source, ours)
+        ours.cpu.r[4], ours.cpu.ticks = u64(WINDOW + 0x400), u64(0)
+        ours.vcpu.run(777)
+        ours.cpu.sampled = u64(sampled)
+        where = [int(ours.cpu.pc)]
+        ours.vcpu.run(777)
+        found.append([int(ours.cpu.r[n]) for n in (0, 1, 3, 4, 5)] + [int(ours.cpu.pc)])
+        if not sampled:
+            where += [int(ours.cpu.sample[n]) for n in range(TRAIL)]
+            assert int(ours.cpu.sampled) == TRAIL and int(ours.cpu.withheld) == 0
+            f, after = START + len(assemble(source.split("f:")[0] + "f: ", {})), START + 5
+            calls = [n for n, pc in enumerate(where[:-1]) if pc == START]
+            assert len(calls) > 9 and all(where[n + 1:n + 3] == [f, after] for n in calls[:-1]), where
+    assert found[0] == found[1] == found[2]
+
+
+def test_a_link_knows_its_block_as_soon_as_that_is_put_together(stitched: Stitched) -> None:
+    """Four blocks, each found twice: for the second time when it is put together, and never again."""
+    begun("next: inc rax; jmp a; inc rax; a: inc rbx; jmp b; inc rax; b: inc rdx; jmp c; inc rax; c: jmp next", stitched)
+    stitched.cpu.sampled = u64(TRAIL)
+    lookups = int(stitched.cpu.lookups)
+    stitched.vcpu.run(7 * 100)
+    assert int(stitched.cpu.lookups) - lookups <= 2 * 4 + 2
+
+
+def test_links_are_forgotten_before_the_contexts_that_they_tell_apart_come_again(stitched: Stitched) -> None:
+    begun("next: inc rax; jmp next", stitched)
+    stitched.vcpu.run(1000)
+    builds, newest = int(stitched.cpu.builds), int(stitched.cpu.newest)
+    stitched.cpu.newest = u64((newest >> 31) + 1 << 31)
+    stitched.vcpu.run(1000)
+    assert int(stitched.cpu.builds) > builds and int(stitched.cpu.r[0]) == BEFORE.registers[0] + 1000
+
+
+def test_no_flag_is_loaded_from_where_another_was_stored_last() -> None:
+    """See flags.py: each in eight bytes of its own, but those that are stored and loaded together."""
+    overflow, outcome, zero, carry = (X86_GUEST.state.offset(name) for name in ("overflow", "outcome", "zero", "carry"))
+    assert outcome == overflow + 1 and overflow % 2 == 0
+    assert len({at // 8 for at in (overflow, zero, carry)}) == 3
 
 
 def test_an_object_tells_its_functions_and_what_they_need() -> None:
