@@ -34,7 +34,7 @@ from guesthouse.errors import DefinitionError
 from guesthouse.typed.elf import R_32, R_32S, R_64, R_PC32, R_PLT32, Function, Relocation, functions
 from guesthouse.typed.emit import HOUSE, OFTEN, Emitter, Unit
 from guesthouse.typed.lower import Lower
-from guesthouse.typed.struct import kind_of
+from guesthouse.typed.struct import ScalarKind, kind_of
 from guesthouse.typed.values import Made, Ref, Scalar, is_known
 
 HOLE = "%hole."
@@ -82,7 +82,7 @@ class Fast(Handling):
     def read(self, kind: Any, place: Any, tag: str = HOUSE, align: int = 0) -> Any:
         if place.base != "%cpu":
             return super().read(kind, place, tag, align)
-        if place.offset in self.fixed:
+        if place.offset in self.fixed and isinstance(kind, ScalarKind):
             return kind.type(self.fixed[place.offset])
         if place.offset == self.pc and self.links:
             if len(self.links) > 1 or self.stored:

@@ -13,6 +13,10 @@ LOOPS = {
                  word("srli", rd=7, rs1=7, shamt=3), word("sltu", rd=8, rs1=7, rs2=5)],
     "memory": [word("ld", rd=5, rs1=10, imm=8), word("addi", rd=5, rs1=5, imm=3), word("sd", rs1=10, rs2=5, imm=8),
                word("lbu", rd=6, rs1=10, imm=9), word("add", rd=7, rs1=7, rs2=6)],
+    "pages": [word("ld", rd=5, rs1=10), word("addi", rd=10, rs1=10, imm=1000), word("add", rd=6, rs1=6, rs2=5),
+              word("sd", rs1=10, rs2=6, imm=-1200), word("lw", rd=7, rs1=10, imm=-1196), word("sb", rs1=10, rs2=7),
+              word("slli", rd=11, rs1=10, shamt=46), word("srli", rd=11, rs1=11, shamt=46),
+              word("add", rd=10, rs1=12, rs2=11)],
     "zero": [word("addi", rd=0, rs1=5, imm=1), word("add", rd=5, rs1=0, rs2=6), word("addi", rd=6, rs1=5, imm=1)],
 }
 
@@ -25,7 +29,7 @@ def test_hot_code_is_as_exact_as_threaded_code(compiled, name, monkeypatch):
     for hot in (False, True):
         machine = Machine(compiled)
         machine.program(*body, word("addi", rd=9, rs1=9, imm=1), word("jal", rd=0, imm=-4 * (len(body) + 1)))
-        machine.set(x5=3, x6=0x1234_5678_9ABC, x10=DATA)
+        machine.set(x5=3, x6=0x1234_5678_9ABC, x10=DATA, x12=DATA)
         way = Regions(compiled, machine.hart, Inside(RISCV)) if hot else None
         states = []
         for budget in (5000, 5000, 5000, 1, 7, 4096, 9991):

@@ -17,6 +17,7 @@ from guesthouse.engine.threaded import ARGUMENTS, kinds_of
 from guesthouse.errors import DefinitionError
 from guesthouse.engine.hot.library import CPU, INVALIDATIONS, Library, Slot
 from guesthouse.engine.hot.native import INTRINSICS
+from guesthouse.engine.hot.pages import ACCESSES, Pages
 from guesthouse.engine.hot.stack import Stack
 from guesthouse.typed.emit import HOUSE, OFTEN, Emitter, Unit
 from guesthouse.typed.lower import Lower, result_type
@@ -59,6 +60,7 @@ class Lowered(Lower):
         self.library, self.guest = library, library.guest
         self.slots = library.slots
         self.pc, self.start = self.slots[self.guest.state.offset("pc")], self.guest.state.offset("start")
+        self.tlb = self.slots[self.guest.state.offset("tlb")]
         self.home, self.at = home, 0  # the origin, if it is known; and where the running block lies from there
         self.distances: dict[str, int] = {}  # of values: how far they are from the origin
         self.cut: set[int] = set()  # distances of addresses that are cut to 32 bits; the way in sees that they are less
@@ -76,6 +78,7 @@ class Lowered(Lower):
         self.instead = dict(self.host.instead) if self.host else {}
         self.natively = True  # what the host may do instead of a body is tried
         self.stack: Stack | None = None
+        self.pages = Pages(self)
         self.needs_unit = self.gathers = False  # the unit must be as HostUnit.control says; MXCSR is used
         unit.intrinsics.update(INTRINSICS)
         self.plain = False  # while a deferred call is being made
@@ -115,6 +118,8 @@ class Lowered(Lower):
             if self.host and place.base == CPU and place.offset in self.library.raised:
                 raise DefinitionError("flags that the host may still have")
             return super().read(kind, place, tag, align)
+        if isinstance(kind, ScalarKind) and place.offset in self.fixed:
+            return kind.type(self.fixed[place.offset])
         self.used.add(slot)
         if slot is self.pc:
             return Scalar(u64, self.address(self.e.op(f"load i64, ptr {slot.name}")))
@@ -123,7 +128,9 @@ class Lowered(Lower):
                 self.materialise()
             elif slot not in self.given:
                 raise Asked(slot)
-        return self.part(slot, kind, place.offset - slot.start)
+        value = self.part(slot, kind, place.offset - slot.start)
+        self.pages.read(slot, value)
+        return value
 
     def part(self, slot: Slot, kind: Kind, at: int) -> Any:
         """The value of a kind at an offset in a slot. The slot is read whole, or LLVM would keep it in pieces."""
@@ -158,6 +165,7 @@ class Lowered(Lower):
             super().write(kind, place, value, tag, align)
             return
         self.settle_before_write(slot)
+        self.pages.wrote(slot, value)
         text = self.raw(kind, value)
         if slot is self.pc:
             self.leads_to(self.distances.get(text))
@@ -201,7 +209,10 @@ class Lowered(Lower):
             if int(b) == 0xFFFF_FFFF:
                 self.cut.add(self.distances[a.text])
                 return a
-        return super().binary(node, op, a, b)
+        value = super().binary(node, op, a, b)
+        if isinstance(op, (ast.Add, ast.Sub)):
+            self.pages.derived(value, a, b, 1 if isinstance(op, ast.Add) else -1)
+        return value
 
     def raw(self, kind: Kind, value: Any) -> str:
         """The bits of a value that is to be written as this kind."""
@@ -233,6 +244,8 @@ class Lowered(Lower):
         self.e.do(f"store {slot.type} {whole}, ptr {slot.name}")
 
     def settle_before_write(self, slot: Slot) -> None:
+        if slot is self.tlb:
+            self.pages.forget()
         self.used.add(slot)
         self.written.add(slot)
         if not self.plain and any(slot in d.writes for d in self.deferred):
@@ -334,6 +347,8 @@ class Lowered(Lower):
             return None
         if self.natively:
             function = self.instead.get(function, function)
+        if function in ACCESSES and (spring := self.pages.spring(args)):
+            return self.pages.access(spring, function, args)
         if len(self.deferred) == 1 and not self.plain and not named:
             shortcut = self.guest.shortcuts.get((function, self.deferred[0].function))
             if shortcut:
@@ -430,6 +445,7 @@ class Lowered(Lower):
             self.store_slot(slot)
         self.mark(GATHER)
         result = self.emit_call(callee, leaves)
+        self.pages.forget()
         self.mark(CLEAR)
         if effects.writes is None or effects.writes & self.library.modes:
             self.may_retire = True

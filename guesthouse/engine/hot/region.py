@@ -31,6 +31,7 @@ from guesthouse.engine.threaded import ARGUMENTS, HEADER, Threaded
 from guesthouse.errors import DefinitionError
 from guesthouse.engine.hot.library import CPU, INVALIDATIONS, Library, Slot
 from guesthouse.engine.hot.lowered import BLOCKS, CLEAR, DISPATCH, GATHER, Asked, Deferred, Lowered
+from guesthouse.engine.hot.pages import FORGET
 from guesthouse.engine.hot.stack import Known
 from guesthouse.typed.emit import OFTEN, RARELY, Emitter, Unit
 from guesthouse.typed.lower import Lower
@@ -120,8 +121,7 @@ class Region(Threaded):
         self.lower.e.lines += body
         if self.lower.stack:
             self.lower.stack.settle()
-        if self.lower.gathers:
-            self.gather()
+        self.put_in()
         self.unit.define(f"@{self.name}.table = global [{BLOCKS + WORDS * len(self.blocks)} x i64] zeroinitializer")
         header = HEADER.format("@" + self.name).replace("internal ", "")
         self.unit.functions.append(self.e.text(header))
@@ -135,12 +135,13 @@ class Region(Threaded):
             if slot is not self.pc:  # each way in has its own
                 self.lower.load_slot(slot)
         e.slots += [f"  %{name} = alloca i64" for name in ("budget", "exit.a", "exit.b", "control")]
-        e.slots.append("  %retired = alloca i1")
+        e.slots += ["  %retired = alloca i1", "  %mxcsr = alloca i32"]
         e.do("store i64 %left, ptr %budget")
         e.slots += [f"  %later{part} = alloca i64" for part in ("", *(f".{n}" for n in range(ARGUMENTS)))]
         e.do("store i64 0, ptr %exit.b")
         e.do("store i64 0, ptr %later")
         e.do("store i1 false, ptr %retired")
+        self.lower.pages.prologue()
         place = Lower.pointer(self.lower, Ref(None, CPU, INVALIDATIONS))
         e.lines.append(f"  %invalidations = load i64, ptr {place}")
         way = e.op(f"load i64, ptr {e.op(f'getelementptr i8, ptr %record, i64 {WAY}')}, !tbaa !1")
@@ -209,6 +210,7 @@ class Region(Threaded):
             lower.stack.known = self.tops[n], None
         for k, instruction in enumerate(block.instructions):
             self.at = n, k
+            lower.pages.begin(self.at)
             if not self.instruction(block, instruction):
                 return
         if block.falls:
@@ -261,7 +263,7 @@ class Region(Threaded):
         lines, slots, opened, label = len(e.lines), len(e.slots), e.open, e.label
         deferred, materialised, exits = list(lower.deferred), lower.materialised, list(self.exits)
         needs = lower.needs_unit, lower.gathers
-        known = lower.stack.known if lower.stack else None
+        known, groups = lower.stack.known if lower.stack else None, dict(lower.pages.groups)
         lower.handlers, lower.frames, lower.depth = ["nowhere"], [], 0
         try:
             if what.handler.op.ends == BRANCHES:
@@ -276,6 +278,7 @@ class Region(Threaded):
             lower.needs_unit, lower.gathers = needs
             if lower.stack and known:
                 lower.stack.known = known
+            lower.pages.groups = groups
             self.exits = {key: self.exits[key] for key in exits}
             return False
         return True
@@ -371,26 +374,34 @@ class Region(Threaded):
             e.do(f"store i64 {self.blocks[n].at}, ptr {self.pc.name}")
             e.branch("threaded")
 
-    def gather(self) -> None:
-        """Put in what changes MXCSR to the guest's, and what changes it back and adds what was raised to the flags."""
-        e, unit = self.e, self.lower.host
+    def put_in(self) -> None:
+        """Put in what marks stand for, now that it is known whether that is anything."""
+        e = self.e
         lines, e.lines, e.open = e.lines, [], True
-        assert unit is not None
-        e.slots.append("  %mxcsr = alloca i32")
-        for name in ("ldmxcsr", "stmxcsr"):
-            self.unit.declare(f"void @llvm.x86.sse.{name}(ptr)")
         for line in lines:
-            if line == CLEAR:
-                control = self.read("control")
-                self.set_mxcsr(e.op(f"trunc i64 {control} to i32"))
-            elif line == GATHER:
-                e.do("call void @llvm.x86.sse.stmxcsr(ptr %mxcsr)")
-                found = e.op("load i32, ptr %mxcsr")
-                flags = e.op(f"zext i32 {e.op(f'and i32 {found}, 63')} to i64")
-                self.outside(unit.raised, [self.lower.cpu, Scalar(u64, flags)])
-                self.set_mxcsr(str(MXCSR))
+            if line == FORGET or line in self.lower.pages.marks:
+                self.lower.pages.put_in(line)
+            elif line in (CLEAR, GATHER):
+                if self.lower.gathers:
+                    self.gather(line)
             else:
                 e.lines.append(line)
+
+    def gather(self, mark: str) -> None:
+        """Change MXCSR to the guest's, or back, and add what was raised to the flags."""
+        e, unit = self.e, self.lower.host
+        assert unit is not None
+        for name in ("ldmxcsr", "stmxcsr"):
+            self.unit.declare(f"void @llvm.x86.sse.{name}(ptr)")
+        if mark == CLEAR:
+            control = self.read("control")
+            self.set_mxcsr(e.op(f"trunc i64 {control} to i32"))
+        else:
+            e.do("call void @llvm.x86.sse.stmxcsr(ptr %mxcsr)")
+            found = e.op("load i32, ptr %mxcsr")
+            flags = e.op(f"zext i32 {e.op(f'and i32 {found}, 63')} to i64")
+            self.outside(unit.raised, [self.lower.cpu, Scalar(u64, flags)])
+            self.set_mxcsr(str(MXCSR))
 
     def set_mxcsr(self, value: str) -> None:
         self.e.do(f"store i32 {value}, ptr %mxcsr")
