@@ -16,6 +16,7 @@ from guesthouse.engine.encoding import instructions_in
 from guesthouse.engine.vcpu import Budget
 from guesthouse.system.cpu.riscv import bitmanip, csr, privileged
 from guesthouse.system.cpu.riscv.instructions import DECODER, INSTRUCTIONS
+from guesthouse.system.cpu.riscv.formats import RA
 from tests.riscv.machine import CODE, DATA, MASK, RAM, SIZE
 
 unicorn = pytest.importorskip("unicorn")
@@ -123,11 +124,11 @@ def near(rng, bits, fraction):
 
 def aim(rng, instruction, word, x):
     """Let the base register point into DATA: aligned for atomics, to nowhere for those that have no base."""
-    if "(rs1)" not in instruction.form and instruction.name not in ("c.jr", "c.jalr"):
+    if "(rs1)" not in instruction.form and instruction.name not in ("ret", "c.jr", "c.jalr"):
         return True
-    base = next(o for o in instruction.operands if o.name == "rs1")
+    base = next((o for o in instruction.operands if o.name == "rs1"), None)
     offset = next((instruction.value(o, word) for o in instruction.operands if o.name == "imm"), 0)
-    register = instruction.value(base, word)
+    register = instruction.value(base, word) if base else RA
     at = DATA + rng.randrange(8, 40)
     if instruction.name.startswith(("lr", "sc", "amo")):
         at &= ~7

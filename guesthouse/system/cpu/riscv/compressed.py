@@ -3,14 +3,13 @@
 A reserved encoding is none of these, and so illegal; hints do what their expansion does, into the dustbin.
 """
 
-from guesthouse.system.cpu.riscv.formats import short as c
+from guesthouse.system.cpu.riscv.formats import SP, short as c
 from guesthouse.system.cpu.riscv.floating import load_float, store_float
 from guesthouse.system.cpu.riscv.integer import (
-    add, addi, addiw, addw, and_, andi, beq, bne, ebreak, jal, jalr, load, lui, or_, slli, srai, srli, store,
-    sub, subw, xor,
+    add, addi, addiw, addw, and_, andi, beq, bne, ebreak, j, jalr, jr, load, lui, or_, ret, slli, srai, srli,
+    store, sub, subw, xor,
 )
 
-SP = 2
 lw, ld, sw, sd = load["lw"], load["ld"], store["sw"], store["sd"]
 fld, fsd = load_float["fld"], store_float["fsd"]
 
@@ -30,8 +29,9 @@ LOADS_AND_STORES = (
 )
 
 CONTROL = (
-    c("c.j", "101 imm[11|4|9:8|10|6|7|3:1|5] 01", "26.4", jal, rd=0),
-    c("c.jr", "1000 rs1!=0 00000 10", "26.4", jalr, rd=0, imm=0),
+    c("c.j", "101 imm[11|4|9:8|10|6|7|3:1|5] 01", "26.4", j),
+    c("c.jr", "1000 rs1!=0 00000 10", "26.4", jr, imm=0),
+    c("c.jr", "1000 00001 00000 10", "26.4", ret, form="ra"),
     c("c.jalr", "1001 rs1!=0 00000 10", "26.4", jalr, rd=1, imm=0),
     c("c.beqz", "110 imm[8|4:3] rs1' imm[7:6|2:1|5] 01", "26.4", beq, rs2=0),
     c("c.bnez", "111 imm[8|4:3] rs1' imm[7:6|2:1|5] 01", "26.4", bne, rs2=0),

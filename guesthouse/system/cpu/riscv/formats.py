@@ -9,6 +9,7 @@ from guesthouse.bits import u8, u64
 from guesthouse.engine.encoding import Format, Kind
 from guesthouse.engine.op import Record
 
+RA, SP = 1, 2
 DUSTBIN = 32  # the element of x and f arrays that takes what is written to x0
 
 X_NAMES = ("zero ra sp gp tp t0 t1 t2 s0 s1 a0 a1 a2 a3 a4 a5 a6 a7 "

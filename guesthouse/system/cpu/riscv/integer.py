@@ -8,7 +8,7 @@ from guesthouse.bits import i8, i16, i32, i64, u8, u16, u32, u64
 from guesthouse.engine.cpu import HOST_CALL
 from guesthouse.engine.op import BRANCHES, LEAVES
 from guesthouse.system.cpu.riscv.causes import BREAKPOINT, CALL_FROM_U, SUPERVISOR
-from guesthouse.system.cpu.riscv.formats import Imm, Shamt, Target, Upper, X, op
+from guesthouse.system.cpu.riscv.formats import RA, SP, Imm, Shamt, Target, Upper, X, op
 
 
 def sext(word):
@@ -26,12 +26,19 @@ def auipc(hart, rd: X, imm: Target):
     hart.x[rd] = imm
 
 
-# Jumps and branches: pc is already the next instruction's address.
+# Jumps and branches: pc is already the next instruction's address. Calls and returns have bodies of their own: the
+# engine is told of them, and who returns has as a rule the stack pointer of the one who called.
 
 
 @op("imm[20|10:1|11|19:12] rd 1101111", "2.5.1", ends=BRANCHES)
 def jal(hart, rd: X, imm: Target):
     hart.x[rd] = hart.pc
+    hart.note_call(hart.x[SP])
+    hart.pc = imm
+
+
+@op("imm[20|10:1|11|19:12] 00000 1101111", "2.5.1", ends=BRANCHES)
+def j(hart, imm: Target):
     hart.pc = imm
 
 
@@ -39,7 +46,19 @@ def jal(hart, rd: X, imm: Target):
 def jalr(hart, rd: X, rs1: X, imm: Imm):
     target = hart.x[rs1] + imm & ~u64(1)
     hart.x[rd] = hart.pc
+    hart.note_call(hart.x[SP])
     hart.pc = target
+
+
+@op("imm[11:0] rs1 000 00000 1100111", "2.5.1", ends=BRANCHES, form="imm(rs1)")
+def jr(hart, rs1: X, imm: Imm):
+    hart.pc = hart.x[rs1] + imm & ~u64(1)
+
+
+@op("000000000000 00001 000 00000 1100111", "2.5.1", ends=BRANCHES)
+def ret(hart):
+    hart.note_return(hart.x[SP])
+    hart.pc = hart.x[RA] & ~u64(1)
 
 
 @op("imm[12|10:5] rs2 rs1 000 imm[4:1|11] 1100011", "2.5.2", ends=BRANCHES)
