@@ -55,3 +55,13 @@ def ordering(name: str, condition: str, a: Any, b: Any) -> Any:
     """UCOMISD or one of its kin: whether a condition holds then, 0 or 1: a is above b, ae (or equal), b, be, z (equal),
     p (there is no order, which is be and z, too), or one with n before it, which is not so."""
     raise NotImplementedError
+
+
+def be_sure(value: Any) -> None:
+    """Something holds of this value, and so of the register that it was read from: what, is the guest's matter."""
+    raise NotImplementedError
+
+
+def is_sure(value: Any) -> bool:
+    """Whether that has been said of this value, or, in the same block, of what the register it comes from holds."""
+    raise NotImplementedError

@@ -79,6 +79,8 @@ class Lowered(Lower):
         self.natively = True  # what the host may do instead of a body is tried
         self.stack: Stack | None = None
         self.pages = Pages(self)
+        self.sure: set[Any] = set()  # of which host.be_sure() has been said: slots as they are, and values
+        self.came_from: dict[str, Slot] = {}  # values, and what they were read from and still is as it was
         self.needs_unit = self.gathers = False  # the unit must be as HostUnit.control says; MXCSR is used
         unit.intrinsics.update(INTRINSICS)
         self.plain = False  # while a deferred call is being made
@@ -130,6 +132,9 @@ class Lowered(Lower):
                 raise Asked(slot)
         value = self.part(slot, kind, place.offset - slot.start)
         self.pages.read(slot, value)
+        if isinstance(value, Scalar) and kind.size == slot.size:
+            self.came_from[value.text] = slot
+            self.sure.update([value.text] if slot in self.sure else [])
         return value
 
     def part(self, slot: Slot, kind: Kind, at: int) -> Any:
@@ -171,6 +176,8 @@ class Lowered(Lower):
             self.leads_to(self.distances.get(text))
             text = self.distance(text)
         self.put_part(slot, 8 * kind.size, text, place.offset - slot.start)
+        if isinstance(value, Scalar) and value.text in self.sure and kind.size == slot.size and self.certain():
+            self.sure.add(slot)
 
     # Addresses of code, which count from the origin of the region. So does what the slot of pc holds.
 
@@ -248,6 +255,8 @@ class Lowered(Lower):
             self.pages.forget()
         self.used.add(slot)
         self.written.add(slot)
+        self.sure.discard(slot)
+        self.came_from = {}
         if not self.plain and any(slot in d.writes for d in self.deferred):
             self.materialise()
             self.deferred = []

@@ -86,6 +86,17 @@ def needed(lower: "Lowered") -> None:
     lower.needs_unit = True
 
 
+def be_sure(lower: "Lowered", value: Any) -> None:
+    if isinstance(value, Scalar) and lower.certain():
+        lower.sure.add(value.text)
+        lower.sure.update([lower.came_from[value.text]] if value.text in lower.came_from else [])
+
+
+def is_sure(lower: "Lowered", value: Any) -> bool:
+    return isinstance(value, Scalar) and value.text in lower.sure
+
+
 INTRINSICS: dict[Any, Callable[..., Any]] = {
     host.instruction: instruction, host.arithmetic: arithmetic, host.ordering: ordering, host.needed: needed,
+    host.be_sure: be_sure, host.is_sure: is_sure,
 }

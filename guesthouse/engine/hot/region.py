@@ -204,7 +204,7 @@ class Region(Threaded):
     def block(self, n: int, block: Block, deferred: list[Deferred]) -> None:
         e, lower = self.e, self.lower
         e.start(f"b{n}")
-        lower.at, lower.targets = block.at, set()
+        lower.at, lower.targets, lower.sure = block.at, set(), set()
         lower.deferred, lower.materialised = deferred, not deferred
         if lower.stack:
             lower.stack.known = self.tops[n], None
@@ -264,6 +264,7 @@ class Region(Threaded):
         deferred, materialised, exits = list(lower.deferred), lower.materialised, list(self.exits)
         needs = lower.needs_unit, lower.gathers
         known, groups = lower.stack.known if lower.stack else None, dict(lower.pages.groups)
+        sure = set(lower.sure)
         lower.handlers, lower.frames, lower.depth = ["nowhere"], [], 0
         try:
             if what.handler.op.ends == BRANCHES:
@@ -278,7 +279,7 @@ class Region(Threaded):
             lower.needs_unit, lower.gathers = needs
             if lower.stack and known:
                 lower.stack.known = known
-            lower.pages.groups = groups
+            lower.pages.groups, lower.sure, lower.came_from = groups, sure, {}
             self.exits = {key: self.exits[key] for key in exits}
             return False
         return True

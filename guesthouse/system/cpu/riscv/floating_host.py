@@ -38,21 +38,32 @@ def number(hart, form, n):
     """A register that holds a number of this format, and is used as one."""
     value = hart.f[n]
     if form.bits == 32:
-        if unlikely(value >> 32 != 0xFFFF_FFFF):
-            not_here(hart)
+        if not host.is_sure(value):
+            if unlikely(value >> 32 != 0xFFFF_FFFF):
+                not_here(hart)
+            host.be_sure(value)
     return f64.from_bits(value)
 
 
-def put(hart, rd, r) -> None:
-    """A result that cannot be a NaN."""
-    hart.f[rd] = r.to_bits()
+def put(hart, form, rd, r) -> None:
+    """What needs no look: what is loaded, or a result that cannot be a NaN."""
+    value = r.to_bits()
+    if form.bits == 32:
+        host.be_sure(value)  # it is boxed
+    hart.f[rd] = value
     hart.mstatus = hart.mstatus | FS
 
 
 def put_number(hart, form, rd, r) -> None:
     if unlikely(host.ordering(f"ucomis{suffix(form)}", "p", r, r) != 0):
         not_here(hart)
-    put(hart, rd, r)
+    put(hart, form, rd, r)
+
+
+def load_float(hart, rd, rs1, imm, number, kind) -> None:
+    host.needed()
+    value = f64.from_bits(u64(hart.load(kind, hart.x[rs1] + imm)))
+    put(hart, number, rd, value if number.bits == 64 else host.instruction("orps", f64, value, BOXED))
 
 
 def arithmetic(hart, rd, rs1, rs2, rm, kind, how) -> None:
@@ -81,7 +92,7 @@ def extreme(hart, rd, rs1, rs2, kind, how) -> None:
         not_here(hart)
     name = ("mins" if how is minimum else "maxs") + suffix(kind)
     x, y = host.arithmetic(name, f64, a, b), host.arithmetic(name, f64, b, a)
-    put(hart, rd, host.instruction("orps" if how is minimum else "andps", f64, x, y))
+    put(hart, kind, rd, host.instruction("orps" if how is minimum else "andps", f64, x, y))
 
 
 def to_whole(hart, rd, rs1, rm, kind, to) -> None:
@@ -120,14 +131,15 @@ def from_whole(hart, rd, rs1, rm, kind, source) -> None:
     elif not source.signed:
         if unlikely(i64(value) < 0):
             not_here(hart)
-    put(hart, rd, host.arithmetic(f"cvtsi2s{suffix(kind)}", f64, BOXED, value))
+    upper = BOXED if kind.bits == 32 else f64(0.0)
+    put(hart, kind, rd, host.arithmetic(f"cvtsi2s{suffix(kind)}", f64, upper, value))
 
 
 def between(hart, rd, rs1, rm, source, to) -> None:
     widens = to.bits == 64
     assert rm == DYNAMIC or widens and rm < floating.MODES
-    name = "cvtss2sd" if widens else "cvtsd2ss"
-    put_number(hart, to, rd, host.arithmetic(name, f64, BOXED, number(hart, source, rs1)))
+    name, upper = ("cvtss2sd", f64(0.0)) if widens else ("cvtsd2ss", BOXED)
+    put_number(hart, to, rd, host.arithmetic(name, f64, upper, number(hart, source, rs1)))
 
 
 def feq(hart, rd, rs1, rs2, kind) -> None:
@@ -170,5 +182,6 @@ def unit() -> host.HostUnit:
     """The bodies of floating.py that have others here."""
     others: dict[Any, Any] = {
         getattr(floating, body.__name__).run: body
-        for body in (arithmetic, square_root, multiply_add, extreme, to_whole, from_whole, between, feq, flt, fle)}
+        for body in (load_float, arithmetic, square_root, multiply_add, extreme, to_whole, from_whole, between,
+                     feq, flt, fle)}
     return host.HostUnit({State.use_floats: floats_are_on, **others}, control, raised, ("f",))
