@@ -2,7 +2,7 @@
 
 import pytest
 
-from guesthouse.engine.hot import regions
+from guesthouse.engine.hot import regions, workshop
 from guesthouse.engine.hot.workshop import Inside
 from guesthouse.engine.hot.regions import Regions
 from guesthouse.system.cpu.riscv.guest import RISCV
@@ -41,3 +41,21 @@ def test_hot_code_is_as_exact_as_threaded_code(compiled, name, monkeypatch):
         made.append(states)
         machine.memory.close()
     assert made[0] == made[1]
+
+
+def test_accesses_near_one_another_ask_for_their_page_once(compiled, monkeypatch):
+    texts, real = [], workshop.machine_code
+    monkeypatch.setattr(regions, "ENOUGH", 1)
+    monkeypatch.setattr(workshop, "machine_code", lambda text: (texts.append(text), real(text))[1])
+    machine = Machine(compiled)
+    body = [*(word("ld", rd=n, rs1=10, imm=8 * n) for n in (5, 6, 7)), word("addi", rd=10, rs1=10, imm=8),
+            *(word("sd", rs1=10, rs2=n, imm=8 * n) for n in (5, 6, 7)), word("addi", rd=10, rs1=10, imm=-8)]
+    machine.program(*body, word("jal", rd=0, imm=-4 * len(body)))
+    machine.set(x10=DATA)
+    way = Regions(compiled, machine.hart, Inside(RISCV))
+    for _ in range(3):
+        machine.vcpu.run(1000)
+        way.look()
+    text = max(texts, key=len)
+    assert (text.count("[2 x i64]"), text.count("br i1 %near")) == (2, 4)  # loads, and stores: pages, and addends
+    machine.memory.close()
