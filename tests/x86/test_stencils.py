@@ -135,7 +135,8 @@ def test_a_sample_has_what_ran_one_after_the_other_and_changes_nothing(stitched:
 
 def test_a_link_knows_its_block_as_soon_as_that_is_put_together(stitched: Stitched) -> None:
     """Four blocks, each found twice: for the second time when it is put together, and never again."""
-    begun("next: inc rax; jmp a; inc rax; a: inc rbx; jmp b; inc rax; b: inc rdx; jmp c; inc rax; c: jmp next", stitched)
+    begun("next: inc rax; jmp a; inc rax; a: inc rbx; jmp b; inc rax; b: inc rdx; jmp c; inc rax; c: jmp next",
+          stitched)
     stitched.cpu.sampled = u64(TRAIL)
     lookups = int(stitched.cpu.lookups)
     stitched.vcpu.run(7 * 100)
