@@ -16,7 +16,8 @@ records keep their handlers. Hosts other than x86-64 with ELF objects have no st
 
 import ast
 import ctypes
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -182,16 +183,16 @@ class Stencils(Threaded):
         """A handler's stencils, if there can be one that does anything: for a branch to blocks in its own page, and in
         others; for operands as they come, and as they mostly are (Guest.usual)."""
         if handler.op.ends != LEAVES and not handler.op.counts and (text := self.stencil(name, handler, branches)):
-            for far in range(1, 1 << text.count("@code.")):
-                self.stencil(f"{name}.far{far}", handler, branches, far)
+            for far in choices(re.findall(r"@code\.(\w+)", text)):
+                self.stencil(f"{name}.far.{'.'.join(far)}", handler, branches, far)
             if any(text.count(f"{HOLE}{field}") > 1 for field, _ in self.guest.usual):
                 self.known = {field: u64(value) for field, value in self.guest.usual}
                 self.stencil(f"{name}.usual", handler, branches)
                 self.known = {}
 
-    def stencil(self, name: str, handler: Handler, branches: bool, far: int = 0) -> str:
-        """Write one, and return its text; none if there cannot be one. `far` has a bit for each link that may lead to
-        another page, in the order of their names."""
+    def stencil(self, name: str, handler: Handler, branches: bool, far: Sequence[str] = ()) -> str:
+        """Write one, and return its text; none if there cannot be one. `far`: the links that may lead to another
+        page."""
         lower, state, record, left = self.begin()
         lower.e.slots.append("  %way = alloca i64")
         try:
@@ -213,7 +214,7 @@ class Stencils(Threaded):
             self.tail(lower, "@aside", "poison", "%left")
         return self.add(name, lower)
 
-    def part(self, lower: Fast, state: Any, left: Any, far: int) -> None:
+    def part(self, lower: Fast, state: Any, left: Any, far: Sequence[str]) -> None:
         """Go on with the next block."""
         e, plain = lower.e, self.plainly(lower)
         if lower.called_at is not None:
@@ -223,8 +224,7 @@ class Stencils(Threaded):
         e.end(f"switch i64 {e.op('load i64, ptr %way')}, label %elsewhere [ {cases} ]")
         for n, field in enumerate(lower.links):
             e.start(f"link{n}")
-            reach = BY_ADDRESS if far >> sorted(lower.links).index(field) & 1 else NEAR
-            self.by_link(lower, plain, state, left, field, lower.target(field), reach)
+            self.by_link(lower, plain, state, left, field, lower.target(field), BY_ADDRESS if field in far else NEAR)
         e.start("elsewhere")
         if lower.returned_at is not None:
             kept, code = plain.call(self.guest.state.promised, [state, lower.returned_at], {}).items
@@ -326,6 +326,12 @@ def pc_of(cpu):
     return cpu.pc
 
 
+def choices(links: Iterable[str]) -> list[tuple[str, ...]]:
+    """Some of these links, or all: in the order of Stencil.far."""
+    names = sorted(set(links))
+    return [tuple(one for k, one in enumerate(names) if n >> k & 1) for n in range(1, 1 << len(names))]
+
+
 @dataclass
 class Finished:
     """A stencil, as it goes into the table."""
@@ -341,7 +347,7 @@ def table(guest: Guest, objects: Iterable[bytes]) -> bytes:
     found = {f.name: made for octets in objects for f in functions(octets) if (made := finished(guest, f))}
     handlers = {f"h{n}" for n in range(len(guest.handlers) + 1)}
     for name in [n for n, made in found.items() if n in handlers and
-                 any(f"{n}.far{far}" not in found for far in range(1, 1 << len(made.links)))]:
+                 any(f"{n}.far.{'.'.join(far)}" not in found for far in choices(made.links))]:
         del found[name]
     names = [f"h{n}" for n in range(len(guest.handlers) + LOOK_AGAIN + 1)]
     names += [name for name in found if "." in name]
@@ -356,8 +362,8 @@ def table(guest: Guest, objects: Iterable[bytes]) -> bytes:
             head.slow = u8(any(int(one.kind) == ASIDE for one in made.holes))
             head.stays = u8(number in (len(guest.handlers) + BY_HANDLER, len(guest.handlers) + TO_HANDLER))
             head.links, head.usual = u8(len(made.links)), u16(place.get(f"{name}.usual", 0))
-            for far in range(3):
-                head.far[far] = u16(place.get(f"{name}.far{far + 1}", 0))
+            for n, far in enumerate(choices(made.links)):
+                head.far[n] = u16(place.get(f"{name}.far.{'.'.join(far)}", 0))
             head.lands = u8(any(int(one.kind) == LAND for one in made.holes))
             for n, field in enumerate(guest.record.fields[link] for link in made.links if link != "landing"):
                 head.link_place[n], head.link_octets[n] = u8(field.offset), u8(field.kind.size)

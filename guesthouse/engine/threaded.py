@@ -16,7 +16,7 @@ from guesthouse.engine.processor import ABANDONED, LEFT, LOOKUP, enter
 from guesthouse.typed import Abandon
 from guesthouse.typed.emit import Emitter, Unit
 from guesthouse.typed.lower import Lower, compile_function
-from guesthouse.typed.machine import host_is
+from guesthouse.typed.machine import has, host_is
 from guesthouse.typed.values import Ref, Scalar
 
 SIGNATURE = "(ptr %cpu, ptr %record, i64 %left)"
@@ -28,7 +28,7 @@ class Handling(Lower):
 
     def __init__(self, unit: Unit, emitter: Emitter, guest: Guest) -> None:
         super().__init__(unit, emitter)
-        self.hosted = guest.hosted if host_is("x86_64 elf") else {}
+        self.hosted = guest.hosted if host_is("x86_64 elf") and has("sahf") else {}  # the first had no LAHF
         self.changed = False  # something that the guest can see
 
     def inline(self, function: Any, args: list[Any], named: dict[str, Any]) -> Any:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
+
 import pytest
 
 from guesthouse.bits import u8, u64
 from guesthouse.engine.build import Engine
 from guesthouse.engine.processor import JUMPS, TRAIL, Block, Jump
+from guesthouse.engine.stitching import AT, Hole, Stencil
 from guesthouse.system.cpu.x86.definitions import Definition
 from guesthouse.system.cpu.x86.guest import X86_GUEST
 from guesthouse.typed import fill
@@ -109,6 +112,22 @@ def test_a_store_into_the_running_block_is_seen_by_the_next_instruction(stitched
             ours.vcpu.run(budget)
             found[-1].append([int(ours.cpu.r[n]) for n in range(16)] + [int(ours.cpu.pc)])
     assert found[0] == found[1]
+
+
+def test_a_link_to_another_page_is_made_for_one_address(stitched: Stitched) -> None:
+    """Of two, the one that leads there: the stencils that are taken then look at the pc, the others do not."""
+    engine = stitched.vcpu.engine
+    for table in engine.stencils:
+        base, linked = ctypes.addressof(table), 0
+        for n in range(engine.count + 1):
+            near = Stencil.at(base + n * Stencil.size)
+            for far in range(1 << int(near.links)):
+                taken = near if far == 0 else Stencil.at(base + int(near.far[far - 1]) * Stencil.size)
+                holes = [Hole.at(base + int(taken.holes) + k * Hole.size) for k in range(int(taken.count))]
+                kinds = [int(hole.kind) for hole in holes]
+                assert [AT + which in kinds for which in range(2)] == [far >> which & 1 == 1 for which in range(2)]
+                linked += int(near.links)
+        assert linked > 50
 
 
 def test_a_sample_has_what_ran_one_after_the_other_and_changes_nothing(stitched: Stitched, threaded: Ours) -> None:
