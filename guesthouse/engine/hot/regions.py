@@ -33,8 +33,8 @@ from guesthouse.typed.machine import Code, has
 if TYPE_CHECKING:
     from guesthouse.engine.hot.workshop import Inside
 
-LOOK, FURTHEST = 1 << 18, 1 << 23  # instructions to the next look: at least, and at most
-SHARE = 48  # of the time, a look may take one part, or the next is further off
+LOOK, FURTHEST = 1 << 18, 1 << 21  # instructions to the next look: at least, and at most
+SHARE = 24  # of the time, a look may take one part, or the next is further off
 SOON = 1 << 11  # instructions that a sample may take
 SEEN = 8  # blocks that one look sees, beside those that are known to lead into regions
 DOUBT = 64  # looks after which it is asked again whether regions are still where they were
