@@ -12,6 +12,7 @@ from guesthouse.engine.build import Engine
 from guesthouse.engine.hot import regions
 from guesthouse.engine.hot.workshop import Inside
 from guesthouse.engine.hot.regions import Regions
+from guesthouse.engine.processor import TRAIL
 from guesthouse.system.cpu.x86.guest import X86_GUEST
 from guesthouse.system.cpu.x86.state import CS, FS, GS
 from tests.x86.assembler import assemble
@@ -129,7 +130,7 @@ def test_the_same_page_of_32_bit_code_is_decoded_once_wherever_it_is_mapped(
         machine.memory.write(TABLES + 0x3000 + 8 * page, (FIRST | 7).to_bytes(8, "little"))
     way, builds, lookups = Regions(machine_code, machine.cpu, Inside(X86_GUEST)), [], []
     for page in (0x140, 0x153):
-        machine.cpu.pc = u64(page << 12)
+        machine.cpu.pc, machine.cpu.sampled = u64(page << 12), u64(TRAIL)  # what a sample looks up is not counted
         before = machine.vcpu.counters()
         for _ in range(8):
             machine.vcpu.run(4000)
@@ -138,7 +139,7 @@ def test_the_same_page_of_32_bit_code_is_decoded_once_wherever_it_is_mapped(
         builds.append(after["builds"] - before["builds"])
         lookups.append(after["lookups"] - before["lookups"])
     assert builds[0] and not builds[1] and way.installed
-    assert lookups[1] <= lookups[0]
+    assert lookups[1] < lookups[0]
 
 
 def test_a_segment_that_is_not_whole_is_checked_when_hot(machine_code: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
