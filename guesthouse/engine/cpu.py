@@ -87,23 +87,25 @@ class CodePage(Struct):
     writer: u64  # the entry of the address cache that may write to it, plus 1; 0: none; all ones: any
 
 
-class Cpu(Struct):
+class Cpu(Struct, lowest=-128):
     """The engine's part of a processor's state. A guest's own state is a subclass, and supplies the methods
     that op.Guest names, and `start`: the pc of the running block's first instruction, from which the addresses in its
-    records count."""
+    records count. What copies of stencils touch most lies where the host reaches it by a displacement of 8 bits: code
+    that has twice the size takes twice the time."""
 
     pc: u64
+    tlb: Pointer[TlbEntry]  # the bank that is in force
+    context: u64  # what a decoded block depends on besides its bytes; see flush()
+    door: u64  # what branches look for: the context, or none at all if someone has called (sharing.py)
     left: u64  # instructions left of the budget; exact only outside blocks and in operations with counts=True, ...
+    near: Array[u64, 34]  # room for what a guest's registers are
     withheld: u64  # ... there but for these
     budget: u64  # what this run was given
     ticks: u64  # guest time in nanoseconds when the budget began
     pace: u64  # guest time that passes with 1024 instructions
-    context: u64  # what a decoded block depends on besides its bytes; see flush()
-    door: u64  # what branches look for: the context, or none at all if someone has called (sharing.py)
     called: u64  # come out of your blocks: ...
     recalled: u64  # ... and leave to the board
     parallel: u64  # the other processors run at the same time, in threads of their own
-    tlb: Pointer[TlbEntry]  # the bank that is in force
     tlb_set: u64  # given to use()
     space: u64  # which bank of set 0 is that of the address space in force
     program_number: u64  # of this space

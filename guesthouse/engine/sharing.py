@@ -15,6 +15,7 @@ from guesthouse.engine.cpu import (
 from guesthouse.typed import Abandon, Array, Pointer, compare_exchange, exchange, fetch_add, function, invoke
 
 PROCESSORS = 64  # at most: each has a bit in `holders`
+ALL_ONES = (1 << 64) - 1
 OUTDATED = 64  # pages that can wait to be forgotten; if there are more, everything is
 
 
@@ -49,7 +50,7 @@ class Sharing(Cpu):
 
     def where_is(self, field: str):
         """The host address of one of our own fields."""
-        return self.address + type(self).offset(field)
+        return self.address + u64(type(self).offset(field) & ALL_ONES)
 
     def fence(self) -> None:
         """All stores before are seen by all before any load after (MFENCE). Nothing where processors take turns."""

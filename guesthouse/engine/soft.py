@@ -23,8 +23,9 @@ ROOM = 256 << 20  # address space for decoded blocks; only what is used becomes 
 SLICE = 1 << 21  # instructions between two looks at whether someone wants us to stop
 ALL_ONES = (1 << 64) - 1
 EXIT, LEFT, BUDGET, TICKS, PACE, KNOWN, REPLY, ADDRESS, DOOR, CALLED, RECALLED = (
-    Cpu.offset(name) // 8 for name in ("exit", "left", "budget", "ticks", "pace", "replies_known", "replies",
-                                       "exit_address", "door", "called", "recalled"))
+    Cpu.offset(name) - Cpu.lowest >> 3
+    for name in ("exit", "left", "budget", "ticks", "pace", "replies_known", "replies", "exit_address", "door",
+                 "called", "recalled"))
 TELLS = {reasons.MEMORY_WRITE: MemoryWrite, reasons.PORT_WRITE: PortWrite}
 ASKS = {reasons.MEMORY_READ: MemoryRead, reasons.PORT_READ: PortRead}
 COUNTERS = ("faults", "fills", "flushes", "invalidations", "builds", "lookups", "stitched")
@@ -43,7 +44,8 @@ class SoftVcpu:
         self._executed = 0
         self._pending = 0
         # The engine's fields as plain numbers: at every exit a dozen are read and written.
-        self._words = (ctypes.c_uint64 * (guest.state.offset("ram") // 8)).from_address(self.state.where)
+        words = ctypes.c_uint64 * (Cpu.offset("ram") - Cpu.lowest >> 3)
+        self._words = words.from_address(self.state.where + Cpu.lowest)
         self.state.begin()
         self.state.pace = u64(1024)
         if engine is None:

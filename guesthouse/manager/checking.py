@@ -23,6 +23,7 @@ from guesthouse.manager.config import Config
 from guesthouse.system.boards.outcome import Died, OutOfTime, Outcome, Reset, Stopped
 from guesthouse.engine.processor import Processor
 from guesthouse.threads import begin
+from guesthouse.typed import Struct
 
 SLICE = 1 << 22  # instructions
 # Fields that no guest can see: what is remembered of translations, and within an instruction.
@@ -215,12 +216,10 @@ class Witness:
 
 def fields_that_differ(one: Any, other: Any) -> list[str]:
     """Of two processors' states; what belongs to the engine alone is left out."""
-    kind, found = type(one), []
-    ends = [*(kind.offset(name) for name in list(kind.fields)[1:]), kind.size]
-    for name, end in zip(kind.fields, ends, strict=True):
+    found = []
+    for name, (at, size) in type(one).beyond(Struct).items():
         if name == "pc" or name not in Processor.fields and name not in UNSEEN:
-            at = kind.offset(name)
-            mine, its = (ctypes.string_at(state.where + at, end - at) for state in (one, other))
+            mine, its = (ctypes.string_at(state.where + at, size) for state in (one, other))
             if mine != its:
                 found.append(f"{name}{first_word(mine, its)}")
     return found

@@ -7,7 +7,7 @@ from guesthouse import bits
 from guesthouse.bits import Float, Int
 from guesthouse.typed import struct
 from guesthouse.typed.emit import GUEST, HOUSE, OFTEN, RARELY
-from guesthouse.typed.struct import Struct, Table, kind_of
+from guesthouse.typed.struct import Struct, Table, kind_of, signed
 from guesthouse.typed.values import (
     ArrayRef, Made, PointerTo, Ref, Scalar, Sequence, is_known, llvm_type, type_name,
 )
@@ -255,7 +255,7 @@ def invoke(lower: "Expressions", function: Any, *arguments: Any) -> Scalar:
 
 def _within(lower: "Expressions", base: Any, offset: Any) -> Ref:
     if is_known(offset):
-        return Ref(None, base.base, base.offset + int(offset))
+        return Ref(None, base.base, base.offset + signed(offset))
     return Ref(None, lower.e.op(f"getelementptr i8, ptr {lower.pointer(base)}, i64 {lower.extend(offset)}"))
 
 

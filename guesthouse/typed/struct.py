@@ -15,6 +15,11 @@ from guesthouse.errors import DefinitionError
 T = TypeVar("T")
 
 
+def signed(offset: Any) -> int:
+    """An offset as it was before someone made it a u64."""
+    return (int(offset) + (1 << 63) & (1 << 64) - 1) - (1 << 63)
+
+
 class Abandon(Exception):
     """What typed code raises to give up what it does (an instruction that faults); carries nothing.
 
@@ -156,21 +161,30 @@ class Struct:
     """A record with named, typed fields at a host address. Subclasses declare fields by annotation.
 
     `Cls.new()` makes a zeroed one that owns its memory; `Cls.at(address)` is a view of memory that someone else owns.
-    A subclass of a struct starts with its parent's fields and goes on where they end. Methods called from typed
-    code are inlined.
+    A subclass of a struct starts with its parent's fields and goes on where they end, or has its own `within` one of
+    them, which is room for that. Methods called from typed code are inlined.
+
+    Offsets count from where a struct begins, as a rule: one that begins at -128 has its first 256 bytes where 8 bits
+    tell how far they are from its address.
     """
 
-    size: ClassVar[int] = 0
-    used: ClassVar[int] = 0  # size without the padding at the end
+    size: ClassVar[int] = 0  # in bytes, from `lowest` on
+    lowest: ClassVar[int] = 0  # offset
+    used: ClassVar[int] = 0  # where the next field goes
+    rooms: ClassVar[dict[str, int]] = {}  # the same in fields that are room for others
     align: ClassVar[int] = 1
     fields: ClassVar[dict[str, Field]] = {}
     __slots__ = ("where", "owner")
     where: int
     owner: Any
 
-    def __init_subclass__(cls) -> None:
-        cls.fields = dict(cls.fields)
+    def __init_subclass__(cls, lowest: int | None = None, within: str = "") -> None:
+        cls.fields, cls.rooms = dict(cls.fields), dict(cls.rooms)
+        if lowest is not None:
+            cls.lowest = cls.used = lowest
         at, align = cls.used, cls.align
+        if within:
+            at = cls.rooms.get(within, cls.fields[within].offset)
         for name, annotation in cls.__dict__.get("__annotations__", {}).items():
             if getattr(annotation, "__origin__", None) is ClassVar or name in ("where", "owner"):
                 continue
@@ -181,7 +195,13 @@ class Struct:
             cls.fields[name] = Field(name, annotation, at, kind)
             setattr(cls, name, cls.fields[name])
             at, align = at + kind.size, max(align, kind.align)
-        cls.size, cls.used, cls.align = -(-at // align) * align, at, align
+        if within:
+            room = cls.fields[within]
+            if at > room.offset + room.kind.size or align > cls.align:
+                raise DefinitionError(f"the fields of {cls.__name__} do not fit into {within!r}")
+            cls.rooms[within] = at
+        else:
+            cls.size, cls.used, cls.align = -(-(at - cls.lowest) // align) * align, at, align
 
     @classmethod
     def at(cls, address: int) -> Self:
@@ -193,7 +213,7 @@ class Struct:
     def new(cls, zeros: Callable[[int], Any] = bytearray) -> Self:
         """`zeros` makes the memory."""
         room = (ctypes.c_uint8 * (cls.size + 63)).from_buffer(zeros(cls.size + 63))
-        made = cls.at(-(-ctypes.addressof(room) // 64) * 64)
+        made = cls.at(-(-ctypes.addressof(room) // 64) * 64 - cls.lowest)
         made.owner = room
         return made
 
@@ -204,16 +224,21 @@ class Struct:
 
     def peek(self, kind: Any, offset: Any) -> Any:
         """The value of `kind` at this byte offset in the struct (for operands that are decoded to offsets)."""
-        return kind_of(kind).read(self.where + int(offset))
+        return kind_of(kind).read(self.where + signed(offset))
 
     def poke(self, kind: Any, offset: Any, value: Any) -> None:
         """Store a value of `kind` at this byte offset in the struct."""
-        kind_of(kind).write(self.where + int(offset), value)
+        kind_of(kind).write(self.where + signed(offset), value)
 
     @classmethod
     def offset(cls, name: str) -> int:
-        """Where the field lies, in bytes from the start."""
+        """Where the field lies, in bytes from the struct's address."""
         return cls.fields[name].offset
+
+    @classmethod
+    def beyond(cls, parent: "type[Struct]") -> dict[str, tuple[int, int]]:
+        """The fields that this struct has and that parent has not: where they lie, and their sizes in bytes."""
+        return {name: (it.offset, it.kind.size) for name, it in cls.fields.items() if name not in parent.fields}
 
 
 class ArrayType:

@@ -24,6 +24,7 @@ from guesthouse.engine.processor import Processor
 from guesthouse.engine.soft import SoftVcpu
 from guesthouse.engine.vcpu import Asks, Died, Exit, HostCall, RegisterRead, RegisterWrite, Window
 from guesthouse.system.memory import Memory
+from guesthouse.typed import Struct
 
 M64 = (1 << 64) - 1
 BUDGETS = (1, 2, 3, 5, 8, 20, 30, 40, 64, 65, 66)
@@ -58,9 +59,7 @@ class Fields:
 
     @classmethod
     def of(cls, life: Life) -> Fields:
-        kind = life.guest.state
-        ends = [*(kind.offset(name) for name in list(kind.fields)[1:]), kind.size]
-        found = [(name, kind.offset(name), end - kind.offset(name)) for name, end in zip(kind.fields, ends)
+        found = [(name, *place) for name, place in life.guest.state.beyond(Struct).items()
                  if name == "pc" or name not in {*Processor.fields, "start"} | life.unseen]
         return cls(tuple(found))
 

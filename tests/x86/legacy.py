@@ -11,9 +11,9 @@ import struct
 
 from guesthouse.bits import u16, u32, u64
 from guesthouse.engine.build import Engine
-from guesthouse.system.cpu.x86.state import CS, DS, ES, General
+from guesthouse.system.cpu.x86.state import CS, DS, ES
 from tests.x86.host import DATA, WINDOW, WINDOW_SIZE, Situation
-from tests.x86.ours import CODED, FLAT, GDT, HANDLERS, KERNEL_CODE, STACK, TABLES, TSS_SELECTOR, Ours
+from tests.x86.ours import CODED, FLAT, GDT, GENERAL, HANDLERS, KERNEL_CODE, STACK, TABLES, TSS_SELECTOR, Ours
 
 DIRECTORY, IDT, TSS = 0xD000, 0xE000, 0xF000
 KERNEL_STACK = 0x10
@@ -41,7 +41,7 @@ class Legacy(Ours):
         cpu.forget_translations()
         self.templates = {32: self.template(32), 16: self.template(16)}
 
-    def template(self, bits: int) -> tuple[bytes, int]:
+    def template(self, bits: int) -> tuple[list[bytes], int]:
         cpu = self.cpu
         super().template(32)
         for n in (DS, ES):
@@ -51,8 +51,7 @@ class Legacy(Ours):
         if bits == 16:
             cpu.segments[CS].access = u16(0x80FB)
         cpu.settle_mode()
-        at = cpu.where + General.offset("overflow")
-        return ctypes.string_at(at, General.size - General.offset("overflow")), int(cpu.context) & 0xFFFF
+        return [ctypes.string_at(cpu.where + at, size) for at, size in GENERAL], int(cpu.context) & 0xFFFF
 
     def outcome(self, before: Situation) -> Situation:
         cpu, window = self.cpu, self.memory.read(WINDOW, WINDOW_SIZE)

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from guesthouse.bits import u8, u16, u32, u64
 from guesthouse.engine.build import Engine, engine
-from guesthouse.engine.processor import Block, bucket_index
+from guesthouse.engine.processor import Block, Processor, bucket_index
 from guesthouse.engine.soft import SoftVcpu
 from guesthouse.system.cpu.x86.entry import reset
 from guesthouse.system.cpu.x86.flags import AC
@@ -31,6 +31,7 @@ DESCRIPTORS = {
     0x28: 0x00CF_F300_0000_FFFF, 0x30: 0x00AF_FB00_0000_FFFF, TSS_SELECTOR: 0x0000_8B00_8000_0067,
 }
 NEXT, STRINGS = b"\xeb\x00", bytes.fromhex("6c6d6e6f a4a5a6a7 aaabacadaeaf")  # JMP to the next instruction; opcodes
+GENERAL = list(General.beyond(Processor).values())  # places and sizes
 CODED = (8, 10, 11, 12, 13, 14, 17)  # vectors that push an error code
 FLAT = u32(0xFFFF_FFFF)
 
@@ -88,7 +89,7 @@ class Ours:
         self.memory.write(TSS + 4, STACK.to_bytes(8, "little"))
         self.memory.write(TSS + 0x66, b"\x68\x00")
 
-    def template(self, bits: int) -> tuple[bytes, int]:
+    def template(self, bits: int) -> tuple[list[bytes], int]:
         """The bytes of the general state at CPL 3 in 64 or 32-bit code, and the mode that goes with them."""
         cpu = self.cpu
         for n in range(6):
@@ -98,8 +99,7 @@ class Ours:
         cpu.segments[CS].access = u16(0xA0FB if bits == 64 else 0xC0FB)
         cpu.cpl = u8(3)
         cpu.settle_mode()
-        at = cpu.where + General.offset("overflow")
-        return ctypes.string_at(at, General.size - General.offset("overflow")), int(cpu.context) & 0xFFFF
+        return [ctypes.string_at(cpu.where + at, size) for at, size in GENERAL], int(cpu.context) & 0xFFFF
 
     def prepare(self, code: bytes, before: Situation, bits: int) -> None:
         self.memory.write(START - 0x100, b"\xcc" * 0x100 + code.ljust(0x200, b"\xcc"))
@@ -109,7 +109,8 @@ class Ours:
         cpu, (general, mode) = self.cpu, self.templates[bits]
         ctypes.memset(self.memory.host + DATA, 0, DATA_SIZE)
         ctypes.memmove(self.memory.host + WINDOW, before.window, WINDOW_SIZE)
-        ctypes.memmove(cpu.where + General.offset("overflow"), general, len(general))
+        for (at, size), octets in zip(GENERAL, general):
+            ctypes.memmove(cpu.where + at, octets, size)
         ctypes.memmove(cpu.where + General.offset("r"), struct.pack("<16Q", *before.registers), 128)
         cpu.set_rflags(u64(before.flags))
         if int(cpu.context) & 0xFFFF != mode or before.flags & AC or int(cpu.watches):

@@ -215,7 +215,7 @@ class Library:
         return Effects(frozenset(reads & keep), frozenset(writes & keep))
 
 
-GEP = re.compile(r"  (%\w+) = getelementptr inbounds i8, ptr (%\w+), i64 (\d+)")
+GEP = re.compile(r"  (%\w+) = getelementptr inbounds i8, ptr (%\w+), i64 (-?\d+)")
 INDEXED = re.compile(r"  %\w+ = getelementptr (?!inbounds)\S.*?, ptr (%\w+), i64 %")
 ACCESS = re.compile(r"  (?:%\w+ = )?(load|store) i?(\w+)(?: \S+)?, ptr (%\w+)")
 CALL = re.compile(r"  (?:%\w+ = )?call .*?(@[\w.]+)\((.*)\)")

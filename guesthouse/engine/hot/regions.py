@@ -16,6 +16,7 @@ import hashlib
 import heapq
 import time
 from collections import Counter
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,9 @@ from guesthouse.typed.machine import Code, has
 if TYPE_CHECKING:
     from guesthouse.engine.hot.workshop import Inside
 
-LOOK, FURTHEST = 1 << 18, 1 << 21  # instructions to the next look: at least, and at most
+LOOK = 1 << 18  # instructions to the next look, at least
+FURTHEST = 1 << 21  # and at most, for all that runs may lead into regions, and something new begin
+COSTLY = 1 << 23  # and at most, if looks at what is new take more than their share
 SHARE = 24  # of the time, a look may take one part, or the next is further off
 SOON = 1 << 11  # instructions that a sample may take
 SEEN = 8  # blocks that one look sees, beside those that are known to lead into regions
@@ -116,15 +119,26 @@ class Regions:
             # More and more seldom. What tells a block costs twenty times as much as where it lies.
             if pc & ~PAGE_MASK in self.shelf.firsts and (count := self.seen[block]) & count - 1 == 0:
                 self.take(pc, block)
-        while self.ready and len(self.wanted) < AT_ONCE:
-            block = max(self.ready, key=self.seen.__getitem__)
-            self.seen[block] = 0
-            self.want(block, self.ready.pop(block))
+        self.order(dict.fromkeys(block for _, block in met))
         ended = time.perf_counter_ns()
         costly = SHARE * (ended - begun) > begun - self._ended
         self._ended = ended
-        self._pause = min(2 * self._pause, FURTHEST) if costly or not met else max(self._pause // 2, LOOK)
+        if costly or not met:
+            self._pause = min(2 * self._pause, COSTLY if met else FURTHEST)
+        else:
+            self._pause = max(self._pause // 2, LOOK)
         return self._pause
+
+    def order(self, met: Container[int]) -> None:
+        """Have regions made that begin with blocks that are ready, but not with those that a region on its way has:
+        what has been met in this look first, for it runs now, and then what has been seen most often."""
+        while len(self.wanted) < AT_ONCE:
+            coming = {block for wanted in self.wanted.values() for block in wanted.blocks}
+            block = max(self.ready.keys() - coming, key=lambda b: (b in met, self.seen[b]), default=0)
+            if not block:
+                return
+            self.seen[block] = 0
+            self.want(block, self.ready.pop(block))
 
     def begin_anew(self) -> None:
         self.beginnings += 1

@@ -10,14 +10,14 @@ from guesthouse.system.cpu.x86.forms import (
     BYTES, FIXED, FROM_OPCODE, FROM_REG, FROM_VVVV, LOCKABLE, LOCKING, MOFFS, OFFSET_ONLY, POPS, REGISTERS, RELATIVE,
     STRING, THIS, VVVV, WHERE,
 )
-from guesthouse.system.cpu.x86.operands import EA, NOTHING, ORIGIN, START
-from guesthouse.system.cpu.x86.state import CS, DS, ES, FS, RBP, RBX, RDI, RSI, RSP, SS, General, Segment
+from guesthouse.system.cpu.x86.operands import EA, NOTHING, START
+from guesthouse.system.cpu.x86.state import BELOW, CS, DS, ES, FS, RBP, RBX, RDI, RSI, RSP, SS, General, Segment
 from guesthouse.system.cpu.x86.tables import ADDRESS, IS_REGISTER, LONG_MODE, PREFIX, REG, RM, SIZE, VECTOR
 from guesthouse.typed import Table, function, load, static
 
 LONGEST = 15
 UNDEFINED, TOO_LONG, BEYOND, STEPS = 0, 1, 2, 3  # handlers that every x86 guest begins with, see instructions.py
-BASES = General.offset("segments") - ORIGIN  # of segment n: this + n * Segment.size
+BASES = General.offset("segments") + BELOW  # of segment n: this + n * Segment.size
 
 NO_SEGMENT = 7
 OPERAND_SIZE, ADDRESS_SIZE, LOCK, REPNE, REP, REX, OPCODE = range(8, 15)

@@ -19,8 +19,8 @@ from guesthouse.system.cpu.x86.instructions import DEFINITIONS, HANDLERS
 from guesthouse.system.cpu.x86.operands import (
     EA,
     NOTHING,
-    ORIGIN,
     START,
+    VECTORS,
     BindAddress,
     BindParts,
     BindCell,
@@ -190,7 +190,7 @@ def numbered(names: str, n: int) -> str:
 
 
 def register(bits: int, offset: int) -> str:
-    """A general register by its offset from ORIGIN."""
+    """A general register by its offset from the first."""
     n = offset >> 3
     if offset & 7 == 1:
         return OLD[n][0] + "h"
@@ -200,9 +200,9 @@ def register(bits: int, offset: int) -> str:
 
 
 def vector_register(offset: int) -> str:
-    """An XMM or MMX register by its offset from ORIGIN."""
-    n = (offset + ORIGIN - X86.offset("xmm")) // 16
-    return f"xmm{n}" if 0 <= n < 16 else f"mm{(offset + ORIGIN - X86.offset('fpr')) // 16}"
+    """An XMM or MMX register by its offset from VECTORS."""
+    n = (offset + VECTORS - X86.offset("xmm")) // 16
+    return f"xmm{n}" if 0 <= n < 16 else f"mm{(offset + VECTORS - X86.offset('fpr')) // 16}"
 
 
 def address(record: Any) -> str:

@@ -34,7 +34,8 @@ def reset(state: Any, *, apic_id: int = 0, processors: int = 1, brand: str = BRA
     if state.smm:
         state.exchange_memory()
     fill(state.jumps.address, u8(0xFF), u64(JUMPS * Jump.size))  # zeros would be an entry for address 0
-    fill(state.where + Processor.size, u8(0), u64(type(state).size - Processor.size))
+    for at, size in type(state).beyond(Processor).values():
+        fill(state.where + at, u8(0), u64(size))
     state.cr0, state.xcr0, state.a20_mask = u64(CR0_CD | CR0_NW), u64(1), ~u64(0)
     state.smbase = u64(RESET_SMBASE)
     state.pat, state.mtrr_def_type = u64(RESET_PAT), u64(WRITE_BACK_EVERYWHERE)

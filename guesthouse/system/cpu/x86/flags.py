@@ -10,6 +10,7 @@ Every instruction leaves all of them exact: there is nothing lazy that a fault c
 from guesthouse.bits import popcount, select, signed, u8, u16, u64
 from guesthouse.engine.host import flags_of
 from guesthouse.engine.processor import Processor
+from guesthouse.typed import Array
 
 CF, PF, AF, ZF, SF, TF, IF, DF, OF = 0x1, 0x4, 0x10, 0x40, 0x80, 0x100, 0x200, 0x400, 0x800
 IOPL, NT, RF, VM, AC, VIF, VIP, ID = (
@@ -32,15 +33,14 @@ def sf_pf(r):
     return u8(r >> (type(r).bits - 1)) << 7 | u8(popcount(u8(r)) & 1 ^ 1) << 2
 
 
-class Flags(Processor):
-    """The processor with its flags. `flags` has the bits of RFLAGS other than the six status flags, in
-    place."""
+class Flags(Processor, within="near"):
+    """The processor with its status flags."""
 
     overflow: u8  # OF, 0 or 1
     outcome: u8  # SF, AF and PF, in place
-    flags: u64
+    after_outcome: Array[u8, 6]
     zero: u8  # ZF
-    after_zero: u64
+    after_zero: Array[u8, 7]
     carry: u8  # CF
 
     def result(self, r) -> None:

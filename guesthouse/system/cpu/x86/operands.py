@@ -11,17 +11,18 @@ from typing import Any
 
 from guesthouse.bits import likely, u8, u16, u32, u64, u128
 from guesthouse.engine.op import Record
-from guesthouse.system.cpu.x86.state import CS, VECTOR_GP, General
+from guesthouse.system.cpu.x86.float_state import FloatState
+from guesthouse.system.cpu.x86.state import BELOW, CS, VECTOR_GP, General
 from guesthouse.typed import Value
 
 
-ORIGIN = General.offset("r")  # records hold 16-bit offsets from here: the address cache lies before it
-NOTHING, EA, START = (General.offset(name) - ORIGIN for name in ("nothing", "ea", "start"))  # no register, and others
+VECTORS = FloatState.offset("fpr")
+NOTHING, EA, START = (General.offset(name) + BELOW for name in ("nothing", "ea", "start"))  # no register, and others
 
 
 class Decoded(Record):
-    """A decoded x86 instruction. Registers are byte offsets from ORIGIN; slot n belongs to the n-th
-    operand."""
+    """A decoded x86 instruction. Registers are byte offsets from the first of the general ones, or from VECTORS; slot n
+    belongs to the n-th operand."""
 
     r0: u16
     r1: u16
@@ -157,8 +158,8 @@ class Immediate(Value):
 
 
 def effective_address(cpu, record):
-    base = cpu.peek(u64, u64(record.base) + ORIGIN)
-    index = cpu.peek(u64, u64(record.index) + ORIGIN) << u64(record.scale & 3)
+    base = cpu.peek(u64, u64(record.base) - BELOW)
+    index = cpu.peek(u64, u64(record.index) - BELOW) << u64(record.scale & 3)
     return base + index + record.disp & cpu.reach
 
 
@@ -168,7 +169,7 @@ class BindRegister:
     slot: str
 
     def __call__(self, cpu, record):
-        return Register(cpu, self.type, u64(getattr(record, self.slot)) + ORIGIN)
+        return Register(cpu, self.type, u64(getattr(record, self.slot)) - BELOW)
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,7 @@ class BindCell:
     slot: str
 
     def __call__(self, cpu, record):
-        return Cell(cpu, self.type, u64(getattr(record, self.slot)) + ORIGIN)
+        return Cell(cpu, self.type, u64(getattr(record, self.slot)) + VECTORS)
 
 
 @dataclass(frozen=True)
@@ -344,7 +345,7 @@ class BindString:
     index: int
 
     def __call__(self, cpu, record):
-        return String(cpu, self.type, self.size, u64(getattr(record, self.base)) + ORIGIN, self.index)
+        return String(cpu, self.type, self.size, u64(getattr(record, self.base)) - BELOW, self.index)
 
 
 # Kinds: what definitions name.

@@ -37,16 +37,24 @@ class Segment(Struct):
     selector: u16
 
 
-class General(Flags):
-    """Registers and segments. `nothing` is always zero: operands that lack a base or index register point
-    to it. `ea` takes an effective address that needed a step of its own; `start` (Cpu) is the base of what is relative
-    to RIP."""
+class Registers(Flags, within="near"):
+    """What operands are made of. `nothing` is always zero: those that lack a base or index register point to it. `ea`
+    takes an effective address that needed a step of its own; `start` (Cpu) is the base of what is relative to RIP."""
 
     r: Array[u64, 16]
+    start: u64
     nothing: u64
     ea: u64
-    start: u64
     segments: Array[Segment, 6]
+
+
+BELOW = -Registers.offset("r")  # how far the first register is before the state's address
+
+
+class General(Registers):
+    """Registers, segments and mode. `flags` has the bits of RFLAGS other than the six status flags, in place."""
+
+    flags: u64
     cpl: u8
     code_bits: u8  # 16, 32 or 64: the default sizes of the running code
     stack_bits: u8  # 16, 32 or 64: how much of RSP addresses the stack
@@ -68,14 +76,14 @@ class General(Flags):
 
     def get(self, kind: type, n: int):
         """Register number n, the low part of `kind`."""
-        return self.peek(kind, General.offset("r") + 8 * n)
+        return self.peek(kind, 8 * n - BELOW)
 
     def put(self, kind: type, n: int, value) -> None:
         """Set the low part of register number n; a 32-bit value clears the upper half (SDM 1, 3.4.1.1)."""
         if kind.size == 4:
             self.r[n] = u64(value)
         else:
-            self.poke(kind, General.offset("r") + 8 * n, value)
+            self.poke(kind, 8 * n - BELOW, value)
 
     def target(self, kind: type, offset):
         """The linear address of an offset in the code segment, whose base is 0 in 64-bit code; #GP(0) if
@@ -177,7 +185,7 @@ class General(Flags):
         elif self.stack_bits == 32:
             self.r[RSP] = value & 0xFFFF_FFFF
         else:
-            self.poke(u16, General.offset("r") + 8 * RSP, u16(value))
+            self.poke(u16, 8 * RSP - BELOW, u16(value))
 
     def lowered(self, depth: u64):
         """What the stack pointer is after a push of so many bytes: as much of it moves as the stack's width is."""

@@ -14,7 +14,7 @@ from guesthouse.bits import u8, u16, u32
 from guesthouse.errors import DefinitionError
 from guesthouse.system.cpu.x86.definitions import IN_32, IN_64, MAPS, PREFIXES, Definition, Encoding
 from guesthouse.system.cpu.x86.forms import Form, Forms
-from guesthouse.system.cpu.x86.operands import ORIGIN
+from guesthouse.system.cpu.x86.operands import VECTORS
 from guesthouse.typed import Table
 
 # Selectors, in the order of their strides, and how many values each has.
@@ -200,10 +200,10 @@ def operand_bits(encoding: Encoding, chosen: list[int]) -> int:
 
 
 def register_files(state: type) -> tuple[tuple[int, int, int], ...]:
-    """Where bytes, general, XMM and MMX registers lie from ORIGIN on, and numbers, which are their own
-    offsets."""
+    """Where bytes and general registers lie from the first on, XMM and MMX registers from VECTORS on, and numbers,
+    which are their own offsets."""
     def at(name: str) -> int:
-        return state.offset(name) - ORIGIN if name in state.fields else 0  # type: ignore[attr-defined]
+        return state.offset(name) - VECTORS if name in state.fields else 0  # type: ignore[attr-defined]
 
     return (0, 8, 15), (0, 8, 15), (at("xmm"), 16, 15), (at("fpr"), 16, 7), (0, 1, 15), (0, 1, 7)
 
