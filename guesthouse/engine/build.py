@@ -12,6 +12,7 @@ import inspect
 import ctypes
 import fcntl
 import hashlib
+import inspect
 import importlib.util
 import json
 import os
@@ -24,7 +25,7 @@ from typing import Any
 
 from guesthouse.engine.op import Guest, find_guest
 from guesthouse.errors import HouseBug, UserError
-from guesthouse.typed.machine import Code, assemble, assemble_static, host_is, identity
+from guesthouse.typed.machine import Code, assemble, host_is, identity
 
 PIECES, LARGEST = 600, 128  # objects that are kept; handlers in one of them
 OURS = ("guesthouse.bits", "guesthouse.typed", "guesthouse.engine")
@@ -245,7 +246,8 @@ def piece(text: str, assembled: Callable[[str], bytes], pieces: Path | None) -> 
     """The object of a module: one that was made before, or a new one, which is kept."""
     if pieces is None:
         return assembled(text)
-    path = pieces / hashlib.sha256((identity() + assembled.__name__ + text).encode()).hexdigest()[:32]
+    how = identity() + inspect.getsource(inspect.getmodule(assembled) or assembled)
+    path = pieces / hashlib.sha256((how + text).encode()).hexdigest()[:32]
     found = read(path)
     if found is None:
         found = [assembled(text)]
@@ -257,14 +259,16 @@ def piece(text: str, assembled: Callable[[str], bytes], pieces: Path | None) -> 
 
 def main(origin: str, jobs: str, worker: str, folder: str, pieces: str) -> None:
     """A worker: compile every so many-th part into a file; the slowest come in turn."""
+    from guesthouse.engine.stencils import patterns
+
     sys.setrecursionlimit(20000)
     guest = find_guest(origin, whole=True)
     parts = [(dialect, n, numbers) for dialect in (None, *dialects_of(guest))
              for n, numbers in enumerate(shares(guest))]
     for place, (dialect, n, numbers) in sorted(enumerate(parts), key=lambda p: -len(p[1][2]))[int(worker)::int(jobs)]:
         text = stencil_text(guest, dialect, numbers, n == 0) if dialect else unit_text(guest, numbers, n == 0)
-        assembled = assemble_static if dialect else assemble
-        Path(f"{folder}/{place}").write_bytes(piece(text, assembled, Path(pieces) if pieces else None))
+        Path(f"{folder}/{place}").write_bytes(piece(text, patterns if dialect else assemble,
+                                                    Path(pieces) if pieces else None))
         print(len(numbers), flush=True)
 
 

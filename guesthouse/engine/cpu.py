@@ -18,6 +18,7 @@ WATCHED_SET = TLB_SETS
 BANKS = SPACES + TLB_SETS  # entries of set 0 for each space, then those of the other sets
 LISTED = 508  # entries; where more have been filled, all are emptied
 RANGES = 32  # of RAM
+RETURNS = 128  # that are remembered
 WINDOWS = 8  # of chips, at most
 REFUSED = 1 << 63  # what a chip's compiled code answers for what is the board's matter
 REPLIES = 128  # the devices that one instruction can meet: FXSAVE 55, ENTER with 31 levels 66
@@ -87,6 +88,13 @@ class CodePage(Struct):
     writer: u64  # the entry of the address cache that may write to it, plus 1; 0: none; all ones: any
 
 
+class Return(Struct):
+    """Where a call will return, and its landing's machine code; at first code that looks for the block at pc."""
+
+    pc: u64
+    code: u64  # counted from where the forge begins
+
+
 class Cpu(Struct, lowest=-128):
     """The engine's part of a processor's state. A guest's own state is a subclass, and supplies the methods
     that op.Guest names, and `start`: the pc of the running block's first instruction, from which the addresses in its
@@ -98,7 +106,9 @@ class Cpu(Struct, lowest=-128):
     context: u64  # what a decoded block depends on besides its bytes; see flush()
     door: u64  # what branches look for: the context, or none at all if someone has called (sharing.py)
     left: u64  # instructions left of the budget; exact only outside blocks and in operations with counts=True, ...
-    near: Array[u64, 34]  # room for what a guest's registers are
+    near: Array[u64, 22]  # room for a guest's registers
+    returns: Array[Return, RETURNS]  # by the stack pointer (stitching.py)
+    nearby: Array[u64, 12]  # room for what else its operands are made of
     withheld: u64  # ... there but for these
     budget: u64  # what this run was given
     ticks: u64  # guest time in nanoseconds when the budget began

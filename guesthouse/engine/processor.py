@@ -44,6 +44,7 @@ class Block(Struct):
     way: u64  # which block it is of the region that it leads into (hot/region.py)
     links: u64  # the first of those that lead here (stitching.py)
     met: u64  # it has been found once (1) or again, and so is put together (2)
+    doorway: u64  # where links lead if it does not begin with a copy, or 0 as long as none has come
 
 
 class Jump(Struct):
@@ -239,7 +240,7 @@ class Processor(Stitching):
         bucket = bucket_index(host)
         header.home, header.host, header.mode = self.home(pc), host, self.context & 0xFFFF
         header.records, header.in_bucket, header.second = records, self.buckets[bucket], self.crossing
-        header.met = header.links = u64(0)
+        header.met = header.links = header.doorway = u64(0)
         header.count = u64(Pointer[guest.record](block + Block.size)[0].left)
         self.buckets[bucket] = block
         self.room = block + (Block.size + records * (guest.record.size + 2) + 63 & ~u64(63))
@@ -447,20 +448,31 @@ class Processor(Stitching):
         processes share) is not made anew each time. The jump cache may still have a block that has ended."""
         header, place = Pointer[Block](record - Block.size)[0], Pointer[Link](link)[0]
         if place.record == 0 and header.mode != ~u64(0) and header.home == ANYWHERE:
-            place.following, header.links = header.links, link
-            self.aim_link(link, header.count, record, self.pc)
+            code = self.entrance(record)
+            if code != 0:
+                place.following, header.links = header.links, link
+                self.aim_link(link, header.count, record, code, self.pc)
         elif place.record == record:
             place.strange += 1
             if place.strange & (AGAIN - 1) == 0:
-                self.aim_link(link, header.count, record, self.pc)
+                self.aim_link(link, header.count, record, self.entrance(record), self.pc)
 
-    def follow(self, short: bool, pc: u64, known: u64, context: u32, reach: static):
-        """Whether a link may be followed to the block at this pc, if the budget is not too short. It was made for any
+    def entrance(self, record: u64):
+        """Where links lead to the block with this first record: to its copy, or what goes to its handler; 0 if there is
+        no room for that."""
+        handler, header = Pointer[Record](record)[0].handler, Pointer[Block](record - Block.size)[0]
+        if self.is_copy(handler):
+            return handler
+        if header.doorway == 0:
+            header.doorway = self.to_handler_of(record, header.mode)
+        return header.doorway
+
+    def follow(self, short: bool, known: u64, context: u32, reach: static):
+        """Whether a link may be followed to the block at `start`, if the budget is not too short. It was made for any
         address, or for one context, or for one address in one context."""
-        self.start = pc
         if unlikely(short):
             return False
-        if reach == BY_ADDRESS and unlikely(pc != known):
+        if reach == BY_ADDRESS and unlikely(self.start != known):
             return False
         if reach != NEAR and unlikely(u32(self.context >> 16) != context):
             return False

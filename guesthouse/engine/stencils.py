@@ -16,9 +16,10 @@ records keep their handlers. Hosts other than x86-64 with ELF objects have no st
 
 import ast
 import ctypes
+import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 from guesthouse.bits import u8, u16, u32, u64
@@ -26,20 +27,22 @@ from guesthouse.engine.cpu import Cpu
 from guesthouse.engine.host import flags_of
 from guesthouse.engine.op import FALLS, LEAVES, Guest, Handler
 from guesthouse.engine.stitching import (
-    ASIDE, AT, BY_ADDRESS, BY_HANDLER, BY_NUMBER, BY_NUMBER_IS, BY_RECORD, BY_RECORD_IS, CODE, CONTEXT, COUNT, FIELD_32,
-    FIELD_64, FIRST, IN_CONTEXT, LAND, LANDING, LANDING_FAR, LOOK_AGAIN, NEAR, NEVER, NEXT, NUMBER, RECORD, TO_HANDLER,
-    TO_LINK, UNMADE, Hole, Stencil, Stitching,
+    ASIDE, AT, BY_ADDRESS, BY_HANDLER, BY_NUMBER, BY_NUMBER_IS, BY_RECORD, BY_RECORD_IS, CODE, CONTEXT, COUNT, FIELD_8,
+    FIELD_32, FIELD_64, IN_CONTEXT, LAND, LANDING, LANDING_FAR, LOOK_AGAIN, NEAR, NEXT, NUMBER, RECORD,
+    TO_HANDLER, TO_LINK, UNMADE, Hole, Stencil, Stitching,
 )
 from guesthouse.engine.threaded import ADVANCE, SIGNATURE, Handling, Threaded, go_on, host_flags
+from guesthouse.engine.tight import TIGHT, TIGHTEST, tight
 from guesthouse.errors import DefinitionError
-from guesthouse.typed.elf import R_32, R_32S, R_64, R_PC32, R_PLT32, Function, Relocation, functions
+from guesthouse.typed.elf import R_8, R_32, R_32S, R_64, R_PC32, R_PLT32, Function, Relocation, functions
 from guesthouse.typed.emit import HOUSE, OFTEN, Emitter, Unit
 from guesthouse.typed.lower import Lower
+from guesthouse.typed.machine import assemble_static
 from guesthouse.typed.struct import ScalarKind, kind_of
 from guesthouse.typed.values import Made, Ref, Scalar, is_known
 
 HOLE = "%hole."
-OF_LINKS = {"unmade": UNMADE, "count": COUNT, "first": FIRST, "code": CODE, "at": AT, "context": CONTEXT}
+OF_LINKS = {"unmade": UNMADE, "count": COUNT, "code": CODE, "at": AT, "context": CONTEXT}
 ALL_32 = 0xFFFF_FFFF
 ELSEWHERE = 2  # in %way: pc has been stored
 SLOW = (Cpu.load_bytes, Cpu.store_bytes, Cpu.probe)  # what follows when the address cache does not have a page
@@ -47,7 +50,8 @@ JMP, NOP = 0xE9, b"\x90"
 OURS = {"next": NEXT, "aside": ASIDE, "record": RECORD, "number": NUMBER, "land": LAND, "by_record": BY_RECORD_IS,
         "by_number": BY_NUMBER_IS}
 TAKES = dict.fromkeys((NEXT, ASIDE, UNMADE, CODE, BY_RECORD_IS, BY_NUMBER_IS), (R_PC32, R_PLT32)) | {AT: (R_64,)} | \
-    dict.fromkeys((RECORD, NUMBER, COUNT, FIRST, CONTEXT, LAND), (R_32, R_32S))  # which relocations: where, numbers
+    dict.fromkeys((RECORD, NUMBER, CONTEXT, LAND), (R_32, R_32S)) | {COUNT: (R_8,)}  # for which relocations
+FIELDS = {R_8: u8(FIELD_8), R_32: u8(FIELD_32), R_32S: u8(FIELD_32), R_64: u8(FIELD_64)}
 
 
 def settled(guest: Guest, mask: int, value: int) -> dict[str, int]:
@@ -93,6 +97,14 @@ class Fast(Handling):
         if place.offset == self.start:
             self.starts.add(value.text)
         return value
+
+    def move_on(self, field: str) -> None:
+        """`start` becomes the address at this distance from where the block starts, by one instruction: LLVM would fetch
+        it long before, and put it back here."""
+        bits, size, name = (32, "l", f"cut.{field}") if field in self.cut else (64, "q", field)
+        place = f"ptr elementtype(i{bits}) {self.e.op(f'getelementptr i8, ptr %cpu, i64 {self.start}')}"
+        self.e.do(f'call void asm sideeffect "add{size} $1, $0", "=*m,i,*m,~{{flags}}"'
+                  f"({place}, i64 ptrtoint (ptr @hole.{name} to i64), {place})")
 
     def target(self, field: str) -> Scalar:
         """The address at a distance from where the block starts."""
@@ -163,6 +175,7 @@ class Stencils(Threaded):
         for name, what in guest.record.fields.items():
             bits = 8 * what.kind.size
             self.hole(name, *((-1 << 31, 1 << 31) if bits == 64 else (0, 1 << bits)))
+            self.hole(f"cut.{name}", 0, 1 << 32)
         for name in ("record", "number", "land"):
             self.hole(name, 0, 1 << 31)
         for name in ("next", "aside", "by_record"):
@@ -224,7 +237,8 @@ class Stencils(Threaded):
         e.end(f"switch i64 {e.op('load i64, ptr %way')}, label %elsewhere [ {cases} ]")
         for n, field in enumerate(lower.links):
             e.start(f"link{n}")
-            self.by_link(lower, plain, state, left, field, lower.target(field), BY_ADDRESS if field in far else NEAR)
+            lower.move_on(field)
+            self.by_link(lower, plain, state, left, field, BY_ADDRESS if field in far else NEAR)
         e.start("elsewhere")
         if lower.returned_at is not None:
             kept, code = plain.call(self.guest.state.promised, [state, lower.returned_at], {}).items
@@ -248,10 +262,10 @@ class Stencils(Threaded):
         lower.e.start("again")
         self.tail(lower, self.word(lower, "again"), "poison", "%left")
 
-    def by_link(self, lower: Lower, plain: Lower, state: Any, left: Any, field: str, target: Any, reach: int) -> None:
-        """Go to a block, by a link of that name if it is made."""
+    def by_link(self, lower: Lower, plain: Lower, state: Any, left: Any, field: str, reach: int) -> None:
+        """Go to the block at `start`, by a link of that name if it is made."""
         e = lower.e
-        count, first = (self.told_later(f"{name}.{field}", NEVER) for name in ("count", "first"))
+        count = self.told_later(f"count.{field}", 1 << 7)
         self.unit.declare("{ i64, i1 } @llvm.usub.with.overflow.i64(i64, i64)")
         taken = e.op(f"call {{ i64, i1 }} @llvm.usub.with.overflow.i64(i64 {left.text}, i64 {count})")
         short = Scalar(bool, e.op(f"extractvalue {{ i64, i1 }} {taken}, 1"))
@@ -263,13 +277,12 @@ class Stencils(Threaded):
             at = Scalar(u64, e.op(f'call i64 asm "", "=r,0"(i64 ptrtoint (ptr @hole.at.{field} to i64))'))
         if reach != NEAR:
             context = Scalar(u32, f"trunc (i64 {self.told_later(f'context.{field}', 1 << 32)} to i32)")
-        found = plain.call(self.guest.state.follow, [state, short, target, at, context, reach], {})
+        found = plain.call(self.guest.state.follow, [state, short, at, context, reach], {})
         e.branch_if(found.text, f"made.{field}", f"not.made.{field}", OFTEN)
         for name, start in (("code", "made"), ("unmade", "not.made")):
             e.start(f"{start}.{field}")
             self.unit.declare(f"preserve_nonecc i64 @{name}.{field}(ptr, ptr, i64)")
-            record = f"inttoptr (i64 {first} to ptr)" if name == "code" else "poison"
-            self.tail(lower, f"@{name}.{field}", record, rest)
+            self.tail(lower, f"@{name}.{field}", "poison", rest)
 
     def told_later(self, name: str, limit: int) -> str:
         """A number below the limit that is known when a link is made."""
@@ -283,7 +296,8 @@ class Stencils(Threaded):
         for n, reach in ((LANDING, IN_CONTEXT), (LANDING_FAR, BY_ADDRESS)):
             lower, state, _, left = self.begin()
             plain = self.plainly(lower)
-            self.by_link(lower, plain, state, left, "landing", plain.call(pc_of, [state], {}), reach)
+            plain.call(start_at_pc, [state], {})
+            self.by_link(lower, plain, state, left, "landing", reach)
             self.add(f"@h{count + n}", lower)
         for n in (BY_HANDLER, TO_HANDLER, TO_LINK, BY_RECORD, BY_NUMBER, LOOK_AGAIN):
             lower, *_ = self.begin()
@@ -322,8 +336,8 @@ class Stencils(Threaded):
         return text
 
 
-def pc_of(cpu):
-    return cpu.pc
+def start_at_pc(cpu):
+    cpu.start = cpu.pc
 
 
 def choices(links: Iterable[str]) -> list[tuple[str, ...]]:
@@ -342,9 +356,18 @@ class Finished:
     links: list[str]  # the fields that tell how far they lead
 
 
-def table(guest: Guest, objects: Iterable[bytes]) -> bytes:
+def patterns(text: str) -> bytes:
+    """The functions of a module, with their tight kinds."""
+    octets, assembly = assemble_static(text)
+    return json.dumps([(f.name, f.code.hex(), [astuple(r) for r in f.relocations])
+                       for f in (*functions(octets), *tight(assembly))]).encode()
+
+
+def table(guest: Guest, parts: Iterable[bytes]) -> bytes:
     """What Dialect.table leads to: a Stencil for each number, those to be taken instead, then holes and code."""
-    found = {f.name: made for octets in objects for f in functions(octets) if (made := finished(guest, f))}
+    given = (Function(name, bytes.fromhex(code), tuple(Relocation(*r) for r in relocations))
+             for part in parts for name, code, relocations in json.loads(part))
+    found = {f.name: made for f in given if (made := finished(guest, f))}
     handlers = {f"h{n}" for n in range(len(guest.handlers) + 1)}
     for name in [n for n, made in found.items() if n in handlers and
                  any(f"{n}.far.{'.'.join(far)}" not in found for far in choices(made.links))]:
@@ -362,6 +385,8 @@ def table(guest: Guest, objects: Iterable[bytes]) -> bytes:
             head.slow = u8(any(int(one.kind) == ASIDE for one in made.holes))
             head.stays = u8(number in (len(guest.handlers) + BY_HANDLER, len(guest.handlers) + TO_HANDLER))
             head.links, head.usual = u8(len(made.links)), u16(place.get(f"{name}.usual", 0))
+            for n, kind in enumerate((TIGHTEST, TIGHT)):
+                head.tight[n] = u16(place.get(f"{name}.{kind}", 0))
             for n, far in enumerate(choices(made.links)):
                 head.far[n] = u16(place.get(f"{name}.far.{'.'.join(far)}", 0))
             head.lands = u8(any(int(one.kind) == LAND for one in made.holes))
@@ -382,7 +407,8 @@ def finished(guest: Guest, function: Function) -> Finished | None:
     holes = [one for one in made if one is not None]
     if len(holes) < len(made):
         return None
-    narrow = [one for one, r in zip(holes, relocations, strict=True) if r.kind == R_32S and int(one.octets) == 8]
+    narrow = [one for one, r in zip(holes, relocations, strict=True)
+              if int(one.kind) == FIELD_8 or r.kind == R_32S and int(one.octets) == 8]
     return Finished(code, narrow + [one for one in holes if one not in narrow], len(narrow), links)
 
 
@@ -391,14 +417,15 @@ def hole_of(guest: Guest, relocation: Relocation, links: list[str]) -> Hole | No
     made, name = Hole.new(), relocation.symbol.removeprefix("hole.")
     made.place, made.addend = u16(relocation.at), u64(relocation.addend & (1 << 64) - 1)
     known = OURS | {f"{what}.{field}": kind + n for n, field in enumerate(links) for what, kind in OF_LINKS.items()}
-    kind = known.get(name)
+    kind, cut = known.get(name), name.startswith("cut.")
+    name = name.removeprefix("cut.")
     if kind is not None and relocation.kind in TAKES.get(kind, TAKES.get(kind & ~1, ())):
         made.kind = u8(kind)
-    elif relocation.kind in (R_32, R_32S, R_64) and name in guest.record.fields:
-        field, wide = guest.record.fields[name], relocation.kind == R_64
-        if relocation.kind == R_32 and field.kind.size == 8:
-            return None  # without a sign, and cut
-        made.kind, made.field, made.octets = u8(FIELD_64 if wide else FIELD_32), u8(field.offset), u8(field.kind.size)
+    elif relocation.kind in FIELDS and name in guest.record.fields:
+        field = guest.record.fields[name]
+        if relocation.kind == R_32 and field.kind.size == 8 and not cut:
+            return None  # without a sign
+        made.kind, made.field, made.octets = FIELDS[relocation.kind], u8(field.offset), u8(field.kind.size)
     else:
         return None
     return made

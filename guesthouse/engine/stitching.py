@@ -19,7 +19,7 @@ the stack pointer. A return looks there before it looks into the jump cache.
 """
 
 from guesthouse.bits import select, u8, u16, u32, u64
-from guesthouse.engine.cpu import PAGE, load_sized
+from guesthouse.engine.cpu import PAGE, RETURNS, Return, load_sized
 from guesthouse.engine.op import Record
 from guesthouse.engine.sharing import Sharing
 from guesthouse.typed import Array, Pointer, Struct, copy, function, static, store
@@ -27,19 +27,17 @@ from guesthouse.typed import Array, Pointer, Struct, copy, function, static, sto
 DIALECTS = 4  # at most
 INSTRUCTION = 16  # bytes, at most
 LEAST = 256  # bytes that are left in the forge: a block ends with two links, at most
-FIELD_32, FIELD_64, RECORD, NUMBER, NEXT, ASIDE = range(6)  # what goes into a hole, and ...
+FIELD_32, FIELD_64, RECORD, NUMBER, NEXT, ASIDE = range(6)  # what goes into a hole, ...
 # ... of a link: where it goes as long as it is not made; then what is written when it is: how many instructions the
 # block has that it leads to, its first record, that one's handler, the pc and the context. For the second, one more.
-UNMADE, COUNT, FIRST, CODE, AT, CONTEXT = range(6, 18, 2)
-LAND, BY_RECORD_IS, BY_NUMBER_IS = range(18, 21)  # where a call's landing is, and what stands once
-NEVER = (1 << 31) - 1  # instructions: more than any budget has
+UNMADE, COUNT, CODE, AT, CONTEXT = range(6, 16, 2)
+LAND, BY_RECORD_IS, BY_NUMBER_IS, FIELD_8 = range(16, 20)  # where a call's landing is, and what stands once; a field
 NEAR, IN_CONTEXT, BY_ADDRESS = range(3)  # for what a link is made: any address, one context, one address there
-RETURNS = 128  # that are remembered
 AGAIN = 8  # times that a link is met in another context until it is made for that one
 # Stencils behind those of the handlers and of `advance`: one that goes on with the handler of a record that has none,
 # one that goes to the handler where another stencil cannot do its work, one for a link that is not made; the landing of
 # calls, and that of calls behind which the page ends. Those from BY_RECORD on stand once, where the forge begins: to a
-# handler in a record (links lead there if a block does not begin with a copy), to that of a number, and to `again`.
+# handler in a record, to that of a number, and to `again`.
 BY_HANDLER, TO_HANDLER, TO_LINK, LANDING, LANDING_FAR, BY_RECORD, BY_NUMBER, LOOK_AGAIN = range(1, 9)
 
 
@@ -50,7 +48,7 @@ class Stencil(Struct):
     holes: u32
     length: u16  # in bytes; 0: there is none
     count: u16  # of holes
-    narrow: u16  # of them: the first, which must be 32 bits with a sign
+    narrow: u16  # of them: the first, which must be 32 bits with a sign, or 8
     slow: u8  # it may jump to its handler, aside of the block
     stays: u8  # the record keeps its handler
     lands: u8  # a landing stands behind it
@@ -60,6 +58,7 @@ class Stencil(Struct):
     usual: u16  # number of the stencil to be taken instead if operands are as they mostly are, or 0
     far: Array[u16, 3]  # numbers of those to be taken instead if the first of these blocks may not be in the page of
     #                     this one, if the second may not, if both may not
+    tight: Array[u16, 2]  # numbers of those to be taken instead if all its operands have 8 bits, if its registers have
 
 
 class Hole(Struct):
@@ -83,13 +82,7 @@ class Link(Struct):
     hole_count: u64
     which: u64  # of the stencil's links
     strange: u64  # how often it was met in another context
-
-
-class Return(Struct):
-    """Where a call will return, and its landing's machine code; at first code that looks for the block at pc."""
-
-    pc: u64
-    code: u64  # counted from where the forge begins
+    aside: u64  # where the copy goes as long as the link is not made
 
 
 class Dialect(Struct):
@@ -116,7 +109,6 @@ class Stitching(Sharing):
     again: u64  # handler that goes on where the jump cache does not know the block at pc
     by_number: u64  # where this stencil stands, and LOOK_AGAIN
     look_again: u64
-    returns: Array[Return, RETURNS]  # by the stack pointer
     stitched: u64  # blocks, for --stats
 
     @function
@@ -211,13 +203,25 @@ class Stitching(Sharing):
             n += 1
         if far != 0:
             stencil = table + u64(place.far[far - 1]) * Stencil.size
+        n, wide = u64(0), Pointer[Stencil](stencil)[0]
+        while n < 2:
+            tight = table + u64(wide.tight[n]) * Stencil.size
+            if wide.tight[n] != 0 and self.fits(table, tight, record):
+                return tight
+            n += 1
+        return select(self.fits(table, stencil, record), stencil, self.own(table, u64(BY_HANDLER)))
+
+    @function
+    def fits(self, table: u64, stencil: u64, record: u64) -> bool:
+        """Whether a record's operands fit into the holes."""
         place = Pointer[Stencil](stencil)[0]
         fits, hole = place.length != 0, table + u64(place.holes)
         end = hole + u64(place.narrow) * Hole.size
         while hole < end:
-            fits = fits and self.value(record, hole) + (1 << 31) >> 32 == 0
+            bits = select(Pointer[Hole](hole)[0].kind == FIELD_8, u64(8), u64(32))
+            fits = fits and self.value(record, hole) + (u64(1) << bits - 1) >> bits == 0
             hole += Hole.size
-        return select(fits, stencil, self.own(table, u64(BY_HANDLER)))
+        return fits
 
     def value(self, record: u64, hole: u64) -> u64:
         place = Pointer[Hole](hole)[0]
@@ -238,7 +242,7 @@ class Stitching(Sharing):
             self.forge_end -= Link.size
             link = Pointer[Link](self.forge_end)[0]
             link.copy, link.holes, link.hole_count, link.which = at, table + u64(place.holes), u64(place.count), n
-            link.strange = u64(0)
+            link.strange, link.aside = u64(0), outside
             self.undo(self.forge_end)
             self.fill_in(table, to_link, record, self.forge_end - self.forge_start, outside, outside, outside)
             outside, n = outside + self.size_of(to_link), n + 1
@@ -256,6 +260,8 @@ class Stitching(Sharing):
                 store(u64, to, self.value(record, hole))
             elif what.kind == FIELD_32:
                 store(u32, to, u32(self.value(record, hole)))
+            elif what.kind == FIELD_8:
+                store(u8, to, u8(self.value(record, hole)))
             elif what.kind == RECORD:
                 store(u32, to, u32(record - self.room_start + what.addend))
             elif what.kind == NUMBER:
@@ -275,26 +281,35 @@ class Stitching(Sharing):
             n += 1
             hole += Hole.size
 
+    @function
+    def to_handler_of(self, record: u64, mode: u64) -> u64:
+        """Code that goes to a record's handler, made in the forge; 0 if there is no room."""
+        table, at = self.table_for(mode), self.forge
+        stencil = self.own(table, u64(BY_HANDLER))
+        after = at + self.size_of(stencil) + 15 & ~u64(15)
+        if after > self.forge_end:
+            return u64(0)
+        self.fill_in(table, stencil, record, u64(0), at, at, at)
+        self.forge = after
+        return at
+
     def is_copy(self, handler: u64):
         """Whether a handler is a copy of a stencil."""
         return handler - self.forge_start < self.forge - self.forge_start
 
     @function
-    def aim_link(self, link: u64, count: u64, record: u64, pc: u64) -> None:
-        """Let a link lead to the block with this first record, for a branch to pc in the context in force."""
+    def aim_link(self, link: u64, count: u64, record: u64, code: u64, pc: u64) -> None:
+        """Let a link lead to the block with this first record and to this code, for a branch to pc in the context in
+        force."""
         place = Pointer[Link](link)[0]
-        n, hole, code = u64(0), place.holes, self.forge_start
-        if record != 0 and self.is_copy(Pointer[Record](record)[0].handler):
-            code = Pointer[Record](record)[0].handler
+        n, hole = u64(0), place.holes
         place.record, place.count = record, count
         while n < place.hole_count:
             what = Pointer[Hole](hole)[0]
             to, kind = place.copy + u64(what.place), what.kind & 0xFE
             if what.kind >= COUNT and what.kind < LAND and u64(what.kind & 1) == place.which:
                 if kind == COUNT:
-                    store(u32, to, u32(count + what.addend))
-                elif kind == FIRST:
-                    store(u32, to, u32(record - self.room_start + what.addend))
+                    store(u8, to, u8(count + what.addend))
                 elif kind == CODE:
                     store(u32, to, u32(code - to + what.addend))
                 elif kind == AT:
@@ -329,7 +344,7 @@ class Stitching(Sharing):
 
     def undo(self, link: u64) -> None:
         """Let a link lead to the handler that makes it."""
-        self.aim_link(link, u64(NEVER), u64(0), u64(0))
+        self.aim_link(link, u64(0), u64(0), Pointer[Link](link)[0].aside, u64(0))
 
     @function
     def undo_all(self, link: u64) -> None:

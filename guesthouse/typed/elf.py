@@ -8,7 +8,7 @@ import struct
 from bisect import bisect_left
 from dataclasses import dataclass
 
-R_64, R_PC32, R_PLT32, R_32, R_32S = 1, 2, 4, 10, 11  # R_X86_64_...
+R_64, R_PC32, R_PLT32, R_32, R_32S, R_8 = 1, 2, 4, 10, 11, 14  # R_X86_64_...
 SYMBOLS, RELOCATIONS, FUNCTION = 2, 4, 2  # SHT_SYMTAB, SHT_RELA, STT_FUNC
 
 

@@ -61,10 +61,17 @@ def assemble(text: str, level: int = 2, passes: Sequence[str] = ()) -> bytes:
     return bytes(machine.emit_object(module))
 
 
-def assemble_static(text: str) -> bytes:
-    """The object file of a module whose addresses have 32 bits, which whoever uses it fills in."""
+def assemble_static(text: str) -> tuple[bytes, str]:
+    """The object file of a module whose addresses have 32 bits, which whoever uses it fills in; and its assembly."""
     module, machine = optimise(text, reloc="static", codemodel="small")
-    return bytes(machine.emit_object(module))
+    return bytes(machine.emit_object(module)), str(machine.emit_assembly(module))
+
+
+def assemble_text(assembly: str) -> bytes:
+    """The object file of such a module given as assembly."""
+    escaped = assembly.replace("\\", "\\5C").replace('"', "\\22").replace("\n", "\\0A").replace("\t", "\\09")
+    module = llvm.parse_assembly(f'module asm "{escaped}"')
+    return bytes(_machine(2, reloc="static", codemodel="small").emit_object(module))
 
 
 def host_is(kind: str) -> bool:

@@ -45,14 +45,19 @@ class Registers(Flags, within="near"):
     start: u64
     nothing: u64
     ea: u64
+
+
+class Segments(Registers, within="nearby"):
+    """The segment registers: string instructions have their bases for operands."""
+
     segments: Array[Segment, 6]
 
 
 BELOW = -Registers.offset("r")  # how far the first register is before the state's address
 
 
-class General(Registers):
-    """Registers, segments and mode. `flags` has the bits of RFLAGS other than the six status flags, in place."""
+class General(Segments):
+    """All of this, and the mode. `flags` has the bits of RFLAGS other than the six status flags, in place."""
 
     flags: u64
     cpl: u8

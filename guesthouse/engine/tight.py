@@ -1,0 +1,136 @@
+"""Stencils whose operands are told by 8 bits, where they are as small as that: LLVM's assembler makes them.
+
+The time that copies take goes with their size: a program of much code waits for it to come from the host's memory. LLVM
+gives 32 bits, and 64 for some, to whatever it does not know. So its assembly is taken (AT&T syntax), and a number put
+where a hole of 8 bits is to be, so that the assembler chooses the short form and sees to the jumps. Two numbers, one
+after the other, tell where it has put them: where the two outcomes differ.
+
+Two kinds of each stencil: with registers told by 8 bits (`.tight`), and with all that can be (`.tightest`). In both an
+operand that LLVM fetches into a register to use it once stands in the instruction that uses it, and the address of an
+entry of the address cache is computed by the instruction that loads from it.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from guesthouse.errors import HouseBug
+from guesthouse.typed.elf import R_8, Function, Relocation, functions
+from guesthouse.typed.machine import assemble_text
+
+NUMBERS = 0x11, 0x22  # that stand in for holes; both are encoded alike wherever they may stand
+FUNCTION = re.compile(r"^\t\.globl\t(\S+)\n.*?^\1:\n(.*?)^\.Lfunc_end", re.MULTILINE | re.DOTALL)
+LOCAL, LABEL = re.compile(r"\.L\w+"), re.compile(r"^(\.L\w+):", re.MULTILINE)
+HOLE = r"(hole\.[\w.]+)([+-]\d+)?"
+BASED = re.compile(rf"{HOLE}\((%\w+)(,%\w+(?:,\d)?)?\)")
+SHORT = re.compile(rf"\t(?:add|or|adc|sbb|and|sub|xor|cmp)[bwlq]\t\${HOLE}, ")
+FETCHED, SUM = (re.compile(line) for line in (
+    r"\tmovq\t\$(hole\.\w+(?:[+-]\d+)?), %(\w+)$", r"\taddq\t(\S*\(%r12\)), %(\w+)$"))
+CARRIED = re.compile(r"\tmovabsq\t\$(hole\.\w+(?:[+-]\d+)?), %(\w+)$")
+USES = re.compile(r"\t(add|or|adc|sbb|and|sub|xor|cmp|test|mov)([blq])\t%(\w+), (.*)$")
+ENTRY, LOAD = re.compile(r"\taddq\t%(\w+), %(\w+)$"), re.compile(r"\tmovq\t24\(%(\w+)\), %(\w+)$")
+STATE, COUNT = "%r12", "$hole.count."  # of instructions: it always has 8 bits
+TIGHT, TIGHTEST = "tight", "tightest"
+LEGACY = {f"r{n}": [f"r{n}", f"r{n}d", f"r{n}w", f"r{n}b"] for n in range(8, 16)} | {
+    f"r{x}x": [f"r{x}x", f"e{x}x", f"{x}x", f"{x}l", f"{x}h"] for x in "abcd"} | {
+    f"r{x}": [f"r{x}", f"e{x}", x, f"{x}l"] for x in ("si", "di", "bp")}
+WHOLE = {name: whole for whole, names in LEGACY.items() for name in names}
+NAMES = re.compile(r"%(\w+)")
+
+
+@dataclass
+class Edited:
+    """A function's assembly with marks (\\0) where numbers go, and the holes that these are."""
+
+    name: str
+    text: str
+    holes: list[tuple[str, int]]
+
+
+def tight(assembly: str) -> list[Function]:
+    """The tight kinds of all functions in a module's assembly, as if the assembler had relocations for 8 bits."""
+    made: list[Edited] = []
+    for name, body in FUNCTION.findall(assembly):
+        if not set(LOCAL.findall(body)) <= set(LABEL.findall(body)):
+            continue  # it needs data of its own
+        lines = shortened([line for line in body.splitlines() if line.strip() and not line.startswith("\t#")])
+        kinds = [edited(f"{name}.{kind}", lines, kind) for kind in (TIGHT, TIGHTEST)]
+        made += kinds if len(kinds[0].holes) < len(kinds[1].holes) else kinds[:1]
+    first, second = ({f.name: f for f in assembled(made, number)} for number in NUMBERS)
+    return [filled(first[it.name], second[it.name], it.holes) for it in made]
+
+
+def shortened(lines: list[str]) -> list[str]:
+    """Without the instructions that only carry what others can have as it is."""
+    for n, line in enumerate(lines):
+        if carried := CARRIED.match(line):
+            carry(lines, n, *carried.groups())
+    lines = [line for line in lines if line]
+    for n, line in enumerate(lines):
+        if (fetched := FETCHED.match(line)) and (sum_ := SUM.match(lines[n + 1])) and fetched[2] == sum_[2]:
+            lines[n:n + 2] = f"\tmovq\t{sum_[1]}, %{sum_[2]}", f"\taddq\t${fetched[1]}, %{sum_[2]}"
+        elif entry := ENTRY.match(line):
+            load_at_once(lines, n, *entry.groups())
+    return [line for line in lines if line]
+
+
+def carry(lines: list[str], n: int, hole: str, register: str) -> None:
+    """Line n fetches a hole: put it into the only line that uses it, or give it the 32 bits that it has at most."""
+    lines[n] = f"\tmovq\t${hole}, %{register}"
+    if any(line.endswith(":") for line in lines[:n]):
+        return  # something may come back to there
+    users = [k for k in range(n + 1, len(lines)) if register in registers(lines[k])]
+    use = USES.match(lines[users[0]]) if len(users) == 1 else None
+    if use and WHOLE[use[3]] == register and register not in registers(use[4]):
+        cut = hole if use[2] == "q" else hole.replace("hole.", "hole.cut.")
+        lines[n], lines[users[0]] = "", f"\t{use[1]}{use[2]}\t${cut}, {use[4]}"
+
+
+def load_at_once(lines: list[str], n: int, index: str, base: str) -> None:
+    """Line n computes where an entry of the address cache is: load from there at once, if that is all it is for."""
+    users = [k for k in range(n + 1, len(lines)) if base in registers(lines[k])]
+    load = LOAD.match(lines[users[0]]) if users else None
+    if load and load[1] == base and (len(users) == 1 or load[2] == base):
+        between = lines[n + 1:users[0]]
+        if not any(line.endswith(":") or line.startswith("\tj") or load[2] in registers(line) for line in between):
+            lines[n], lines[users[0]] = f"\tmovq\t24(%{base},%{index}), %{load[2]}", ""
+
+
+def registers(line: str) -> set[str]:
+    """The registers that a line names, whole."""
+    return {WHOLE.get(name, name) for name in NAMES.findall(line)}
+
+
+def edited(name: str, lines: list[str], kind: str) -> Edited:
+    """A function with marks for the holes of 8 bits: those of registers, or all that can be."""
+    holes: list[tuple[str, int]] = []
+
+    def mark(found: re.Match[str], keep: str) -> str:
+        holes.append((found[1].replace(".cut.", "."), int(found[2] or 0)))
+        return keep
+
+    made = []
+    for line in lines:
+        if based := BASED.search(line):
+            if -128 <= int(based[2] or 0) < 128 and (based[3] == STATE or kind == TIGHTEST):
+                line = BASED.sub(lambda found: mark(found, f"\0({found[3]}{found[4] or ''})"), line)
+        elif (short := SHORT.match(line)) and (kind == TIGHTEST or "b\t$" in line or COUNT in line):
+            line = line.replace(f"${short[1]}{short[2] or ''}", mark(short, "$\0"))
+        made.append(LOCAL.sub(lambda found: f"{found[0]}.{name}", line))
+    return Edited(name, "\n".join([f"\t.globl\t{name}\n\t.type\t{name},@function\n{name}:", *made,
+                                   f".Lend.{name}:\n\t.size\t{name}, .Lend.{name}-{name}\n"]), holes)
+
+
+def assembled(made: list[Edited], number: int) -> Iterator[Function]:
+    """All functions, with a number where the marks are."""
+    text = "\t.text\n" + "".join(it.text for it in made)
+    yield from functions(assemble_text(text.replace("\0", str(number))))
+
+
+def filled(one: Function, other: Function, holes: list[tuple[str, int]]) -> Function:
+    """A function with relocations for its holes of 8 bits, which are where the two differ."""
+    places = [at for at, (a, b) in enumerate(zip(one.code, other.code, strict=True)) if a != b]
+    if len(places) != len(holes) or any((one.code[at], other.code[at]) != NUMBERS for at in places):
+        raise HouseBug(f"the assembler has put the operands of {one.name} elsewhere")
+    mine = tuple(Relocation(at, R_8, symbol, addend) for at, (symbol, addend) in zip(places, holes, strict=True))
+    return Function(one.name, one.code, tuple(sorted(one.relocations + mine, key=lambda r: r.at)))
