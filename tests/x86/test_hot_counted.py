@@ -20,13 +20,14 @@ from tests.x86.host import DATA
 from tests.x86.test_hot import prepared
 
 LABEL, TARGET = re.compile(r"^([\w.]+):"), re.compile(r"label %([\w.]+)")
+TO, CELL = re.compile(r"  store .*, ptr (%[\w.]+)"), re.compile(r"(%[\w.]+) = getelementptr .*ptr %(?:pages|addends)\b")
 KIND = re.compile(r"^  (?:%[\w.]+ = )?(?:tail |musttail )?(\w+)")
 
 
 def counted(native: Any, source: str, monkeypatch: pytest.MonkeyPatch,
             bits: int = 64) -> tuple[Counter[str], Any, Regions]:
-    """How many instructions of each kind the loop in the largest region of this program has; the machine, which has
-    run it for a while, and its hot way."""
+    """How many instructions of each kind the loop in the largest region of this program has (stores to what it remembers
+    of pages apart); the machine, which has run it for a while, and its hot way."""
     texts: list[str] = []
     monkeypatch.setattr(regions, "ENOUGH", 1)
     real = workshop.machine_code
@@ -44,10 +45,12 @@ def counted(native: Any, source: str, monkeypatch: pytest.MonkeyPatch,
             name = found[1]
         blocks.setdefault(name, []).append(line)
     reached = {name: reachable(blocks, name) for name in blocks}
+    cells = {"%pages", "%addends", *CELL.findall(str(module))}
     kinds: Counter[str] = Counter()
     for name, lines in blocks.items():
         if name in reached[name]:
-            kinds.update(found[1] for line in lines if (found := KIND.match(line)))
+            kinds.update("remember" if (to := TO.match(line)) and to[1] in cells else found[1]
+                         for line in lines if (found := KIND.match(line)))
     return kinds, machine, way
 
 

@@ -131,8 +131,8 @@ class Lowered(Lower):
             elif slot not in self.given:
                 raise Asked(slot)
         value = self.part(slot, kind, place.offset - slot.start)
-        self.pages.read(slot, value)
         if isinstance(value, Scalar) and kind.size == slot.size:
+            self.pages.read(slot, value)
             self.came_from[value.text] = slot
             self.sure.update([value.text] if slot in self.sure else [])
         return value
@@ -170,7 +170,7 @@ class Lowered(Lower):
             super().write(kind, place, value, tag, align)
             return
         self.settle_before_write(slot)
-        self.pages.wrote(slot, value)
+        self.pages.wrote(slot, value, kind.size == slot.size and self.certain())
         text = self.raw(kind, value)
         if slot is self.pc:
             self.leads_to(self.distances.get(text))
@@ -219,6 +219,8 @@ class Lowered(Lower):
         value = super().binary(node, op, a, b)
         if isinstance(op, (ast.Add, ast.Sub)):
             self.pages.derived(value, a, b, 1 if isinstance(op, ast.Add) else -1)
+        if isinstance(op, ast.BitAnd) and is_known(b):
+            self.pages.cut(value, a, int(b))
         return value
 
     def raw(self, kind: Kind, value: Any) -> str:
@@ -401,7 +403,9 @@ class Lowered(Lower):
         if not self.plain:
             self.materialise()
             self.deferred = []
+        self.pages.lose()
         self.apart(super().do_While, s)
+        self.pages.lose()
 
     def apart(self, lower: Callable[..., None], *what: Any) -> None:
         self.depth += 1

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 FORGET = "; the pages are forgotten"
 CELLS = 24  # of a region, at most: each is emptied at the way in
 NONE = -1  # where a page stands: no access has it
+ALL_32, ALL_64 = (1 << 32) - 1, (1 << 64) - 1
 NEAR = PAGE // 2  # bytes of a group, at most
+EXACT, CUT, BEYOND = range(3)  # a sum of 64 bits; one cut to 32 bits; a sum of that, which no other can be compared with
 ACCESSES = {Cpu.load: READ, Cpu.load_to_change: WRITE, Cpu.store: WRITE}
 
 
@@ -36,6 +38,7 @@ class Spring:
     register: Any
     value: Any
     distance: int = 0
+    form: int = EXACT
 
 
 @dataclass
@@ -62,6 +65,7 @@ class Pages:
         self.groups: dict[Any, Group] = {}  # of the running block
         self.marks: dict[str, Group] = {}  # where it is asked about a group
         self.at: Any = None
+        self.unknown = 0  # values that are not known, so far
 
     def begin(self, at: tuple[int, int]) -> None:
         """The next instruction; its place in the region."""
@@ -70,14 +74,25 @@ class Pages:
             self.held.clear()
             self.groups = {}
 
-    def read(self, slot: Any, value: Any) -> None:
-        if isinstance(value, Scalar):
-            self.springs[value.text] = self.held.get(slot) or Spring((slot, None), (slot, None))
+    def read(self, slot: Any, value: Scalar) -> None:
+        spring = self.held.get(slot)
+        if spring is None and slot.start in self.lower.guest.pages:
+            spring = Spring((slot, None), (slot, None))
+        if spring:
+            self.springs[value.text] = spring
 
-    def wrote(self, slot: Any, value: Any) -> None:
+    def wrote(self, slot: Any, value: Any, whole: bool) -> None:
+        """`whole`: the register has this value, and whatever way was taken."""
         spring, here = self.springs.get(getattr(value, "text", "")), (slot, self.at)
-        self.held[slot] = Spring(spring.register if spring else here, (spring and spring.value) or here,
-                                 spring.distance if spring else 0)
+        if not whole:
+            self.unknown += 1
+            self.held[slot] = Spring(here, self.unknown)
+        elif spring:
+            self.held[slot] = spring if spring.value else replace(spring, value=here, distance=0, form=EXACT)
+        elif slot.start in self.lower.guest.pages:
+            self.held[slot] = Spring(here, here)
+        else:
+            self.held.pop(slot, None)
 
     def derived(self, result: Any, a: Any, b: Any, sign: int) -> None:
         """A sum or difference: an address if one of its parts is one."""
@@ -86,9 +101,23 @@ class Pages:
                 spring = self.springs[one.text]
                 if is_known(other) and spring.value and result.type is u64 and (sign > 0 or one is a):
                     further = spring.distance + sign * int(other) & (1 << 64) - 1
-                    self.springs[result.text] = replace(spring, distance=further - (further >> 63 << 64))
+                    self.springs[result.text] = replace(spring, distance=further - (further >> 63 << 64),
+                                                        form=BEYOND if spring.form else EXACT)
                 else:
                     self.springs.setdefault(result.text, Spring(spring.register, None))
+
+    def cut(self, result: Any, a: Any, mask: int) -> None:
+        """An address with all its bits, or the low 32: what has been added before and what is added after make one
+        distance if all is cut in the end."""
+        if mask in (ALL_32, ALL_64) and isinstance(a, Scalar) and isinstance(result, Scalar) and a.text in self.springs:
+            spring = self.springs[a.text]
+            self.springs[result.text] = spring if mask == ALL_64 else replace(spring, form=CUT)
+
+    def lose(self) -> None:
+        """A loop begins or ends, each turn of which may write what has been read before."""
+        self.springs, self.groups = {}, {}
+        for slot in {*self.held, *(self.lower.slots[at] for at in self.lower.guest.pages)}:
+            self.held[slot] = Spring((slot, None), None)
 
     def forget(self) -> None:
         """From here on the address cache may have changed."""
@@ -97,15 +126,16 @@ class Pages:
 
     def spring(self, args: list[Any]) -> Spring | None:
         """Where an access's address comes from, if it can have a cell."""
-        may = self.lower.guest.pages and len(self.lower.handlers) == 1
+        may = len(self.lower.handlers) == 1
         return self.springs.get(args[2].text) if may and isinstance(args[2], Scalar) else None
 
     def access(self, spring: Spring, function: Any, args: list[Any]) -> Any:
         """A load or store. Without a cell, since there are enough of them, it is as ever."""
         lower, e, (_, kind, va, *value) = self.lower, self.lower.e, args
         access = ACCESSES[function]
-        group = self.groups.get((spring.value, access))
-        if group and spring.value and self.takes(group, spring.distance, kind.size):
+        together = spring.value and spring.form != BEYOND
+        group = self.groups.get((spring.value, spring.form, access))
+        if group and together and self.takes(group, spring.distance, kind.size):
             addend = self.by_group(group, kind, va, access)
         else:
             if len(self.cells) < CELLS:
@@ -115,11 +145,11 @@ class Pages:
                 addend = lower.inline(page_of, [lower.cpu, kind, va, access], {}).items[1].text
             else:
                 addend = self.by_cell(cell, kind, va, access)
-            if spring.value and lower.certain():
+            if together and lower.certain():
                 mark = f"; group {len(self.marks)}"
                 group = Group(va.text, spring.distance, addend, f"%near{len(self.marks)}", spring.distance,
                               spring.distance + kind.size)
-                self.groups[spring.value, access] = self.marks[mark] = group
+                self.groups[spring.value, spring.form, access] = self.marks[mark] = group
                 lower.mark(mark)
         address = Scalar(u64, e.op(f"add i64 {va.text}, {addend}"))
         return lower.call(store if value else load, [kind, address, *value], {})

@@ -264,6 +264,7 @@ class Region(Threaded):
         deferred, materialised, exits = list(lower.deferred), lower.materialised, list(self.exits)
         needs = lower.needs_unit, lower.gathers
         known, groups = lower.stack.known if lower.stack else None, dict(lower.pages.groups)
+        held = dict(lower.pages.held)
         sure = set(lower.sure)
         lower.handlers, lower.frames, lower.depth = ["nowhere"], [], 0
         try:
@@ -279,7 +280,7 @@ class Region(Threaded):
             lower.needs_unit, lower.gathers = needs
             if lower.stack and known:
                 lower.stack.known = known
-            lower.pages.groups, lower.sure, lower.came_from = groups, sure, {}
+            lower.pages.groups, lower.pages.held, lower.sure, lower.came_from = groups, held, sure, {}
             self.exits = {key: self.exits[key] for key in exits}
             return False
         return True

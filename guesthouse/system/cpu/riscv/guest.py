@@ -76,5 +76,6 @@ class Hart(Csrs):
 RISCV = Guest("riscv", Hart, RiscvRecord, lambda: instructions().DEFINED,
               sources=("guesthouse.system.cpu.riscv", "guesthouse.system.cpu.softfloat"),
               origin="guesthouse.system.cpu.riscv.guest:RISCV", calls=("outdate",),
-              registers=("pc", "x", "f", "mstatus"), dialects=((0, 0),), pages=True,
+              registers=("pc", "x", "f", "mstatus"), dialects=((0, 0),),
+              pages=frozenset(Hart.offset("x") + 8 * n for n in range(1, 32)),
               settled=lambda mode: {"x": 0})  # the first of them, that is x0

@@ -14,6 +14,7 @@ from guesthouse.system.cpu.x86.flags import (
 from guesthouse.system.cpu.x86.float_state import FloatState
 from guesthouse.system.cpu.x86.msr import ModelSpecific
 from guesthouse.system.cpu.x86.operands import NOTHING, Decoded
+from guesthouse.system.cpu.x86.state import RBP, RSP
 from guesthouse.typed import Pointer, function
 
 LAST_PAGE = 0xFFFF_F000
@@ -53,6 +54,7 @@ X86_GUEST = Guest(
     registers=("pc", "overflow", "outcome", "zero", "carry", "r", "ea", "xmm", "codes",
                "fop", "fip", "fdp", "fcs", "fds"),
     settled=settled,
+    pages=frozenset(X86.offset("r") + 8 * n for n in (RSP, RBP)),  # others hold addresses too seldom
     usual=(("index", NOTHING), ("scale", 0)),
     dialects=((0xFFFC, 0x4100), (0xFFFC, 0x2084)),  # see General.mode(): 64-bit code, and 32-bit code in flat segments
     deferred=(Flags.logical, Flags.added, Flags.added_with, Flags.compared, Flags.subtracted, Flags.subtracted_with,
