@@ -8,7 +8,6 @@ cache makes no definitions. The instructions of one module make one object. Besi
 been made, under a hash of its LLVM IR: whoever changes one module waits for that one.
 """
 
-import inspect
 import ctypes
 import fcntl
 import hashlib

@@ -99,8 +99,8 @@ class Fast(Handling):
         return value
 
     def move_on(self, field: str) -> None:
-        """`start` becomes the address at this distance from where the block starts, by one instruction: LLVM would fetch
-        it long before, and put it back here."""
+        """`start` becomes the address at this distance from where the block starts, by one instruction: LLVM would
+        fetch it long before, and put it back here."""
         bits, size, name = (32, "l", f"cut.{field}") if field in self.cut else (64, "q", field)
         place = f"ptr elementtype(i{bits}) {self.e.op(f'getelementptr i8, ptr %cpu, i64 {self.start}')}"
         self.e.do(f'call void asm sideeffect "add{size} $1, $0", "=*m,i,*m,~{{flags}}"'

@@ -29,6 +29,8 @@ FETCHED, SUM = (re.compile(line) for line in (
 CARRIED = re.compile(r"\tmovabsq\t\$(hole\.\w+(?:[+-]\d+)?), %(\w+)$")
 USES = re.compile(r"\t(add|or|adc|sbb|and|sub|xor|cmp|test|mov)([blq])\t%(\w+), (.*)$")
 ENTRY, LOAD = re.compile(r"\taddq\t%(\w+), %(\w+)$"), re.compile(r"\tmovq\t24\(%(\w+)\), %(\w+)$")
+# What touches no register that it does not name, and goes on with the next line.
+PLAIN = re.compile(r"\t(?:mov|add|sub|and|or|xor|cmp|test|lea|sh[lr]|sar|set|inc|dec|neg|not|bt|popcnt|bzhi|v)\w*\t")
 STATE, COUNT = "%r12", "$hole.count."  # of instructions: it always has 8 bits
 TIGHT, TIGHTEST = "tight", "tightest"
 LEGACY = {f"r{n}": [f"r{n}", f"r{n}d", f"r{n}w", f"r{n}b"] for n in range(8, 16)} | {
@@ -80,8 +82,8 @@ def carry(lines: list[str], n: int, hole: str, register: str) -> None:
     if any(line.endswith(":") for line in lines[:n]):
         return  # something may come back to there
     users = [k for k in range(n + 1, len(lines)) if register in registers(lines[k])]
-    use = USES.match(lines[users[0]]) if len(users) == 1 else None
-    if use and WHOLE[use[3]] == register and register not in registers(use[4]):
+    use = USES.match(lines[users[0]]) if len(users) == 1 and all(map(PLAIN.match, lines[n:users[0]])) else None
+    if use and WHOLE[use[3]] == register and not registers(use[4]) & {register, "xmm"}:
         cut = hole if use[2] == "q" else hole.replace("hole.", "hole.cut.")
         lines[n], lines[users[0]] = "", f"\t{use[1]}{use[2]}\t${cut}, {use[4]}"
 
@@ -92,13 +94,13 @@ def load_at_once(lines: list[str], n: int, index: str, base: str) -> None:
     load = LOAD.match(lines[users[0]]) if users else None
     if load and load[1] == base and (len(users) == 1 or load[2] == base):
         between = lines[n + 1:users[0]]
-        if not any(line.endswith(":") or line.startswith("\tj") or load[2] in registers(line) for line in between):
+        if all(PLAIN.match(line) and load[2] not in registers(line) for line in between):
             lines[n], lines[users[0]] = f"\tmovq\t24(%{base},%{index}), %{load[2]}", ""
 
 
 def registers(line: str) -> set[str]:
-    """The registers that a line names, whole."""
-    return {WHOLE.get(name, name) for name in NAMES.findall(line)}
+    """The registers that a line names, whole; those of vectors have one name."""
+    return {"xmm" if "mm" in name else WHOLE.get(name, name) for name in NAMES.findall(line)}
 
 
 def edited(name: str, lines: list[str], kind: str) -> Edited:

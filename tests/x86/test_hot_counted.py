@@ -26,8 +26,8 @@ KIND = re.compile(r"^  (?:%[\w.]+ = )?(?:tail |musttail )?(\w+)")
 
 def counted(native: Any, source: str, monkeypatch: pytest.MonkeyPatch,
             bits: int = 64) -> tuple[Counter[str], Any, Regions]:
-    """How many instructions of each kind the loop in the largest region of this program has (stores to what it remembers
-    of pages apart); the machine, which has run it for a while, and its hot way."""
+    """How many instructions of each kind the loop in the largest region of this program has (stores to what it
+    remembers of pages apart); the machine, which has run it for a while, and its hot way."""
     texts: list[str] = []
     monkeypatch.setattr(regions, "ENOUGH", 1)
     real = workshop.machine_code

@@ -30,6 +30,13 @@ LOOPS = {
     "addresses": assemble("next: mov edx, -8; mov ebx, ecx; and ebx, 7; sub edx, ebx; add eax, [rdx+rbp]; "
                           "mov [rbp+rdx*4], eax; add [rdx+room], ecx; mov edi, -256; lea esi, [rdi+rdi*2+7]; "
                           "add eax, [rdi+room]; dec ecx; jnz next; jmp next", {"room": DATA + 0x180}),
+    # What is remembered of the stack's pages by ESP and EBP: beyond the end of a page, and parts of a register written.
+    # PUSH EAX; SUB ESP, 7F0h; MOV [ESP + 7ECh], ECX; ADD EAX, [ESP + 7F0h]; ADD ESP, 7F0h; MOV EBP, ESP; MOV BP, CX;
+    # AND BP, 0FF0h; OR BP, 800h; MOV [EBP + 2], EAX; ADD EAX, [EBP + 4]; POP EDX; ADD EAX, EDX; DEC ECX; JNZ and JMP to
+    # the beginning
+    "pages": bytes.fromhex(
+        "50 81 ec f0 07 00 00 89 8c 24 ec 07 00 00 03 84 24 f0 07 00 00 81 c4 f0 07 00 00 89 e5 66 89 cd 66 81 e5 f0 0f"
+        "66 81 cd 00 08 89 45 02 03 45 04 5a 01 d0 49 75 ca eb c8"),
     # MOV EAX, GS:[EBX + EDX*4 - 8]; ADD GS:[40h], EAX; LEA EBX, [EAX]; AND EBX, 0FCh; MOV ESI, 200800h; MOV EDI,
     # 200900h; LODSB; STOSB; MOVSD; ADD EDX, EAX; AND EDX, 7; ADD EAX, [EBP + EDX]; CMPSB; JZ and JMP to the beginning
     "strings and thread-local data": bytes.fromhex(

@@ -20,6 +20,7 @@ from guesthouse.engine.hot.shelf import Part, Shelf
 from guesthouse.trace import value
 
 LIVES = 4  # of the compiler's process
+LARGE = 128  # instructions of a region, for more of which LLVM takes a quarter of a second
 # A block: where it lies from the page of the region's first block on, count, records with handler numbers, whether it
 # falls, mode.
 Told = tuple[int, int, list[bytes], bool, int]
@@ -34,6 +35,10 @@ class Job:
     home: int  # see Block in engine/processor.py
     blocks: list[Told]
     comes: list[int] = field(default_factory=list)
+
+    @property
+    def large(self) -> bool:
+        return sum(block[1] for block in self.blocks) > LARGE
 
 
 def digest(block: Told) -> str:

@@ -26,7 +26,7 @@ CELLS = 24  # of a region, at most: each is emptied at the way in
 NONE = -1  # where a page stands: no access has it
 ALL_32, ALL_64 = (1 << 32) - 1, (1 << 64) - 1
 NEAR = PAGE // 2  # bytes of a group, at most
-EXACT, CUT, BEYOND = range(3)  # a sum of 64 bits; one cut to 32 bits; a sum of that, which no other can be compared with
+EXACT, CUT, BEYOND = range(3)  # a sum of 64 bits; one cut to 32 bits; a sum of that, which is like no other
 ACCESSES = {Cpu.load: READ, Cpu.load_to_change: WRITE, Cpu.store: WRITE}
 
 

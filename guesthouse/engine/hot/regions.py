@@ -36,13 +36,13 @@ if TYPE_CHECKING:
 
 LOOK = 1 << 18  # instructions to the next look, at least
 FURTHEST = 1 << 21  # and at most, for all that runs may lead into regions, and something new begin
-COSTLY = 1 << 23  # and at most, if looks at what is new take more than their share
-SHARE = 24  # of the time, a look may take one part, or the next is further off
+COSTLY = 1 << 22  # and at most, if looks at what is new take more than their share
+SHARE = 64  # of the time, a look may take one part, or the next is further off
 SOON = 1 << 11  # instructions that a sample may take
 SEEN = 8  # blocks that one look sees, beside those that are known to lead into regions
 DOUBT = 64  # looks after which it is asked again whether regions are still where they were
 ENOUGH = 6  # how often a block is seen before it is compiled; those that are seen most often come first
-AT_ONCE = 1  # jobs of one processor under way: the next one is better chosen when it can be begun
+AT_ONCE = 2  # jobs of one processor under way, one of them large: the next is better chosen when it can be begun
 MOST, MOST_OF_LOOP = (24, 128), (48, 300)  # blocks, instructions
 TRIES = 3  # how often a region from the shelf is tried where it does not fit
 FAR = 1 << 31  # a region reaches no further: a program and its libraries are never twice as far apart
@@ -59,6 +59,7 @@ class Wanted:
     blocks: list[int]
     ended: list[int]
     beginnings: int
+    large: bool
 
 
 class Regions:
@@ -131,14 +132,19 @@ class Regions:
 
     def order(self, met: Container[int]) -> None:
         """Have regions made that begin with blocks that are ready, but not with those that a region on its way has:
-        what has been met in this look first, for it runs now, and then what has been seen most often."""
-        while len(self.wanted) < AT_ONCE:
-            coming = {block for wanted in self.wanted.values() for block in wanted.blocks}
+        what has been met in this look first, for it runs now, and then what has been seen most often. A small region
+        does not wait for a large one."""
+        later: set[int] = set()
+        while len(self.wanted) < AT_ONCE and len(later) < AT_ONCE:
+            coming = later.union(*(wanted.blocks for wanted in self.wanted.values()))
             block = max(self.ready.keys() - coming, key=lambda b: (b in met, self.seen[b]), default=0)
             if not block:
                 return
-            self.seen[block] = 0
-            self.want(block, self.ready.pop(block))
+            if self.want(block, self.ready[block]):
+                self.seen[block] = 0
+                del self.ready[block]
+            else:
+                later.add(block)
 
     def begin_anew(self) -> None:
         self.beginnings += 1
@@ -175,18 +181,20 @@ class Regions:
                 following[edge] = following.get(edge, 0) + 1
         return met
 
-    def want(self, first: int, pc: int) -> None:
-        """Have the region compiled that begins with this block, which has been seen at pc."""
-        if self.leads(first):
-            return
+    def want(self, first: int, pc: int) -> bool:
+        """Have the region compiled that begins with this block, which has been seen at pc. False: it must wait."""
         key = first, self.ended(first).value
-        if key in self.tried:
-            return
-        self.tried.add(key)
+        if self.leads(first) or key in self.tried:
+            return True
         blocks, job = self.gather(first, pc)
+        if job.large and any(wanted.large for wanted in self.wanted.values()):
+            return False
+        self.tried.add(key)
         if job.blocks and job.name not in self.wanted:
-            self.wanted[job.name] = Wanted(blocks, [self.ended(block).value for block in blocks], self.beginnings)
+            ended = [self.ended(block).value for block in blocks]
+            self.wanted[job.name] = Wanted(blocks, ended, self.beginnings, job.large)
             self.compiler.send(job, self.inbox)
+        return True
 
     def leads(self, block: int) -> bool:
         """Whether a block leads into a region."""

@@ -1,9 +1,13 @@
 """Makes regions from jobs: in the compiler's process, which compiler.py begins, and in tests."""
 
 import ctypes
+import os
 import pickle
 import sys
+import threading
 import traceback
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from guesthouse.engine.op import Guest, find_guest
@@ -12,6 +16,9 @@ from guesthouse.engine.hot.library import Library
 from guesthouse.engine.hot.region import PASSES, Block, Instruction, Region
 from guesthouse.engine.hot.shelf import Part, Shelf
 from guesthouse.typed.machine import assemble, has
+
+
+NICE = 5  # of the processes that finish large regions
 
 
 class Workshop:
@@ -23,17 +30,21 @@ class Workshop:
 
     def make(self, job: Job) -> list[Part]:
         """The parts of a region: what it needs of the library, then itself. None if it would do nothing."""
+        return finished(*self.begun(job))
+
+    def begun(self, job: Job) -> tuple[list[Part], str]:
+        """The same with a last part that has no object yet, but a text, which is what takes the time."""
         settled = self.guest.settled(job.blocks[0][4])
         region = Region(self.guest, self.library, [self.read(b) for b in job.blocks], job.name, job.home, settled,
                         job.comes)
         text = region.text()
         if region.barren:
-            return []
+            return [], text
         needs = self.library.needs(text)
         parts: dict[str, Part] = {}
         self.collect(needs, parts)
         blocks = [(block[0], digest(block)) for block in job.blocks]
-        return [*parts.values(), Part(job.name, needs, job.home, blocks, machine_code(text))]
+        return [*parts.values(), Part(job.name, needs, job.home, blocks)], text
 
     def collect(self, names: list[str], parts: dict[str, Part]) -> None:
         """The parts of library functions, and of what they need."""
@@ -78,23 +89,63 @@ class Inside:
         pass
 
 
+def finished(parts: list[Part], text: str) -> list[Part]:
+    if parts:
+        parts[-1].object = machine_code(text)
+    return parts
+
+
 def main(origin: str, path: str) -> None:
-    """The compiler's process: jobs come on standard input, parts go to standard output and onto the shelf."""
+    """The compiler's process: jobs come on standard input, parts go to standard output and onto the shelf. A large one
+    is finished by a child: small loops, which a program may be in for a tenth of a second, do not wait for it."""
     workshop, shelf = Workshop(find_guest(origin, whole=True)), Shelf(Path(path))
-    source, sink = sys.stdin.buffer, sys.stdout.buffer
+    source, sink, one_at_a_time = sys.stdin.buffer, sys.stdout.buffer, threading.Lock()
+
+    def send(job: Job, parts: list[Part]) -> None:
+        with one_at_a_time, suppress(BrokenPipeError):  # then our end is near, too
+            write_message(sink, (job.name, parts))
+            for part in parts:
+                shelf.add(part)
+
     while size := source.read(8):
         job = pickle.loads(source.read(int.from_bytes(size, "little")))
         try:
-            parts = workshop.make(job)
+            parts, text = workshop.begun(job)
+            if job.large and parts:
+                threading.Thread(target=hear, args=(*in_a_child(parts, text), job, send), daemon=True).start()
+                continue
+            finished(parts, text)
         except Exception:
             traceback.print_exc()
             parts = []
+        send(job, parts)
+
+
+def in_a_child(parts: list[Part], text: str) -> tuple[int, int]:
+    """Finish a region in a process of its own, which has what time is left: its number, and a pipe that tells."""
+    told, tells = os.pipe()
+    child = os.fork()
+    if child == 0:
         try:
-            write_message(sink, (job.name, parts))
-        except BrokenPipeError:
-            return
-        for part in parts:
-            shelf.add(part)
+            os.nice(NICE)
+            with open(tells, "wb") as file:
+                pickle.dump(finished(parts, text), file)
+        finally:
+            os._exit(0)
+    os.close(tells)
+    return child, told
+
+
+def hear(child: int, told: int, job: Job, send: Callable[[Job, list[Part]], None]) -> None:
+    """Wait for a child, and send what it has made; nothing if LLVM has ended it."""
+    with open(told, "rb") as file:
+        octets = file.read()
+    os.waitpid(child, 0)
+    try:
+        parts = pickle.loads(octets)
+    except (EOFError, pickle.UnpicklingError):
+        parts = []
+    send(job, parts)
 
 
 if __name__ == "__main__":
