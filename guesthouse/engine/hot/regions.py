@@ -16,7 +16,7 @@ import hashlib
 import heapq
 import time
 from collections import Counter
-from collections.abc import Container
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +75,7 @@ class Regions:
         self.heads: dict[int, tuple[int, int]] = {}  # blocks that lead into regions: to which, and the handler before
         self.seen: dict[int, int] = {}
         self.ready: dict[int, int] = {}  # blocks that have been seen often enough, and where
+        self.large: set[int] = set()  # those of them with which large regions begin, as far as that is known
         self.edges: dict[int, dict[tuple[int, int], int]] = {}  # what follows a block, how far on, and how often
         self.placed: dict[str, list[int]] = {}
         self.tried: set[tuple[int, int]] = set()
@@ -130,25 +131,25 @@ class Regions:
             self._pause = max(self._pause // 2, LOOK)
         return self._pause
 
-    def order(self, met: Container[int]) -> None:
+    def order(self, met: Iterable[int]) -> None:
         """Have regions made that begin with blocks that are ready, but not with those that a region on its way has:
         what has been met in this look first, for it runs now, and then what has been seen most often. A small region
         does not wait for a large one."""
-        later: set[int] = set()
-        while len(self.wanted) < AT_ONCE and len(later) < AT_ONCE:
-            coming = later.union(*(wanted.blocks for wanted in self.wanted.values()))
-            block = max(self.ready.keys() - coming, key=lambda b: (b in met, self.seen[b]), default=0)
+        while len(self.wanted) < AT_ONCE:
+            others: set[int] = set().union(*(wanted.blocks for wanted in self.wanted.values()))
+            if any(wanted.large for wanted in self.wanted.values()):
+                others |= self.large
+            now = [block for block in met if block in self.ready and block not in others]
+            block = max(now or self.ready.keys() - others, key=self.seen.__getitem__, default=0)
             if not block:
                 return
             if self.want(block, self.ready[block]):
                 self.seen[block] = 0
                 del self.ready[block]
-            else:
-                later.add(block)
 
     def begin_anew(self) -> None:
         self.beginnings += 1
-        for of_old in (self.tried, self.heads, self.placed, self.ready, self.seen, self.edges, self.refused,
+        for of_old in (self.tried, self.heads, self.placed, self.ready, self.large, self.seen, self.edges, self.refused,
                        self.digests):
             of_old.clear()
 
@@ -188,6 +189,7 @@ class Regions:
             return True
         blocks, job = self.gather(first, pc)
         if job.large and any(wanted.large for wanted in self.wanted.values()):
+            self.large.add(first)
             return False
         self.tried.add(key)
         if job.blocks and job.name not in self.wanted:

@@ -18,7 +18,7 @@ from guesthouse.engine.hot.shelf import Part, Shelf
 from guesthouse.typed.machine import assemble, has
 
 
-NICE = 5  # of the processes that finish large regions
+NICE = 10  # of compilers, where there is another processor for them: together they take a tenth of the guest's time
 
 
 class Workshop:
@@ -98,6 +98,8 @@ def finished(parts: list[Part], text: str) -> list[Part]:
 def main(origin: str, path: str) -> None:
     """The compiler's process: jobs come on standard input, parts go to standard output and onto the shelf. A large one
     is finished by a child: small loops, which a program may be in for a tenth of a second, do not wait for it."""
+    if hasattr(os, "sched_getaffinity") and len(os.sched_getaffinity(0)) > 1:
+        os.nice(NICE)
     workshop, shelf = Workshop(find_guest(origin, whole=True)), Shelf(Path(path))
     source, sink, one_at_a_time = sys.stdin.buffer, sys.stdout.buffer, threading.Lock()
 
@@ -111,7 +113,7 @@ def main(origin: str, path: str) -> None:
         job = pickle.loads(source.read(int.from_bytes(size, "little")))
         try:
             parts, text = workshop.begun(job)
-            if job.large and parts:
+            if job.large and parts and hasattr(os, "fork"):
                 threading.Thread(target=hear, args=(*in_a_child(parts, text), job, send), daemon=True).start()
                 continue
             finished(parts, text)
@@ -122,12 +124,11 @@ def main(origin: str, path: str) -> None:
 
 
 def in_a_child(parts: list[Part], text: str) -> tuple[int, int]:
-    """Finish a region in a process of its own, which has what time is left: its number, and a pipe that tells."""
+    """Finish a region in a process of its own: its number, and a pipe that tells."""
     told, tells = os.pipe()
     child = os.fork()
     if child == 0:
         try:
-            os.nice(NICE)
             with open(tells, "wb") as file:
                 pickle.dump(finished(parts, text), file)
         finally:
