@@ -46,6 +46,7 @@ class Engine:
         self.run = self.code.function("run", None, ctypes.c_void_p)
         self.prepare = self.code.function("prepare", None, ctypes.c_void_p, ctypes.c_uint64)
         self.redirect = self.code.function("redirect", None, ctypes.c_void_p, ctypes.c_uint64)
+        self.touch = self.code.function("touch", None, ctypes.c_uint64)
         self.calls = {name: self.code.function(f"call_{name}", None, ctypes.c_void_p, ctypes.c_uint64)
                       for name in guest.calls}
         self.table = (ctypes.c_uint64 * (self.count + 1))()

@@ -13,9 +13,10 @@ PAGE, PAGE_BITS = 4096, 12
 # The address cache has a set of entries for each kind of access rights, and one more, for code alone: while that is in
 # force, no access to data is fast. Set 0, which is that of programs, has a bank for each of several address spaces; the
 # others are the system's, whose translations are as a rule the same in all of them.
-TLB_SIZE, TLB_SETS, SPACES = 4096, 4, 8
+TLB_SIZE, TLB_SETS, SPACES = 16384, 4, 8
 WATCHED_SET = TLB_SETS
 BANKS = SPACES + TLB_SETS  # entries of set 0 for each space, then those of the other sets
+ANY = (1 << 32) - 1  # entry
 LISTED = 508  # entries; where more have been filled, all are emptied
 RANGES = 32  # of RAM
 RETURNS = 128  # that are remembered
@@ -47,7 +48,7 @@ class Filled(Struct):
     """How many entries have been filled since these were emptied, and the numbers of the first LISTED."""
 
     count: u64
-    entries: Array[u16, LISTED]
+    entries: Array[u32, LISTED]
 
 
 class Space(Struct):
@@ -85,7 +86,7 @@ class CodePage(Struct):
     block: u64  # the newest block that has bytes there, or 0
     lines: u64  # a bit for each 64 bytes of the page that have been decoded
     ended: u64  # how many blocks have ended because their bytes changed
-    writer: u64  # the entry of the address cache that may write to it, plus 1; 0: none; all ones: any
+    writers: Array[u32, 2]  # the entries of the address cache that may write to it, plus 1; 0: none; ANY
 
 
 class Return(Struct):
@@ -339,14 +340,29 @@ class Cpu(Struct, lowest=-128):
     def let_write(self, entry, page: u64, host: u64) -> None:
         """A page that holds decoded code is never written by the fast path."""
         if self.holders[self.page_of(host)] == 0:
-            code, number = self.code[self.page_of(host)], self.entry_number(entry) + 1
-            if code.writer != number:
-                code.writer = select(code.writer == 0, number, ~u64(0))
+            self.note_writer(host & ~u64(PAGE - 1), self.entry_number(entry))
             entry.write = page
             if unlikely(self.parallel != 0):
                 self.fence()
                 if self.holders[self.page_of(host)] != 0:  # another has decoded there meanwhile
                     entry.write = ~u64(0)
+
+    @function
+    def note_writer(self, page: u64, number: u64) -> None:
+        """The entry with this number will write to the RAM page at this host address."""
+        writers, n = self.code[self.page_of(page)].writers, u64(0)
+        while n < 2:
+            known = u64(writers[n])
+            if known == number + 1 or known != ANY and (known == 0 or not self.writes(known - 1, page)):
+                writers[n] = u32(number + 1)
+                return
+            n += 1
+        writers[0] = u32(ANY)
+
+    def writes(self, number: u64, page: u64):
+        """Whether the entry with this number may write to the RAM page at this host address."""
+        entry = Pointer[TlbEntry](self.tlbs.address)[number]
+        return (entry.write != ~u64(0)) & (entry.write + entry.addend == page)
 
     def entry_number(self, entry) -> u64:
         return entry.address - self.tlbs.address >> ENTRY_BITS
@@ -396,7 +412,10 @@ class Cpu(Struct, lowest=-128):
 
     def begin(self) -> None:
         """For a new state: nothing is known."""
-        fill(self.tlbs.address, u8(0xFF), u64(BANK * BANKS))
+        n = u64(0)
+        while n < SPACES:
+            self.spaces[n].filled.count = u64(LISTED + 1)  # banks are emptied when somebody takes them up
+            n += 1
         self.spaces[0].name = u64(1)
         self.use(u64(0), u64(0))
         self.flush()
@@ -440,7 +459,8 @@ class Cpu(Struct, lowest=-128):
         """Forget all translations but those that hold in all address spaces."""
         n = u64(0)
         while n < SPACES:
-            self.empty_space(n)
+            if self.spaces[n].name != 0:
+                self.empty_space(n)
             n += 1
         self.forget_locals()
 
@@ -511,10 +531,11 @@ class Cpu(Struct, lowest=-128):
     def flush_page(self, va: u64) -> None:
         """Forget the translation of one page, in all address spaces."""
         self.flushes += 1
-        n = va >> PAGE_BITS & (TLB_SIZE - 1)
-        while n < TLB_SIZE * BANKS:
-            self.shut_entry(n)
-            n += TLB_SIZE
+        bank, n = u64(0), va >> PAGE_BITS & (TLB_SIZE - 1)
+        while bank < BANKS:
+            if bank >= SPACES or self.spaces[bank].name != 0:
+                self.shut_entry(n)
+            bank, n = bank + 1, n + TLB_SIZE
         self.forget_jumps(va)
 
     def use(self, tlb_set: u64, mode: u64) -> None:
@@ -563,7 +584,7 @@ class Cpu(Struct, lowest=-128):
 
 def listed(filled, number: u64) -> None:
     if filled.count < LISTED:
-        filled.entries[filled.count] = u16(number)
+        filled.entries[filled.count] = u32(number)
     filled.count += 1
 
 

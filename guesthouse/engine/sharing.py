@@ -8,9 +8,9 @@ run loop and heeds what was asked. `inside` is odd while it may be between the c
 shuts a page to the fast paths of the others waits until each has passed a safe point.
 """
 
-from guesthouse.bits import likely, u64, unlikely
+from guesthouse.bits import likely, u32, u64, unlikely
 from guesthouse.engine.cpu import (
-    ALONE, BANKS, BUDGET, PAGE, PAGE_BITS, TLB_SIZE, WRITE, Cpu, TlbEntry, lines_of,
+    ALONE, ANY, BANKS, BUDGET, PAGE, PAGE_BITS, TLB_SIZE, WRITE, Cpu, TlbEntry, lines_of,
 )
 from guesthouse.typed import Abandon, Array, Pointer, compare_exchange, exchange, fetch_add, function, invoke
 
@@ -121,22 +121,22 @@ class Sharing(Cpu):
     @function
     def shut(self, page: u64) -> bool:
         """No fast path of ours writes to the RAM page at this host address any more; whether one could have."""
-        code, found = self.code[self.page_of(page)], False
-        writer = code.writer
-        code.writer = u64(0)
-        if writer == ~u64(0):
+        writers, n, found = self.code[self.page_of(page)].writers, u64(0), False
+        if writers[0] == ANY:
             found = self.shut_among(page, u64(0), u64(TLB_SIZE * BANKS))
-        elif writer != 0:
-            found = self.shut_among(page, writer - 1, u64(1))
+        while n < 2:
+            if writers[n] != 0 and writers[n] != ANY and self.shut_among(page, u64(writers[n]) - 1, u64(1)):
+                found = True
+            writers[n] = u32(0)
+            n += 1
         return found
 
     @function
     def shut_among(self, page: u64, first: u64, count: u64) -> bool:
         n, found = first, False
         while n < first + count:
-            entry = Pointer[TlbEntry](self.tlbs.address)[n]
-            if entry.write != ~u64(0) and entry.write + entry.addend == page:
-                entry.write, found = ~u64(0), True
+            if self.writes(n, page):
+                Pointer[TlbEntry](self.tlbs.address)[n].write, found = ~u64(0), True
             n += 1
         return found
 

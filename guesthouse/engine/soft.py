@@ -3,7 +3,6 @@
 import ctypes
 import mmap
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 from guesthouse.bits import u8, u64
@@ -12,6 +11,7 @@ from guesthouse.engine.build import Engine
 from guesthouse.engine.cpu import REPLIES, Cpu
 from guesthouse.engine.op import Guest
 from guesthouse.engine.processor import JUMPS, Jump
+from guesthouse.engine.room import Room, zeros
 from guesthouse.engine.vcpu import (
     Alone, Breakpoint, Budget, Died, Exit, Halted, HostCall, MemoryRead, MemoryWrite, PortRead, PortWrite, RegisterRead,
     RegisterWrite, Stopped, Window, Yields,
@@ -19,7 +19,6 @@ from guesthouse.engine.vcpu import (
 from guesthouse.errors import HouseBug
 from guesthouse.typed import Pointer, fill
 
-ROOM = 256 << 20  # address space for decoded blocks; only what is used becomes memory
 SLICE = 1 << 21  # instructions between two looks at whether someone wants us to stop
 ALL_ONES = (1 << 64) - 1
 EXIT, LEFT, BUDGET, TICKS, PACE, KNOWN, REPLY, ADDRESS, DOOR, CALLED, RECALLED = (
@@ -55,6 +54,7 @@ class SoftVcpu:
         else:
             self._attach(engine)
         self.regions: Any = None
+        self._forge: Room | None = None
         self._look_at = 0
         if engine is not None and hot:
             from guesthouse.engine.hot.compiler import compiler_of  # only who asks for the hot way pays for it
@@ -66,11 +66,9 @@ class SoftVcpu:
     def _attach(self, engine: Engine) -> None:
         """Hand the compiled code its tables and its room."""
         state = self.state
-        self._room = zeros(ROOM)
-        anchor = (ctypes.c_uint8 * ROOM).from_buffer(self._room)
-        self._anchor = anchor
-        state.room_start = state.room = u64(ctypes.addressof(anchor))
-        state.room_end = state.room_start + ROOM
+        self._room = Room(engine.touch)
+        state.room_start = state.room = u64(self._room.start)
+        state.room_end = u64(self._room.end)
         state.record_size = u64(self.guest.record.size)
         fill(state.jumps.address, u8(0xFF), u64(JUMPS * Jump.size))  # with context 0, pc 0 would be found
         state.handlers = Pointer[u64](ctypes.addressof(engine.table))
@@ -93,10 +91,9 @@ class SoftVcpu:
         state = self.state
         state.dialect_count = u64(len(engine.stencils))
         if engine.stencils:
-            self._forge = zeros(ROOM, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
-            self._forge_anchor = (ctypes.c_uint8 * ROOM).from_buffer(self._forge)
-            state.forge_start = state.forge = u64(ctypes.addressof(self._forge_anchor))
-            state.forge_limit = state.forge_end = state.forge_start + ROOM
+            self._forge = Room(engine.touch, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+            state.forge_start = state.forge = u64(self._forge.start)
+            state.forge_limit = state.forge_end = u64(self._forge.end)
         for dialect, (mask, value), table in zip(state.dialects, self.guest.dialects, engine.stencils, strict=False):
             dialect.mask, dialect.value, dialect.table = u64(mask), u64(value), u64(ctypes.addressof(table))
 
@@ -132,9 +129,16 @@ class SoftVcpu:
             words[TICKS] += executed * words[PACE] >> 10
             if self.regions is not None and self._executed >= self._look_at:
                 self._look_at = self._executed + self.regions.attend()
+                self._reach()
             reason = words[EXIT]
             if reason != reasons.BUDGET or budget <= 0 or words[LEFT]:  # left: the guest itself wants the board's eye
                 return self._exit(reason)
+
+    def _reach(self) -> None:
+        """Have the memory touched that will be filled next."""
+        self._room.reach(int(self.state.room))
+        if self._forge:
+            self._forge.reach(int(self.state.forge))
 
     def recall(self) -> None:
         """From any thread: make the run under way come back with Budget soon. For parallel processors."""
@@ -209,13 +213,3 @@ class SoftVcpu:
         """The board does not have this register: the instruction gets the guest's exception."""
         self.state.register_refused = u64(1)
 
-
-def zeros(size: int, **more: int) -> mmap.mmap:
-    """Memory for what the guest's instructions use all the time: in large pages of the host, if it has them, whose own
-    address cache is small. Private: a fork of this process goes on for itself."""
-    private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
-    made = mmap.mmap(-1, size, **private, **more)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        with suppress(OSError):  # a kernel without them
-            made.madvise(mmap.MADV_HUGEPAGE)
-    return made

@@ -13,7 +13,7 @@ from guesthouse.engine.cpu import FAULT, NONE
 from guesthouse.engine.host import flags_of
 from guesthouse.engine.op import FALLS, LEAVES, Guest, Handler, Op
 from guesthouse.engine.processor import ABANDONED, LEFT, LOOKUP, enter
-from guesthouse.typed import Abandon
+from guesthouse.typed import Abandon, compare_exchange
 from guesthouse.typed.emit import Emitter, Unit
 from guesthouse.typed.lower import Lower, compile_function
 from guesthouse.typed.machine import has, host_is
@@ -75,6 +75,7 @@ class Threaded:
         compile_function(self.unit, run, pattern, "@run")
         compile_function(self.unit, prepare, pattern | {"pc": Scalar(u64, "%a1")}, "@prepare")
         compile_function(self.unit, redirect, {"cpu": pattern["cpu"], "block": Scalar(u64, "%a1")}, "@redirect")
+        compile_function(self.unit, touch, {"address": Scalar(u64, "%a0")}, "@touch")
         for name in self.guest.calls:
             pattern = {"cpu": pattern["cpu"], "method": getattr(self.guest.state, name), "argument": Scalar(u64, "%a1")}
             compile_function(self.unit, call, pattern, f"@call_{name}")
@@ -222,6 +223,11 @@ def prepare(cpu, guest, pc) -> None:
 def redirect(cpu, block) -> None:
     """The first record of a block has got another handler."""
     cpu.redirect(block)
+
+
+def touch(address) -> None:
+    """A store that changes nothing, whoever else writes there (room.py)."""
+    compare_exchange(u64, address, u64(0), u64(0))
 
 
 def call(cpu, method, argument) -> None:
