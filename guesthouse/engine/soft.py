@@ -128,7 +128,7 @@ class SoftVcpu:
             budget -= executed
             words[TICKS] += executed * words[PACE] >> 10
             if self.regions is not None and self._executed >= self._look_at:
-                self._look_at = self._executed + self.regions.attend()
+                self._look_at = self._executed + self.regions.attend(self._executed)
                 self._reach()
             reason = words[EXIT]
             if reason != reasons.BUDGET or budget <= 0 or words[LEFT]:  # left: the guest itself wants the board's eye

@@ -34,10 +34,10 @@ from guesthouse.typed.machine import Code, has
 if TYPE_CHECKING:
     from guesthouse.engine.hot.workshop import Inside
 
-LOOK = 1 << 18  # instructions to the next look, at least
-FURTHEST = 1 << 21  # and at most, for all that runs may lead into regions, and something new begin
-COSTLY = 1 << 22  # and at most, if looks at what is new take more than their share
-SHARE = 64  # of the time, a look may take one part, or the next is further off
+SHARE = 48  # of the time, looks that find no region may take one part
+LOOK = 250_000  # nanoseconds to the next look, at least
+LOOKED_UP = 500_000  # nanoseconds after which the clock is looked at, ...
+FEWEST, FURTHEST = 1 << 16, 1 << 21  # ... by the pace until now; instructions
 SOON = 1 << 11  # instructions that a sample may take
 SEEN = 8  # blocks that one look sees, beside those that are known to lead into regions
 DOUBT = 64  # looks after which it is asked again whether regions are still where they were
@@ -84,8 +84,8 @@ class Regions:
         self.covered: set[int] = set()  # where regions began when last looked at
         self.digests: dict[tuple[int, int], str] = {}  # of blocks, by where they lie in a region; "": not for one
         self.installed = self.beginnings = self._room = 0
-        self._pause, self._ended, self._until_doubt = LOOK, 0, 1
-        self._sampling = False
+        self._until_doubt = 1
+        self._sampling, self._due, self._seen_at = False, 0, (0, 0)
         where, self._start = state.where, int(state.room_start)
         self._words = (ctypes.c_uint64 * (int(state.room_end) - self._start >> 3)).from_address(self._start)
         self._sample = (ctypes.c_uint64 * TRAIL).from_address(where + self.guest.state.offset("sample"))
@@ -94,20 +94,26 @@ class Regions:
         self._buckets = (ctypes.c_uint64 * BUCKETS).from_address(where + self.guest.state.offset("buckets"))
         self._jumps = (ctypes.c_uint64 * (JUMPS * JUMP)).from_address(where + self.guest.state.offset("jumps"))
 
-    def attend(self) -> int:
-        """Between two runs: have a sample taken, or look at it. After how many instructions to come again."""
-        self._sampling = not self._sampling
+    def attend(self, executed: int) -> int:
+        """Between two runs: have a sample taken, or look at it, if it is time. After how many instructions to come
+        again."""
+        now = time.perf_counter_ns()
         if self._sampling:
-            self._sampled.value = 0
+            installed = self.installed
+            self.look()
+            ended = time.perf_counter_ns()
+            # What is found is time well spent, and more may follow: the next loop, or the one around this.
+            cost = ended - now if self.installed == installed else 0
+            self._due = ended + max(SHARE * cost, LOOK)
+        elif now >= self._due:
+            self._sampling, self._sampled.value = True, 0
             return SOON
-        pause = self.look()
-        self._sampled.value = TRAIL
-        return pause
+        self._sampling, self._sampled.value = False, TRAIL
+        (before, at), self._seen_at = self._seen_at, (executed, now)
+        return min(max((executed - before) * LOOKED_UP // (now - at + 1), FEWEST), FURTHEST)
 
-    def look(self) -> int:
-        """Between two runs: learn from the sample, take what has been compiled. After how many instructions it is worth
-        to look again."""
-        begun = time.perf_counter_ns()
+    def look(self) -> None:
+        """Between two runs: learn from the sample, take what has been compiled."""
         room = self._filled.value
         if room < self._room:  # all blocks are gone, and their places will be others'
             self.begin_anew()
@@ -122,14 +128,6 @@ class Regions:
             if pc & ~PAGE_MASK in self.shelf.firsts and (count := self.seen[block]) & count - 1 == 0:
                 self.take(pc, block)
         self.order(dict.fromkeys(block for _, block in met))
-        ended = time.perf_counter_ns()
-        costly = SHARE * (ended - begun) > begun - self._ended
-        self._ended = ended
-        if costly or not met:
-            self._pause = min(2 * self._pause, COSTLY if met else FURTHEST)
-        else:
-            self._pause = max(self._pause // 2, LOOK)
-        return self._pause
 
     def order(self, met: Iterable[int]) -> None:
         """Have regions made that begin with blocks that are ready, but not with those that a region on its way has:
