@@ -31,7 +31,7 @@ from guesthouse.engine.stitching import (
     FIELD_32, FIELD_64, IN_CONTEXT, LAND, LANDING, LANDING_FAR, LOOK_AGAIN, NEAR, NEXT, NUMBER, RECORD,
     TO_HANDLER, TO_LINK, UNMADE, Hole, Stencil, Stitching,
 )
-from guesthouse.engine.threaded import ADVANCE, SIGNATURE, Handling, Threaded, go_on, host_flags
+from guesthouse.engine.threaded import ADVANCE, SIGNATURE, TYPES, Handling, Threaded, go_on, host_flags
 from guesthouse.engine.tight import TIGHT, TIGHTEST, tight
 from guesthouse.errors import DefinitionError
 from guesthouse.typed.elf import R_8, R_32, R_32S, R_64, R_PC32, R_PLT32, Function, Relocation, functions
@@ -179,7 +179,7 @@ class Stencils(Threaded):
         for name in ("record", "number", "land"):
             self.hole(name, 0, 1 << 31)
         for name in ("next", "aside", "by_record"):
-            self.unit.declare(f"preserve_nonecc i64 @{name}(ptr, ptr, i64)")
+            self.unit.declare(f"preserve_nonecc i64 @{name}{TYPES}")
 
     def hole(self, name: str, low: int, high: int) -> None:
         """A symbol whose address will be a value from `low` to below `high`, as LLVM is told."""
@@ -281,7 +281,7 @@ class Stencils(Threaded):
         e.branch_if(found.text, f"made.{field}", f"not.made.{field}", OFTEN)
         for name, start in (("code", "made"), ("unmade", "not.made")):
             e.start(f"{start}.{field}")
-            self.unit.declare(f"preserve_nonecc i64 @{name}.{field}(ptr, ptr, i64)")
+            self.unit.declare(f"preserve_nonecc i64 @{name}.{field}{TYPES}")
             self.tail(lower, f"@{name}.{field}", "poison", rest)
 
     def told_later(self, name: str, limit: int) -> str:
@@ -302,36 +302,36 @@ class Stencils(Threaded):
         for n in (BY_HANDLER, TO_HANDLER, TO_LINK, BY_RECORD, BY_NUMBER, LOOK_AGAIN):
             lower, *_ = self.begin()
             self.go(n, lower)
-            self.add(f"@h{count + n}", lower, SIGNATURE.replace(")", ", i64 %more)") if n == BY_NUMBER else SIGNATURE)
+            self.add(f"@h{count + n}", lower)
 
     def go(self, n: int, lower: Lower) -> None:
         """To somewhere else. Records are told by their distance from the first."""
-        record, number = f"inttoptr (i64 {self.told_later('record', 1 << 31)} to ptr)", f"i64 {HOLE}number"
+        record, number = f"inttoptr (i64 {self.told_later('record', 1 << 31)} to ptr)", f"{HOLE}number"
         whole = lower.e.op(f"getelementptr i8, ptr {self.word(lower, 'room_start')}, i64 "
                            f"{lower.e.op('ptrtoint ptr %record to i64')}")
         if n == BY_HANDLER:
             self.tail(lower, "@by_record", record, "%left")
         elif n == TO_HANDLER:
-            self.unit.declare("preserve_nonecc i64 @by_number(ptr, ptr, i64, i64)")
-            self.tail(lower, "@by_number", record, f"%left, {number}", must="")
+            self.unit.declare(f"preserve_nonecc i64 @by_number{TYPES}")
+            self.tail(lower, "@by_number", record, "%left", number)
         elif n == TO_LINK:
-            number = lower.e.op(f"inttoptr {number} to ptr")
+            number = lower.e.op(f"inttoptr i64 {number} to ptr")
             self.tail(lower, self.word(lower, "unlinked"), number, "%left")
         elif n == LOOK_AGAIN:
             self.tail(lower, self.word(lower, "again"), "poison", "%left")
         else:
             table = self.word(lower, "handlers")
             place = lower.e.op(f"getelementptr ptr, ptr {table}, i64 %more") if n == BY_NUMBER else whole
-            self.tail(lower, lower.e.op(f"load ptr, ptr {place}, !tbaa !1"), whole, "%left", must="")
+            self.tail(lower, lower.e.op(f"load ptr, ptr {place}, !tbaa !1"), whole, "%left")
 
     def word(self, lower: Lower, name: str) -> str:
         """A pointer in the state."""
         place = lower.e.op(f"getelementptr i8, ptr %cpu, i64 {self.guest.state.offset(name)}")
         return lower.e.op(f"load ptr, ptr {place}, !tbaa !1")
 
-    def add(self, name: str, lower: Lower, signature: str = SIGNATURE) -> str:
+    def add(self, name: str, lower: Lower) -> str:
         # optsize: a branch to where a jump aside is all that follows becomes that jump: slow paths take no room.
-        text = lower.e.text(f"define preserve_nonecc i64 {name}{signature} nounwind optsize")
+        text = lower.e.text(f"define preserve_nonecc i64 {name}{SIGNATURE} nounwind optsize")
         self.unit.functions.append(text)
         return text
 

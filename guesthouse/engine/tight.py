@@ -25,13 +25,13 @@ HOLE = r"(hole\.[\w.]+)([+-]\d+)?"
 BASED = re.compile(rf"{HOLE}\((%\w+)(,%\w+(?:,\d)?)?\)")
 SHORT = re.compile(rf"\t(?:add|or|adc|sbb|and|sub|xor|cmp)[bwlq]\t\${HOLE}, ")
 FETCHED, SUM = (re.compile(line) for line in (
-    r"\tmovq\t\$(hole\.\w+(?:[+-]\d+)?), %(\w+)$", r"\taddq\t(\S*\(%r12\)), %(\w+)$"))
+    r"\tmovq\t\$(hole\.\w+(?:[+-]\d+)?), %(\w+)$", r"\taddq\t(\S*\(%rdi\)), %(\w+)$"))
 CARRIED = re.compile(r"\tmovabsq\t\$(hole\.\w+(?:[+-]\d+)?), %(\w+)$")
 USES = re.compile(r"\t(add|or|adc|sbb|and|sub|xor|cmp|test|mov)([blq])\t%(\w+), (.*)$")
 ENTRY, LOAD = re.compile(r"\taddq\t%(\w+), %(\w+)$"), re.compile(r"\tmovq\t24\(%(\w+)\), %(\w+)$")
 # What touches no register that it does not name, and goes on with the next line.
 PLAIN = re.compile(r"\t(?:mov|add|sub|and|or|xor|cmp|test|lea|sh[lr]|sar|set|inc|dec|neg|not|bt|popcnt|bzhi|v)\w*\t")
-STATE, COUNT = "%r12", "$hole.count."  # of instructions: it always has 8 bits
+STATE, COUNT = "%rdi", "$hole.count."  # of instructions: it always has 8 bits
 TIGHT, TIGHTEST = "tight", "tightest"
 LEGACY = {f"r{n}": [f"r{n}", f"r{n}d", f"r{n}w", f"r{n}b"] for n in range(8, 16)} | {
     f"r{x}x": [f"r{x}x", f"e{x}x", f"{x}x", f"{x}l", f"{x}h"] for x in "abcd"} | {

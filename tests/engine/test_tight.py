@@ -12,7 +12,7 @@ FETCH, LOAD = "\tmovabsq\t$hole.imm, %rdx", "\tmovq\t24(%rcx), %rcx"
 
 @pytest.mark.parametrize("lines, wanted", [
     ([FETCH, "\taddq\t%rdx, %rcx"], ["\taddq\t$hole.imm, %rcx"]),
-    ([FETCH, "\tsete\t-80(%r12)", "\tmovl\t%edx, (%rcx)"], ["\tsete\t-80(%r12)", "\tmovl\t$hole.cut.imm, (%rcx)"]),
+    ([FETCH, "\tsete\t-80(%rdi)", "\tmovl\t%edx, (%rcx)"], ["\tsete\t-80(%rdi)", "\tmovl\t$hole.cut.imm, (%rcx)"]),
     (["\tmovl\t%eax, %edx", FETCH, "\tcmpb\t%dl, %al"], ["\tmovl\t%eax, %edx", "\tcmpb\t$hole.cut.imm, %al"])])
 def test_what_is_fetched_for_one_instruction_stands_in_it(lines: list[str], wanted: list[str]) -> None:
     assert shortened(lines) == wanted
@@ -37,8 +37,8 @@ def test_an_entry_is_loaded_from_at_once_if_its_address_is_for_nothing_else() ->
 
 
 def test_holes_are_where_the_assembler_puts_what_they_stand_for() -> None:
-    body = ("\tmovq\thole.r0-64(%r12), %rax\n\tje\t.LBB0_1\n\taddq\t$hole.imm, %rax\n\tleaq\thole.disp+7(%rsi), %rcx\n"
-            "\tsubq\t$hole.count.imm@ABS8, %r14\n.LBB0_1:\n\tmovq\t%rax, hole.r1-64(%r12)\n\tjmp\tnext@PLT\n")
+    body = ("\tmovq\thole.r0-64(%rdi), %rax\n\tje\t.LBB0_1\n\taddq\t$hole.imm, %rax\n\tleaq\thole.disp+7(%rsi), %rcx\n"
+            "\tsubq\t$hole.count.imm@ABS8, %r13\n.LBB0_1:\n\tmovq\t%rax, hole.r1-64(%rdi)\n\tjmp\tnext@PLT\n")
     told = {"hole.r0": 24, "hole.r1": 120, "hole.imm": -3, "hole.disp": 100, "hole.count.imm": 9}
     near, all_of = tight(FRAME.format("h1", body))
     assert (near.name, all_of.name) == ("h1.tight", "h1.tightest") and len(all_of.code) < len(near.code)

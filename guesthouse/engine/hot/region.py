@@ -27,7 +27,7 @@ from guesthouse.engine.cpu import PAGE_BITS, TLB_SIZE
 from guesthouse.engine.op import BRANCHES, FALLS, LEAVES, Guest, Handler
 from guesthouse.engine import processor
 from guesthouse.engine.processor import ANYWHERE, PAGE_MASK
-from guesthouse.engine.threaded import ARGUMENTS, HEADER, Threaded
+from guesthouse.engine.threaded import ARGUMENTS, HEADER, Threaded, arguments
 from guesthouse.errors import DefinitionError
 from guesthouse.engine.hot.library import CPU, INVALIDATIONS, Library, Slot
 from guesthouse.engine.hot.lowered import BLOCKS, CLEAR, DISPATCH, GATHER, Asked, Deferred, Lowered
@@ -163,7 +163,8 @@ class Region(Threaded):
         e.branch_if(fits, yes, "stale", OFTEN)
         e.start("stale")
         original = e.op(f"inttoptr i64 {self.lower.told(e.op(f'add i64 {words}, {ORIGINAL}'))} to ptr")
-        e.end(f"ret i64 {e.op(f'musttail call preserve_nonecc i64 {original}(ptr %cpu, ptr %record, i64 %left)')}")
+        given = arguments(CPU, "%record", "%left")
+        e.end(f"ret i64 {e.op(f'musttail call preserve_nonecc i64 {original}{given}')}")
         e.start(yes)
         if self.lower.stack:
             self.lower.stack.enter(way, self.tops)
