@@ -39,7 +39,7 @@ from guesthouse.typed.emit import HOUSE, OFTEN, Emitter, Unit
 from guesthouse.typed.lower import Lower
 from guesthouse.typed.machine import assemble_static
 from guesthouse.typed.struct import ScalarKind, kind_of
-from guesthouse.typed.values import Made, Ref, Scalar, is_known
+from guesthouse.typed.values import Made, PointerTo, Ref, Scalar, is_known
 
 HOLE = "%hole."
 OF_LINKS = {"unmade": UNMADE, "count": COUNT, "code": CODE, "at": AT, "context": CONTEXT}
@@ -67,7 +67,7 @@ class Fast(Handling):
     def __init__(self, unit: Unit, guest: Guest, fixed: dict[int, int]) -> None:
         super().__init__(unit, Emitter(), guest)
         self.fixed, self.slow = fixed, (*SLOW, *guest.instructions.rare)
-        self.pc, self.start = guest.state.offset("pc"), guest.state.offset("start")
+        self.pc, self.start, self.tlb = (guest.state.offset(name) for name in ("pc", "start", "tlb"))
         self.leaves = self.stored = False
         self.starts: set[str] = set()
         self.distances: dict[str, str] = {}  # by values: the fields of the record that tell them
@@ -93,6 +93,8 @@ class Fast(Handling):
             if len(self.links) > 1 or self.stored:
                 raise DefinitionError("one of several values of pc")
             return self.target(self.links[0])
+        if place.offset == self.tlb:
+            return PointerTo(kind.spec, "%tlb")
         value = super().read(kind, place, tag, align)
         if place.offset == self.start:
             self.starts.add(value.text)
@@ -124,8 +126,8 @@ class Fast(Handling):
         return value
 
     def write(self, kind: Any, place: Any, value: Any, tag: str = HOUSE, align: int = 0) -> None:
-        if place.base == "%cpu" and place.offset in self.fixed:
-            raise DefinitionError("a change of the mode")
+        if place.base == "%cpu" and (place.offset in self.fixed or place.offset == self.tlb):
+            raise DefinitionError("a change of the mode, or of who is looked for in the address cache")
         self.changed = self.changed or self.e.open
         if place.base == "%cpu" and place.offset == self.pc:
             field = self.distances.get(value.text)
@@ -180,6 +182,9 @@ class Stencils(Threaded):
             self.hole(name, 0, 1 << 31)
         for name in ("next", "aside", "by_record"):
             self.unit.declare(f"preserve_nonecc i64 @{name}{TYPES}")
+
+    def pinned(self, lower: Lower) -> tuple[str, str, str]:
+        return "%page_mask", "%place_mask", "%tlb"
 
     def hole(self, name: str, low: int, high: int) -> None:
         """A symbol whose address will be a value from `low` to below `high`, as LLVM is told."""

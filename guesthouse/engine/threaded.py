@@ -9,7 +9,7 @@ that the jump cache does not know (LOOKUP), look for exits and interrupts (LEFT)
 from typing import Any
 
 from guesthouse.bits import u8, u16, u32, u64
-from guesthouse.engine.cpu import FAULT, NONE
+from guesthouse.engine.cpu import FAULT, NONE, PAGE, TLB_SIZE, TlbEntry
 from guesthouse.engine.host import flags_of
 from guesthouse.engine.op import FALLS, LEAVES, Guest, Handler, Op
 from guesthouse.engine.processor import ABANDONED, LEFT, LOOKUP, enter
@@ -19,9 +19,12 @@ from guesthouse.typed.lower import Lower, compile_function
 from guesthouse.typed.machine import has, host_is
 from guesthouse.typed.values import Ref, Scalar
 
-# On x86-64 the fifth of these is in RDI: an instruction that touches the state is a byte or two shorter by it than by
-# R12, where the first is. The third is what BY_NUMBER is told (stencils.py); the fourth is nothing.
-SIGNATURE, TYPES = "(ptr %record, i64 %left, i64 %more, i64 %none, ptr %cpu)", "(ptr, i64, i64, i64, ptr)"
+# What stencils find in registers (the two masks: MASKS; `tlb`: the field), and in which: on x86-64 the fifth of these is
+# in RDI, and an instruction that touches the state is a byte or two shorter by it than by R12, where the first is. C
+# functions keep the first four. `more` is for BY_NUMBER alone (stencils.py).
+SIGNATURE = "(ptr %record, i64 %left, i64 %page_mask, i64 %place_mask, ptr %cpu, i64 %tlb, i64 %more)"
+TYPES = "(ptr, i64, i64, i64, ptr, i64, i64)"
+MASKS = str(-PAGE), str((TLB_SIZE - 1) * TlbEntry.size)  # of an address's page, and of its entry in the address cache
 HEADER = f"define internal preserve_nonecc i64 {{}}{SIGNATURE} nounwind"
 
 
@@ -149,8 +152,14 @@ class Threaded:
         target = lower.e.op(f"load ptr, ptr {record}, !tbaa !1")
         self.tail(lower, target, record, left)
 
+    def pinned(self, lower: Lower) -> tuple[str, str, str]:
+        """What the next handler is given of what stencils find in registers."""
+        return "%page_mask", "%place_mask", tlb_of(lower, "%cpu", self.guest.state)
+
     def tail(self, lower: Lower, target: str, record: str, left: str, more: str = "poison") -> None:
-        done = lower.e.op(f"musttail call preserve_nonecc i64 {target}{arguments('%cpu', record, left, more)}")
+        pages, places, tlb = self.pinned(lower)
+        given = f"(ptr {record}, i64 {left}, i64 {pages}, i64 {places}, ptr %cpu, i64 {tlb}, i64 {more})"
+        done = lower.e.op(f"musttail call preserve_nonecc i64 {target}{given}")
         lower.e.end(f"ret i64 {done}")
 
 
@@ -178,13 +187,16 @@ def call_handler(lower: Lower, cpu: Any, record: Any, left: Any) -> Any:
     """enter(): the one place where ordinary code calls a handler."""
     place = lower.e.op(f"inttoptr i64 {record.text} to ptr")
     target = lower.e.op(f"load ptr, ptr {place}, !tbaa !1")
-    given = arguments(lower.pointer(cpu), place, left.text)
+    state, (pages, places) = lower.pointer(cpu), MASKS
+    tlb = tlb_of(lower, state, cpu.type)
+    given = f"(ptr {place}, i64 {left.text}, i64 {pages}, i64 {places}, ptr {state}, i64 {tlb}, i64 poison)"
     return Scalar(u64, lower.e.op(f"call preserve_nonecc i64 {target}{given}"))
 
 
-def arguments(cpu: str, record: str, left: str, more: str = "poison") -> str:
-    """What a handler is given."""
-    return f"(ptr {record}, i64 {left}, i64 {more}, i64 poison, ptr {cpu})"
+def tlb_of(lower: Lower, cpu: str, state: Any) -> str:
+    """The field `tlb`."""
+    place = lower.e.op(f"getelementptr i8, ptr {cpu}, i64 {state.offset('tlb')}")
+    return lower.e.op(f"load i64, ptr {place}, !tbaa !1")
 
 
 EDGES = ("advance", "resync", "dispatch", "make_up", "again", "unlinked")  # handlers that no instruction has

@@ -6,14 +6,16 @@ where a hole of 8 bits is to be, so that the assembler chooses the short form an
 after the other, tell where it has put them: where the two outcomes differ.
 
 Two kinds of each stencil: with registers told by 8 bits (`.tight`), and with all that can be (`.tightest`). In both an
-operand that LLVM fetches into a register to use it once stands in the instruction that uses it, and the address of an
-entry of the address cache is computed by the instruction that loads from it.
+operand that LLVM fetches into a register to use it once stands in the instruction that uses it, the address of an
+entry of the address cache is computed by the instruction that loads from it, a sum is not made once more for its flags,
+and an address's masks are those that are in registers anyway (threaded.py).
 """
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from guesthouse.engine import threaded
 from guesthouse.errors import HouseBug
 from guesthouse.typed.elf import R_8, Function, Relocation, functions
 from guesthouse.typed.machine import assemble_text
@@ -29,8 +31,14 @@ FETCHED, SUM = (re.compile(line) for line in (
 CARRIED = re.compile(r"\tmovabsq\t\$(hole\.\w+(?:[+-]\d+)?), %(\w+)$")
 USES = re.compile(r"\t(add|or|adc|sbb|and|sub|xor|cmp|test|mov)([blq])\t%(\w+), (.*)$")
 ENTRY, LOAD = re.compile(r"\taddq\t%(\w+), %(\w+)$"), re.compile(r"\tmovq\t24\(%(\w+)\), %(\w+)$")
+ADDED_TWICE = re.compile(r"\tlea([ql])\t(\S+), %(\w+)\n\tmov([ql])\t%(\w+), (.*)\n\tadd\1\t(\S+), %(\w+)$", re.MULTILINE)
+SUBTRACTED_TWICE = re.compile(r"\tmov([ql])\t%(\w+), %(\w+)\n\tsub\1\t(\S+), %\3\n\tmov([ql])\t%(\w+), (.*)\n"
+                              r"\tcmp\1\t\4, %\2$", re.MULTILINE)
 # What touches no register that it does not name, and goes on with the next line.
 PLAIN = re.compile(r"\t(?:mov|add|sub|and|or|xor|cmp|test|lea|sh[lr]|sar|set|inc|dec|neg|not|bt|popcnt|bzhi|v)\w*\t")
+# Constants that stencils find in registers, as long as they leave these alone.
+MASKS = dict(zip(threaded.MASKS, ("r14", "r15"), strict=True))
+PINNED = re.compile(rf"\tand([lq])\t\$({'|'.join(MASKS)}), (%\w+)$")
 STATE, COUNT = "%rdi", "$hole.count."  # of instructions: it always has 8 bits
 TIGHT, TIGHTEST = "tight", "tightest"
 LEGACY = {f"r{n}": [f"r{n}", f"r{n}d", f"r{n}w", f"r{n}b"] for n in range(8, 16)} | {
@@ -63,17 +71,59 @@ def tight(assembly: str) -> list[Function]:
 
 
 def shortened(lines: list[str]) -> list[str]:
-    """Without the instructions that only carry what others can have as it is."""
+    """Without the instructions that only carry what others can have as it is, or make again what there is."""
+    lines = once(lines)
     for n, line in enumerate(lines):
         if carried := CARRIED.match(line):
             carry(lines, n, *carried.groups())
     lines = [line for line in lines if line]
+    if not any(registers(line) & set(MASKS.values()) for line in lines):
+        lines = [PINNED.sub(lambda of: f"\tand{of[1]}\t%{sized(MASKS[of[2]], of[1])}, {of[3]}", line) for line in lines]
     for n, line in enumerate(lines):
         if (fetched := FETCHED.match(line)) and (sum_ := SUM.match(lines[n + 1])) and fetched[2] == sum_[2]:
             lines[n:n + 2] = f"\tmovq\t{sum_[1]}, %{sum_[2]}", f"\taddq\t${fetched[1]}, %{sum_[2]}"
         elif entry := ENTRY.match(line):
             load_at_once(lines, n, *entry.groups())
-    return [line for line in lines if line]
+    return once([line for line in lines if line])
+
+
+def once(lines: list[str]) -> list[str]:
+    text = "\n".join(lines)
+    if not LABEL.search(text):  # nothing comes back from behind
+        text = SUBTRACTED_TWICE.sub(subtracted_once, ADDED_TWICE.sub(added_once, text))
+    return text.splitlines()
+
+
+def added_once(found: re.Match[str]) -> str:
+    """Where a sum is made without flags, stored, and made again for its flags: store the second."""
+    size, terms, sum_, stored, what, place, term, to = found.groups()
+    if term.startswith("%"):
+        right = terms in (f"(%{WHOLE[term[1:]]},%{WHOLE[to]})", f"(%{WHOLE[to]},%{WHOLE[term[1:]]})")
+    else:
+        right = terms == f"{term.removeprefix('$')}(%{WHOLE[to]})"
+    if not right or WHOLE[what] != WHOLE[sum_] or needed(found, place, {sum_}, to):
+        return found[0]
+    return f"\tadd{size}\t{term}, %{to}\n\tmov{stored}\t%{sized(to, stored)}, {place}"
+
+
+def subtracted_once(found: re.Match[str]) -> str:
+    """The same for a difference, and the comparison that follows."""
+    size, of, difference, term, stored, what, place = found.groups()
+    if WHOLE[what] != WHOLE[difference] or needed(found, place, {difference, of}, of):
+        return found[0]
+    return f"\tsub{size}\t{term}, %{of}\n\tmov{stored}\t%{sized(of, stored)}, {place}"
+
+
+def needed(found: re.Match[str], place: str, gone: set[str], changed: str) -> bool:
+    """Whether what follows reads one of the registers that are gone, or the place is told by the changed one."""
+    before, _, after = found.string[found.end():].partition("\tlahf\n")  # which, with SETO AL, makes RAX anew
+    later = registers(before) | registers(after) - {"rax"}
+    return bool(later & {WHOLE[name] for name in gone}) or WHOLE[changed] in registers(place)
+
+
+def sized(register: str, size: str) -> str:
+    """The name of a register with 64 (q) or 32 bits (l)."""
+    return LEGACY[WHOLE[register]]["ql".index(size)]
 
 
 def carry(lines: list[str], n: int, hole: str, register: str) -> None:

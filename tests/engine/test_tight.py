@@ -36,6 +36,33 @@ def test_an_entry_is_loaded_from_at_once_if_its_address_is_for_nothing_else() ->
         assert shortened(lines) == lines
 
 
+FLAGS = ["\tsete\t-80(%rdi)", "\tlahf", "\tseto\t%al", "\tandl\t$37889, %eax", "\tmovw\t%ax, -88(%rdi)"]
+SUM = ["\tleaq\t(%rax,%rcx), %rdx", "\tmovq\t%rdx, hole.r0-64(%rdi)", "\taddq\t%rax, %rcx"]
+DIFFERENCE = ["\tmovl\t%eax, %edx", "\tsubl\t%ecx, %edx", "\tmovq\t%rdx, hole.r0-64(%rdi)", "\tcmpl\t%ecx, %eax"]
+
+
+@pytest.mark.parametrize("lines, wanted", [
+    (SUM, ["\taddq\t%rax, %rcx", "\tmovq\t%rcx, hole.r0-64(%rdi)"]),
+    (["\tleal\t-1(%rcx), %eax", "\tmovl\t%eax, (%rsi)", "\taddl\t$-1, %ecx"], ["\taddl\t$-1, %ecx", "\tmovl\t%ecx, (%rsi)"]),
+    (DIFFERENCE, ["\tsubl\t%ecx, %eax", "\tmovq\t%rax, hole.r0-64(%rdi)"])])
+def test_what_is_stored_has_the_flags_too(lines: list[str], wanted: list[str]) -> None:
+    assert shortened(lines + FLAGS) == wanted + FLAGS
+
+
+@pytest.mark.parametrize("lines", [
+    [*SUM, "\tmovq\t%rdx, %rsi"], [".LBB0_1:", *SUM], [SUM[0], "\tmovq\t%rdx, (%rcx)", SUM[2]],
+    [SUM[0], SUM[1], "\taddq\t%rsi, %rcx"], [SUM[0], SUM[1], "\taddl\t%eax, %ecx"], [*DIFFERENCE, "\tmovl\t%eax, %esi"],
+    [*DIFFERENCE[:3], "\tcmpl\t%esi, %eax"], [*DIFFERENCE[:2], "\tmovq\t%rdx, (%rax)", DIFFERENCE[3]]])
+def test_a_result_that_is_needed_otherwise_is_made_twice(lines: list[str]) -> None:
+    assert shortened(lines + FLAGS) == lines + FLAGS
+
+
+def test_masks_are_those_in_registers_unless_these_are_used() -> None:
+    lines = ["\tandq\t$-4096, %rdx", "\tandl\t$524256, %ecx", "\tandl\t$524256, (%rdx)", "\tandq\t$-4095, %rcx"]
+    assert shortened(lines) == ["\tandq\t%r14, %rdx", "\tandl\t%r15d, %ecx", *lines[2:]]
+    assert shortened([*lines, "\tmovl\t%eax, %r14d"])[:4] == lines
+
+
 def test_holes_are_where_the_assembler_puts_what_they_stand_for() -> None:
     body = ("\tmovq\thole.r0-64(%rdi), %rax\n\tje\t.LBB0_1\n\taddq\t$hole.imm, %rax\n\tleaq\thole.disp+7(%rsi), %rcx\n"
             "\tsubq\t$hole.count.imm@ABS8, %r13\n.LBB0_1:\n\tmovq\t%rax, hole.r1-64(%rdi)\n\tjmp\tnext@PLT\n")

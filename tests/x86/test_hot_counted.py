@@ -3,6 +3,7 @@
 A region's text is optimised as the compiler does it. Of its blocks those are looked at that lie on a cycle: the loop.
 """
 
+import itertools
 import re
 from collections import Counter
 from typing import Any
@@ -116,14 +117,28 @@ def test_a_loop_is_left_only_when_its_budget_ends(threaded: Any, source: str, mo
     assert machine.vcpu.counters()["lookups"] - before < 20
 
 
-def test_a_look_is_seldom_where_all_leads_into_regions(threaded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, machine, way = counted(threaded.vcpu.engine, "next: call inner; dec rcx; jnz next; jmp next; "
-                              "inner: add rsi, rcx; ret", monkeypatch)
-    pauses = []
-    for _ in range(6):
-        machine.vcpu.run(4000)
-        pauses.append(way.look())
-    assert pauses[-1] == regions.FURTHEST and pauses == sorted(pauses), pauses
+@pytest.mark.parametrize("found", [0, 1])
+@pytest.mark.parametrize("pace", [0.1, 1, 8])  # instructions a nanosecond
+def test_looks_that_find_nothing_take_a_share_of_the_time_others_are_soon_followed(
+        threaded: Any, found: int, pace: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, _, way = counted(threaded.vcpu.engine, "next: dec rcx; jnz next; jmp next", monkeypatch)
+    now, cost, executed = 0, 100_000, 0
+    looks: list[int] = []
+
+    def look() -> None:
+        nonlocal now
+        looks.append(now)
+        now += cost
+        way.installed += found
+
+    monkeypatch.setattr(regions.time, "perf_counter_ns", lambda: now)
+    monkeypatch.setattr(way, "look", look)
+    while len(looks) < 20:
+        pause = way.attend(executed)
+        executed, now = executed + pause, now + int(pause / pace)
+    between = [b - a for a, b in itertools.pairwise(looks)][1:]
+    wanted = regions.LOOK + cost if found else regions.SHARE * cost
+    assert wanted <= min(between) and max(between) <= wanted + cost + 4 * regions.LOOKED_UP, between
 
 
 def test_what_tells_a_block_is_made_once(threaded: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ from guesthouse.engine.cpu import PAGE_BITS, TLB_SIZE
 from guesthouse.engine.op import BRANCHES, FALLS, LEAVES, Guest, Handler
 from guesthouse.engine import processor
 from guesthouse.engine.processor import ANYWHERE, PAGE_MASK
-from guesthouse.engine.threaded import ARGUMENTS, HEADER, Threaded, arguments
+from guesthouse.engine.threaded import ARGUMENTS, HEADER, MASKS, Threaded, tlb_of
 from guesthouse.errors import DefinitionError
 from guesthouse.engine.hot.library import CPU, INVALIDATIONS, Library, Slot
 from guesthouse.engine.hot.lowered import BLOCKS, CLEAR, DISPATCH, GATHER, Asked, Deferred, Lowered
@@ -127,6 +127,9 @@ class Region(Threaded):
         self.unit.functions.append(self.e.text(header))
         return self.unit.text()
 
+    def pinned(self, lower: Lower) -> tuple[str, str, str]:
+        return *MASKS, tlb_of(lower, CPU, self.guest.state)  # a region keeps other things in registers
+
     def prologue(self) -> None:
         """Fetch the registers, and go to the block whose first record this is, if its page is as it was."""
         e, count = self.e, len(self.blocks)
@@ -163,8 +166,7 @@ class Region(Threaded):
         e.branch_if(fits, yes, "stale", OFTEN)
         e.start("stale")
         original = e.op(f"inttoptr i64 {self.lower.told(e.op(f'add i64 {words}, {ORIGINAL}'))} to ptr")
-        given = arguments(CPU, "%record", "%left")
-        e.end(f"ret i64 {e.op(f'musttail call preserve_nonecc i64 {original}{given}')}")
+        self.tail(self.lower, original, "%record", "%left")
         e.start(yes)
         if self.lower.stack:
             self.lower.stack.enter(way, self.tops)
