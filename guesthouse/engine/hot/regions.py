@@ -34,7 +34,7 @@ from guesthouse.typed.machine import Code, has
 if TYPE_CHECKING:
     from guesthouse.engine.hot.workshop import Inside
 
-SHARE = 48  # of the time, looks that find no region may take one part
+SHARE = 48  # of the time, samples and looks that find no region may take one part
 LOOK = 250_000  # nanoseconds to the next look, at least
 LOOKED_UP = 500_000  # nanoseconds after which the clock is looked at, ...
 FEWEST, FURTHEST = 1 << 16, 1 << 21  # ... by the pace until now; instructions
@@ -85,7 +85,7 @@ class Regions:
         self.digests: dict[tuple[int, int], str] = {}  # of blocks, by where they lie in a region; "": not for one
         self.installed = self.beginnings = self._room = 0
         self._until_doubt = 1
-        self._sampling, self._due, self._seen_at = False, 0, (0, 0)
+        self._sampling, self._begun, self._due, self._seen_at = False, 0, 0, (0, 0)
         where, self._start = state.where, int(state.room_start)
         self._words = (ctypes.c_uint64 * (int(state.room_end) - self._start >> 3)).from_address(self._start)
         self._sample = (ctypes.c_uint64 * TRAIL).from_address(where + self.guest.state.offset("sample"))
@@ -103,10 +103,10 @@ class Regions:
             self.look()
             ended = time.perf_counter_ns()
             # What is found is time well spent, and more may follow: the next loop, or the one around this.
-            cost = ended - now if self.installed == installed else 0
+            cost = ended - self._begun if self.installed == installed else 0
             self._due = ended + max(SHARE * cost, LOOK)
         elif now >= self._due:
-            self._sampling, self._sampled.value = True, 0
+            self._sampling, self._begun, self._sampled.value = True, now, 0
             return SOON
         self._sampling, self._sampled.value = False, TRAIL
         (before, at), self._seen_at = self._seen_at, (executed, now)
@@ -161,7 +161,8 @@ class Regions:
             self._until_doubt = DOUBT
             covered.clear()
             covered.add(0)
-        fresh = [n for n, pc in enumerate(pcs) if pc not in covered][-SEEN:]
+        # The first is where the sample began, in the midst of a block.
+        fresh = [n for n, pc in enumerate(pcs) if n and pc not in covered][-SEEN:]
         met: list[tuple[int, int]] = []
         for n in fresh:
             pc = pcs[n]
@@ -173,7 +174,7 @@ class Regions:
                     self.ready[block] = pc
             else:  # or one that no region can have
                 covered.add(pc)
-        for n in sorted({after for at in fresh for after in (at, at + 1) if 0 < after < len(pcs)}):
+        for n in sorted({after for at in fresh for after in (at, at + 1) if 1 < after < len(pcs)}):
             if (before := self.last(pcs[n - 1])) and (block := self.last(pcs[n])):
                 following = self.edges.setdefault(before, {})
                 edge = block, pcs[n] - pcs[n - 1]
