@@ -73,6 +73,7 @@ class Regions:
         self.inbox: list[tuple[str, list[Part]]] = []
         self.unfit = frozenset() if has("fxsr") else engine.of_stack  # handlers whose blocks stay threaded
         self.heads: dict[int, tuple[int, int]] = {}  # blocks that lead into regions: to which, and the handler before
+        self.sizes: dict[int, int] = {}  # of regions, by where they are, in blocks
         self.seen: dict[int, int] = {}
         self.ready: dict[int, int] = {}  # blocks that have been seen often enough, and where
         self.large: set[int] = set()  # those of them with which large regions begin, as far as that is known
@@ -206,7 +207,8 @@ class Regions:
         if self.leads(first):
             return
         told = self.digest(first, pc & ~PAGE_MASK)
-        for name in self.shelf.by_first.get((self.word(first, HOME), told), ()) if told else ():
+        names = self.shelf.by_first.get((self.word(first, HOME), told), ()) if told else ()
+        for name in sorted(names, key=lambda name: -len(self.shelf.parts[name].blocks)):
             key = first, name
             if self.refused[key] < TRIES:
                 self.refused[key] += 1
@@ -373,22 +375,23 @@ class Regions:
             self.install(name, wanted.blocks)
 
     def install(self, name: str, blocks: list[int]) -> None:
-        """Put a region into the first records of its blocks, where no other stands."""
+        """Put a region into the first records of its blocks, where no other stands that is as large: a loop that lies
+        in two would go from one to the other at each turn."""
         originals = [self.original(block) for block in blocks]
         if not all(originals):
             return
-        for block in set(self.placed.get(name, ())) - set(blocks):  # the same code elsewhere: there is one table
-            if self.leads(block):
-                self._words[block + HEADER.size - self._start >> 3] = self.heads.pop(block)[1]
-        self.placed[name] = blocks
         address, table = self.code.address(name), self.code.address(f"{name}.table")
+        for block in set(self.placed.get(name, ())) - set(blocks):  # the same code elsewhere: there is one table
+            if self.leads(block) and self.heads[block][0] == address:
+                self._words[block + HEADER.size - self._start >> 3] = self.heads.pop(block)[1]
+        self.placed[name], self.sizes[address] = blocks, len(blocks)
         words: list[Any] = [self.engine.dispatch, self.engine.make_up]
         places = [at for at, _ in self.shelf.parts[name].blocks]
         for n, (block, original, at) in enumerate(zip(blocks, originals, places, strict=True)):
             header, ended = block - self._start >> 3, self.ended(block)
             words += [block + HEADER.size, original, ctypes.addressof(ended), ended.value,
                       self.word(block, HOST) & PAGE_MASK, at]
-            if self.entry(block) == original:
+            if self.entry(block) == original or self.leads(block) and self.sizes[self.heads[block][0]] < len(blocks):
                 self.heads[block] = address, original
                 self._words[header + HEADER.size // 8], self._words[header + WAY] = address, n
                 self.engine.redirect(self.state.where, block)
