@@ -34,8 +34,8 @@ from guesthouse.typed.machine import Code, has
 if TYPE_CHECKING:
     from guesthouse.engine.hot.workshop import Inside
 
-SHARE = 48  # of the time, samples and looks that find no region may take one part
-LOOK = 250_000  # nanoseconds to the next look, at least
+SHARE = 48  # of the time, samples and looks that find nothing may take one part
+LOOK, LONGEST = 250_000, 12_000_000  # nanoseconds to the next look, at least and at most
 LOOKED_UP = 500_000  # nanoseconds after which the clock is looked at, ...
 FEWEST, FURTHEST = 1 << 16, 1 << 21  # ... by the pace until now; instructions
 SOON = 1 << 11  # instructions that a sample may take
@@ -100,12 +100,12 @@ class Regions:
         again."""
         now = time.perf_counter_ns()
         if self._sampling:
-            installed = self.installed
+            done = self.installed, len(self.tried)
             self.look()
             ended = time.perf_counter_ns()
             # What is found is time well spent, and more may follow: the next loop, or the one around this.
-            cost = ended - self._begun if self.installed == installed else 0
-            self._due = ended + max(SHARE * cost, LOOK)
+            cost = ended - self._begun if (self.installed, len(self.tried)) == done else 0
+            self._due = ended + min(max(SHARE * cost, LOOK), LONGEST)
         elif now >= self._due:
             self._sampling, self._begun, self._sampled.value = True, now, 0
             return SOON
