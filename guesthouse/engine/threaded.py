@@ -19,9 +19,9 @@ from guesthouse.typed.lower import Lower, compile_function
 from guesthouse.typed.machine import has, host_is
 from guesthouse.typed.values import Ref, Scalar
 
-# What stencils find in registers (the two masks: MASKS; `tlb`: the field), and in which: on x86-64 the fifth of these is
-# in RDI, and an instruction that touches the state is a byte or two shorter by it than by R12, where the first is. C
-# functions keep the first four. `more` is for BY_NUMBER alone (stencils.py).
+# What stencils find in registers (the two masks: MASKS; `tlb`: the field), and in which: on x86-64 the fifth of these
+# is in RDI, and an instruction that touches the state is a byte or two shorter by it than by R12, where the first is.
+# C functions keep the first four. `more` is for BY_NUMBER alone (stencils.py).
 SIGNATURE = "(ptr %record, i64 %left, i64 %page_mask, i64 %place_mask, ptr %cpu, i64 %tlb, i64 %more)"
 TYPES = "(ptr, i64, i64, i64, ptr, i64, i64)"
 MASKS = str(-PAGE), str((TLB_SIZE - 1) * TlbEntry.size)  # of an address's page, and of its entry in the address cache

@@ -31,7 +31,8 @@ FETCHED, SUM = (re.compile(line) for line in (
 CARRIED = re.compile(r"\tmovabsq\t\$(hole\.\w+(?:[+-]\d+)?), %(\w+)$")
 USES = re.compile(r"\t(add|or|adc|sbb|and|sub|xor|cmp|test|mov)([blq])\t%(\w+), (.*)$")
 ENTRY, LOAD = re.compile(r"\taddq\t%(\w+), %(\w+)$"), re.compile(r"\tmovq\t24\(%(\w+)\), %(\w+)$")
-ADDED_TWICE = re.compile(r"\tlea([ql])\t(\S+), %(\w+)\n\tmov([ql])\t%(\w+), (.*)\n\tadd\1\t(\S+), %(\w+)$", re.MULTILINE)
+ADDED_TWICE = re.compile(r"\tlea([ql])\t(\S+), %(\w+)\n\tmov([ql])\t%(\w+), (.*)\n"
+                         r"\tadd\1\t(\S+), %(\w+)$", re.MULTILINE)
 SUBTRACTED_TWICE = re.compile(r"\tmov([ql])\t%(\w+), %(\w+)\n\tsub\1\t(\S+), %\3\n\tmov([ql])\t%(\w+), (.*)\n"
                               r"\tcmp\1\t\4, %\2$", re.MULTILINE)
 # What touches no register that it does not name, and goes on with the next line.

@@ -43,7 +43,8 @@ DIFFERENCE = ["\tmovl\t%eax, %edx", "\tsubl\t%ecx, %edx", "\tmovq\t%rdx, hole.r0
 
 @pytest.mark.parametrize("lines, wanted", [
     (SUM, ["\taddq\t%rax, %rcx", "\tmovq\t%rcx, hole.r0-64(%rdi)"]),
-    (["\tleal\t-1(%rcx), %eax", "\tmovl\t%eax, (%rsi)", "\taddl\t$-1, %ecx"], ["\taddl\t$-1, %ecx", "\tmovl\t%ecx, (%rsi)"]),
+    (["\tleal\t-1(%rcx), %eax", "\tmovl\t%eax, (%rsi)", "\taddl\t$-1, %ecx"],
+     ["\taddl\t$-1, %ecx", "\tmovl\t%ecx, (%rsi)"]),
     (DIFFERENCE, ["\tsubl\t%ecx, %eax", "\tmovq\t%rax, hole.r0-64(%rdi)"])])
 def test_what_is_stored_has_the_flags_too(lines: list[str], wanted: list[str]) -> None:
     assert shortened(lines + FLAGS) == wanted + FLAGS

@@ -139,7 +139,7 @@ def test_looks_that_find_nothing_take_a_share_of_the_time_others_are_soon_follow
     between = [b - a for a, b in itertools.pairwise(looks)][1:]
     sample = int(regions.SOON / pace)
     wanted = regions.LOOK + cost if found else regions.SHARE * (cost + sample)
-    assert wanted <= min(between) and max(between) <= wanted + cost + sample + 4 * regions.LOOKED_UP, between
+    assert wanted <= min(between) and max(between) <= wanted + cost + sample + 4 * regions.CLOCK, between
 
 
 def test_what_tells_a_block_is_made_once(threaded: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,9 +6,9 @@ was seen to lead to, in another process; the guest goes on meanwhile. When the m
 still as they were, it is put into their first records. What is on the shelf from an earlier run is used when its first
 block is seen.
 
-A look must cost little, for there are a thousand in a second: headers of blocks are read as the words they are, what
-tells a block is made once, and the next look is further off where all blocks of a sample lead into regions, or where
-looking has taken too much of the time.
+A look must cost little, for there are hundreds in a second: headers of blocks are read as the words they are, what
+tells a block is made once, and the next look is further off the longer one has taken that found nothing. Looks are by
+the clock, not by instructions: what is slow waits no longer for its region than what is fast.
 """
 
 import ctypes
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 SHARE = 48  # of the time, samples and looks that find nothing may take one part
 LOOK, LONGEST = 250_000, 12_000_000  # nanoseconds to the next look, at least and at most
-LOOKED_UP = 500_000  # nanoseconds after which the clock is looked at, ...
-FEWEST, FURTHEST = 1 << 16, 1 << 21  # ... by the pace until now; instructions
+CLOCK = 500_000  # nanoseconds after which the clock is asked, ...
+FEWEST, FURTHEST = 1 << 16, 1 << 21  # ... or these instructions, at least and at most: the pace may change
 SOON = 1 << 11  # instructions that a sample may take
 SEEN = 8  # blocks that one look sees, beside those that are known to lead into regions
 DOUBT = 64  # looks after which it is asked again whether regions are still where they were
@@ -86,7 +86,8 @@ class Regions:
         self.digests: dict[tuple[int, int], str] = {}  # of blocks, by where they lie in a region; "": not for one
         self.installed = self.beginnings = self._room = 0
         self._until_doubt = 1
-        self._sampling, self._begun, self._due, self._seen_at = False, 0, 0, (0, 0)
+        self._sampling = False
+        self._begun, self._due, self._attended = 0, 0, (0, 0)  # by the clock; after how many instructions, and when
         where, self._start = state.where, int(state.room_start)
         self._words = (ctypes.c_uint64 * (int(state.room_end) - self._start >> 3)).from_address(self._start)
         self._sample = (ctypes.c_uint64 * TRAIL).from_address(where + self.guest.state.offset("sample"))
@@ -110,8 +111,8 @@ class Regions:
             self._sampling, self._begun, self._sampled.value = True, now, 0
             return SOON
         self._sampling, self._sampled.value = False, TRAIL
-        (before, at), self._seen_at = self._seen_at, (executed, now)
-        return min(max((executed - before) * LOOKED_UP // (now - at + 1), FEWEST), FURTHEST)
+        (before, at), self._attended = self._attended, (executed, now)
+        return min(max((executed - before) * CLOCK // (now - at + 1), FEWEST), FURTHEST)
 
     def look(self) -> None:
         """Between two runs: learn from the sample, take what has been compiled."""
