@@ -582,6 +582,10 @@ class Cpu(Struct, lowest=-128):
         return host
 
 
+# What follows where the address cache does not have a page: hot code leaves it to handlers.
+SLOW = Cpu.load_bytes, Cpu.store_bytes, Cpu.probe, Cpu.probe_wide
+
+
 def listed(filled, number: u64) -> None:
     if filled.count < LISTED:
         filled.entries[filled.count] = u32(number)

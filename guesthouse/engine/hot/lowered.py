@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from guesthouse.bits import u64
-from guesthouse.engine.cpu import Cpu
+from guesthouse.engine.cpu import SLOW
 from guesthouse.engine.threaded import ARGUMENTS, kinds_of
 from guesthouse.errors import DefinitionError
 from guesthouse.engine.hot.library import CPU, INVALIDATIONS, Library, Slot
@@ -26,7 +26,6 @@ from guesthouse.typed.source import source_of
 from guesthouse.typed.struct import BoolKind, Kind, PointerKind, ScalarKind
 from guesthouse.typed.values import ArrayRef, PointerTo, Ref, Scalar, is_known, llvm_type
 
-SLOW = (Cpu.load_bytes, Cpu.store_bytes, Cpu.probe)  # what follows when the address cache does not have a page
 GATHER, CLEAR = "; the host's flags are added to the guest's", "; the host's flags are cleared"
 DISPATCH, MAKE_UP, BLOCKS = range(3)  # the first words of a region's table, and where those of its blocks begin
 
