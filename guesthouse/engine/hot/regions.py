@@ -16,7 +16,7 @@ import hashlib
 import heapq
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +68,7 @@ class Regions:
     def __init__(self, engine: Engine, state: Any, compiler: "Compiler | Inside") -> None:
         self.guest, self.engine, self.state, self.compiler = engine.guest, engine, state, compiler
         self.shelf = compiler.shelf
+        self.clock: Callable[[], int] = time.perf_counter_ns
         self.code = Code([])
         self.loaded: set[str] = set()
         self.inbox: list[tuple[str, list[Part]]] = []
@@ -99,11 +100,11 @@ class Regions:
     def attend(self, executed: int) -> int:
         """Between two runs: have a sample taken, or look at it, if it is time. After how many instructions to come
         again."""
-        now = time.perf_counter_ns()
+        now = self.clock()
         if self._sampling:
             done = self.installed, len(self.tried)
             self.look()
-            ended = time.perf_counter_ns()
+            ended = self.clock()
             # What is found is time well spent, and more may follow: the next loop, or the one around this.
             cost = ended - self._begun if (self.installed, len(self.tried)) == done else 0
             self._due = ended + min(max(SHARE * cost, LOOK), LONGEST)
