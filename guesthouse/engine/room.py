@@ -39,9 +39,10 @@ class Room:
 
     def reach(self, filled: int) -> None:
         """It is filled up to here: have what comes next touched. Returns at once."""
-        if filled - self.start > SMALL and filled + AHEAD // 2 > self._touched:
+        if filled - self.start > SMALL and min(filled + AHEAD // 2, self.end) > self._touched:
             first, self._touched = self._touched, min(filled + AHEAD & -LARGE_PAGE, self.end)
-            threading.Thread(target=self._touch_all, args=(first, self._touched), daemon=True).start()
+            with suppress(RuntimeError):  # no more threads
+                threading.Thread(target=self._touch_all, args=(first, self._touched), daemon=True).start()
 
     def _touch_all(self, first: int, last: int) -> None:
         for address in range(first & -LARGE_PAGE, last, LARGE_PAGE):

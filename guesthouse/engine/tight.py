@@ -110,7 +110,8 @@ def added_once(found: re.Match[str]) -> str:
 def subtracted_once(found: re.Match[str]) -> str:
     """The same for a difference, and the comparison that follows."""
     size, of, difference, term, stored, what, place = found.groups()
-    if WHOLE[what] != WHOLE[difference] or needed(found, place, {difference, of}, of):
+    mixed = WHOLE[what] != WHOLE[difference] or WHOLE[difference] in registers(term)
+    if mixed or needed(found, place, {difference, of}, of):
         return found[0]
     return f"\tsub{size}\t{term}, %{of}\n\tmov{stored}\t%{sized(of, stored)}, {place}"
 

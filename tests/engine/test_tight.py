@@ -53,6 +53,7 @@ def test_what_is_stored_has_the_flags_too(lines: list[str], wanted: list[str]) -
 @pytest.mark.parametrize("lines", [
     [*SUM, "\tmovq\t%rdx, %rsi"], [".LBB0_1:", *SUM], [SUM[0], "\tmovq\t%rdx, (%rcx)", SUM[2]],
     [SUM[0], SUM[1], "\taddq\t%rsi, %rcx"], [SUM[0], SUM[1], "\taddl\t%eax, %ecx"], [*DIFFERENCE, "\tmovl\t%eax, %esi"],
+    [DIFFERENCE[0], "\tsubl\t(%rdx), %edx", DIFFERENCE[2], "\tcmpl\t(%rdx), %eax"],
     [*DIFFERENCE[:3], "\tcmpl\t%esi, %eax"], [*DIFFERENCE[:2], "\tmovq\t%rdx, (%rax)", DIFFERENCE[3]]])
 def test_a_result_that_is_needed_otherwise_is_made_twice(lines: list[str]) -> None:
     assert shortened(lines + FLAGS) == lines + FLAGS

@@ -9,6 +9,7 @@ import pytest
 from guesthouse.bits import u8, u64
 from guesthouse.engine.build import Engine
 from guesthouse.engine.processor import JUMPS, TRAIL, Block, Jump
+from guesthouse.engine.room import LARGE_PAGE, Room
 from guesthouse.engine.stitching import AT, Hole, Stencil
 from guesthouse.system.cpu.x86.definitions import Definition
 from guesthouse.system.cpu.x86.guest import X86_GUEST
@@ -189,3 +190,11 @@ def test_an_object_tells_its_functions_and_what_they_need() -> None:
     found = [(one.kind, one.symbol, one.addend) for one in made.relocations]
     assert found == [(R_32S, "far", 0), (R_PLT32, "other", -4)]
     assert all(made.code[one.at:one.at + 4] == bytes(4) for one in made.relocations)
+
+
+def test_a_touch_changes_nothing(machine_code: Engine) -> None:
+    it = Room(machine_code.touch)
+    it._octets[0] = 7
+    for place in range(it.start, it.start + 4 * LARGE_PAGE, LARGE_PAGE):
+        machine_code.touch(place)
+    assert it._octets[0] == 7 and not any(it._octets[1:8])
