@@ -157,8 +157,7 @@ class Threaded:
         return "%page_mask", "%place_mask", tlb_of(lower, "%cpu", self.guest.state)
 
     def tail(self, lower: Lower, target: str, record: str, left: str, more: str = "poison") -> None:
-        pages, places, tlb = self.pinned(lower)
-        given = f"(ptr {record}, i64 {left}, i64 {pages}, i64 {places}, ptr %cpu, i64 {tlb}, i64 {more})"
+        given = arguments("%cpu", record, left, self.pinned(lower), more)
         done = lower.e.op(f"musttail call preserve_nonecc i64 {target}{given}")
         lower.e.end(f"ret i64 {done}")
 
@@ -187,10 +186,15 @@ def call_handler(lower: Lower, cpu: Any, record: Any, left: Any) -> Any:
     """enter(): the one place where ordinary code calls a handler."""
     place = lower.e.op(f"inttoptr i64 {record.text} to ptr")
     target = lower.e.op(f"load ptr, ptr {place}, !tbaa !1")
-    state, (pages, places) = lower.pointer(cpu), MASKS
-    tlb = tlb_of(lower, state, cpu.type)
-    given = f"(ptr {place}, i64 {left.text}, i64 {pages}, i64 {places}, ptr {state}, i64 {tlb}, i64 poison)"
+    state = lower.pointer(cpu)
+    given = arguments(state, place, left.text, (*MASKS, tlb_of(lower, state, cpu.type)))
     return Scalar(u64, lower.e.op(f"call preserve_nonecc i64 {target}{given}"))
+
+
+def arguments(cpu: str, record: str, left: str, pinned: tuple[str, str, str], more: str = "poison") -> str:
+    """What a handler is given, in the order of SIGNATURE."""
+    pages, places, tlb = pinned
+    return f"(ptr {record}, i64 {left}, i64 {pages}, i64 {places}, ptr {cpu}, i64 {tlb}, i64 {more})"
 
 
 def tlb_of(lower: Lower, cpu: str, state: Any) -> str:

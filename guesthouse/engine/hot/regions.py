@@ -74,12 +74,11 @@ class Regions:
         self.inbox: list[tuple[str, list[Part]]] = []
         self.unfit = frozenset() if has("fxsr") else engine.of_stack  # handlers whose blocks stay threaded
         self.heads: dict[int, tuple[int, int]] = {}  # blocks that lead into regions: to which, and the handler before
-        self.sizes: dict[int, int] = {}  # of regions, by where they are, in blocks
         self.seen: dict[int, int] = {}
         self.ready: dict[int, int] = {}  # blocks that have been seen often enough, and where
         self.large: set[int] = set()  # those of them with which large regions begin, as far as that is known
         self.edges: dict[int, dict[tuple[int, int], int]] = {}  # what follows a block, how far on, and how often
-        self.placed: dict[str, list[int]] = {}
+        self.placed: dict[int, list[int]] = {}  # the blocks of a region, by where it is
         self.tried: set[tuple[int, int]] = set()
         self.wanted: dict[str, Wanted] = {}
         self.refused: Counter[tuple[int, str]] = Counter()
@@ -383,17 +382,18 @@ class Regions:
         if not all(originals):
             return
         address, table = self.code.address(name), self.code.address(f"{name}.table")
-        for block in set(self.placed.get(name, ())) - set(blocks):  # the same code elsewhere: there is one table
+        for block in set(self.placed.get(address, ())) - set(blocks):  # the same code elsewhere: there is one table
             if self.leads(block) and self.heads[block][0] == address:
                 self._words[block + HEADER.size - self._start >> 3] = self.heads.pop(block)[1]
-        self.placed[name], self.sizes[address] = blocks, len(blocks)
+        self.placed[address] = blocks
         words: list[Any] = [self.engine.dispatch, self.engine.make_up]
         places = [at for at, _ in self.shelf.parts[name].blocks]
         for n, (block, original, at) in enumerate(zip(blocks, originals, places, strict=True)):
             header, ended = block - self._start >> 3, self.ended(block)
             words += [block + HEADER.size, original, ctypes.addressof(ended), ended.value,
                       self.word(block, HOST) & PAGE_MASK, at]
-            if self.entry(block) == original or self.leads(block) and self.sizes[self.heads[block][0]] < len(blocks):
+            smaller = self.leads(block) and len(self.placed[self.heads[block][0]]) < len(blocks)
+            if smaller or self.entry(block) == original:
                 self.heads[block] = address, original
                 self._words[header + HEADER.size // 8], self._words[header + WAY] = address, n
                 self.engine.redirect(self.state.where, block)
