@@ -142,6 +142,33 @@ def test_looks_that_find_nothing_take_a_share_of_the_time_others_are_soon_follow
     assert wanted <= min(between) and max(between) <= wanted + cost + sample + 4 * regions.CLOCK, between
 
 
+def test_a_larger_region_takes_the_place_of_smaller_ones_and_keeps_it(
+        threaded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(regions, "MOST", (1, 100))
+    limits = regions.MOST_OF_LOOP
+    monkeypatch.setattr(regions, "MOST_OF_LOOP", (1, 100))
+    _, machine, way = counted(threaded.vcpu.engine, "next: add rax, rbx; jmp on; on: dec rcx; jnz next; jmp next",
+                              monkeypatch)
+    small = dict(way.heads)
+    assert len(small) > 1 and len({address for address, _ in small.values()}) == len(small)
+    monkeypatch.setattr(regions, "MOST_OF_LOOP", limits)
+    first, pc = next((block, pc) for pc in way._sample if (block := way.last(pc)) in small)
+    blocks, job = way.gather(first, pc)
+    way.compiler.send(job, way.inbox)
+    assert way.load(job.name)
+    way.install(job.name, blocks)
+    large = way.code.address(job.name)
+    assert len(blocks) > 1 and {way.heads[block][0] for block in blocks} == {large}
+    for name, part in way.shelf.parts.items():
+        if len(part.blocks) == 1 and way.code.address(name) == small[first][0]:
+            way.install(name, [first])
+    assert way.heads[first][0] == large and way.leads(first)
+    before = machine.vcpu.counters()["lookups"]
+    way.inbox.clear()
+    machine.vcpu.run(400_000)
+    assert machine.vcpu.counters()["lookups"] - before < 20
+
+
 def test_what_tells_a_block_is_made_once(threaded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Although a block is looked for on the shelf again and again: three blocks, each the first of a region or not."""
     monkeypatch.setattr(regions, "ENOUGH", 1000)
