@@ -177,11 +177,12 @@ class RealClock(Clock):
             self.advance_to(self._base + (passed if self.scale == 1.0 else int(passed * self.scale)))
 
     def budget(self, count: int, limit: int) -> int:
-        """As many as there are likely to be before the next deadline: more would make it late, fewer cost a look."""
+        """As many as there are likely to be before the next deadline, and a sixteenth more: too few cost another look,
+        and one more if that has too few again."""
         at = self.next_deadline()
         if at is None or not self._rate:
             return limit
-        return min(limit, max(FEWEST, int((at - self._now) / self.scale) * self._rate // SECOND))
+        return min(limit, max(FEWEST, int((at - self._now) / self.scale) * self._rate * 17 // (16 * SECOND)))
 
     def tell_rate(self, rate: int) -> None:
         self._rate = rate

@@ -23,8 +23,13 @@ BUCKETS = 65536
 JUMP_PAGES, JUMPS_A_PAGE = 256, 512  # the jump cache: so many pages, so many places in each
 JUMPS = JUMP_PAGES * JUMPS_A_PAGE
 ANYWHERE, PAGE_MASK = (1 << 64) - 1, (1 << 64) - PAGE
+NO_WAY = NEVER = (1 << 64) - 1
 MARKS = 1 << 14  # bits of a hashed set of pages
-TRAIL = 64  # branch targets that are remembered, for reports; and blocks that a sample has
+TRAIL = 64  # branch targets that are remembered, for reports
+SAMPLE = 64  # blocks that a sample has
+MET = 2048  # blocks that may wait until they are looked at
+FOLLOWING = 4  # blocks that are remembered to have followed one, ...
+FAR = 1 << 31  # ... if they are no further: a program and its libraries are never twice as far apart
 LOOKUP, LEFT, ABANDONED = range(3)  # why machine code came back to run()
 
 
@@ -41,10 +46,15 @@ class Block(Struct):
     in_page: u64  # the next block of the same page
     second: u64  # where its only instruction goes on in another page, or 0
     in_second: u64  # the next block of that page
-    way: u64  # which block it is of the region that it leads into (hot/region.py)
+    way: u64  # which block it is of the region that it leads into (hot/region.py), or NO_WAY
     links: u64  # the first of those that lead here (stitching.py)
     met: u64  # it has been found once (1) or again, and so is put together (2)
     doorway: u64  # where links lead if it does not begin with a copy, or 0 as long as none has come
+    seen: u64  # how long it has run without leading into a region, as samples tell; twice, if it was come back to
+    look: u64  # before which look that was for the last time, or 0
+    following: Array[u32, FOLLOWING]  # what came next in samples: blocks, counted from where the room begins, ...
+    distances: Array[u32, FOLLOWING]  # ... how much further they were, ...
+    often: Array[u32, FOLLOWING]  # ... and how often each came
 
 
 class Jump(Struct):
@@ -66,8 +76,18 @@ class Processor(Stitching):
     resync: u64  # handler that looks its own instruction up again: put into the records of forgotten blocks
     trail: Array[u64, TRAIL]  # where the last blocks began, but for copies and regions; the newest at trail_end
     trail_end: u64
-    sample: Array[u64, TRAIL]  # where blocks began that ran one after the other, whatever ran them
-    sampled: u64  # how many it has; until it has all, each block is run alone
+    pause: u64  # instructions until the next sample of what runs; in one (0) each block is run alone, and noted
+    stride: u64  # instructions from sample to sample
+    weight: u64  # what a block in a sample stands for, in the unit of `seen`
+    sampled: u64  # how many blocks it has
+    noted: u64  # the last of them, or 0; ...
+    noted_at: u64  # ... where that was
+    look: u64  # which comes next, from 1 on
+    met: Array[u64, MET]  # blocks of samples that led into no region, each once, ...
+    met_at: Array[u64, MET]  # ... and where they were
+    met_count: u64
+    uncovered: u64  # how often one was met that led into no region
+    forgettings: u64  # how often all blocks have been forgotten
     sought: u64  # a link whose block, at pc, the jump cache did not have; it is to learn of it
     age: u64  # of contexts: the bits of `newest` that links do not look at
     crossing: u64  # decode_run: host address of the second page of an instruction, or 0
@@ -114,15 +134,19 @@ class Processor(Stitching):
     @function
     def step(self, guest: static, allowed: u64) -> None:
         """Run from pc until machine code comes back; deliver what it came back with."""
-        why, stepping = u64(ABANDONED), self.context & STEP
+        why, stepping, before = u64(ABANDONED), self.context & STEP, self.left
         try:
             record = self.find(guest, allowed)
-            if unlikely(self.sampled < TRAIL):
-                self.withheld, self.left = self.left, u64(0)
+            if unlikely(self.pause == 0):
+                self.note(record)
+            if unlikely(self.pause < self.left):
+                self.withheld, self.left = self.left - self.pause, self.pause
             why = enter(self, record, self.left)
         except Abandon:
             pass
         self.left, self.withheld = self.left + self.withheld, u64(0)
+        executed = before - self.left
+        self.pause = select(self.pause > executed + BLOCK_LIMIT, self.pause - executed, u64(0))
         if self.exit == FAULT:
             self.exit, self.replies_known = u64(NONE), u64(0)
             self.faults += 1
@@ -139,10 +163,7 @@ class Processor(Stitching):
         pc, stepping = self.pc, self.context & STEP != 0
         sought = select(self.start == pc, self.sought, u64(0))
         self.start, self.sought = pc, u64(0)
-        if unlikely(self.sampled < TRAIL):
-            self.sample[self.sampled] = pc
-            self.sampled += 1
-        else:
+        if self.pause != 0:
             self.lookups += 1
         if unlikely(self.newest >> 31 != self.age):  # links tell contexts by 32 bits
             self.age = self.newest >> 31
@@ -176,6 +197,37 @@ class Processor(Stitching):
         self.left -= 1
         return self.scratch.address
 
+    def note(self, record: u64) -> None:
+        """The block with this first record comes next in the sample. The first may have begun in the midst of one."""
+        before, self.noted, block = self.noted, u64(0), record - Block.size
+        self.sampled += 1
+        if self.sampled > 1 and record != self.scratch.address:
+            header = Pointer[Block](block)[0]
+            if header.second == 0:
+                distance = self.start - self.noted_at
+                self.noted, self.noted_at = block, self.start
+                if before != 0 and distance + FAR < 2 * FAR:
+                    self.follows(Pointer[Block](before)[0], u32(block - self.room_start), u32(distance))
+                if header.way == NO_WAY:
+                    header.seen += select(before != 0 and -distance < FAR, 2 * self.weight, self.weight)
+                    self.uncovered += 1
+                    if header.look != self.look:
+                        self.met[self.met_count], self.met_at[self.met_count] = block, self.start
+                        header.look, self.met_count = self.look, self.met_count + 1
+        if self.sampled > SAMPLE:
+            self.sampled = self.noted = u64(0)
+            self.pause = select(self.met_count + SAMPLE <= MET, self.stride, u64(NEVER))
+
+    def follows(self, header: Block, block: u32, distance: u32) -> None:
+        """One more block has come after this one, or the same again; the last place is for those that have none."""
+        n = u64(0)
+        while n < FOLLOWING - 1 and header.often[n] != 0 and (
+                header.following[n] != block or header.distances[n] != distance):
+            n += 1
+        if header.following[n] != block or header.distances[n] != distance:
+            header.following[n], header.distances[n], header.often[n] = block, distance, u32(0)
+        header.often[n] += 1
+
     def bring_jump(self, pc: u64) -> None:
         """An entry for pc that has had to make room is beside its place: let them change places."""
         n = jump_index(pc)
@@ -196,8 +248,10 @@ class Processor(Stitching):
 
     def met_again(self, guest: static, block: u64) -> bool:
         """Whether a block has been found before. The second time it is put together; the first time branches do not
-        yet learn of it."""
+        yet learn of it. One that leads into a region is as good as met, and would lose its way into that."""
         header, records = Pointer[Block](block)[0], block + Block.size
+        if header.way != NO_WAY:
+            return True
         header.met += 1
         if header.met == 2:
             self.stitch(guest, records, header.records, records + header.records * guest.record.size, header.mode,
@@ -240,7 +294,9 @@ class Processor(Stitching):
         bucket = bucket_index(host)
         header.home, header.host, header.mode = self.home(pc), host, self.context & 0xFFFF
         header.records, header.in_bucket, header.second = records, self.buckets[bucket], self.crossing
-        header.met = header.links = header.doorway = u64(0)
+        header.met, header.links, header.doorway, header.way = u64(0), u64(0), u64(0), u64(NO_WAY)
+        header.seen = header.look = u64(0)
+        fill(header.often.address, u8(0), u64(4 * FOLLOWING))
         header.count = u64(Pointer[guest.record](block + Block.size)[0].left)
         self.buckets[bucket] = block
         self.room = block + (Block.size + records * (guest.record.size + 2) + 63 & ~u64(63))
@@ -369,6 +425,8 @@ class Processor(Stitching):
     def forget_all(self) -> None:
         """Start again with an empty room. Only between blocks."""
         self.room, self.forge, self.forge_end = self.room_start, self.forge_start, self.forge_limit
+        self.sampled = self.noted = self.met_count = self.uncovered = u64(0)
+        self.pause, self.forgettings = self.stride, self.forgettings + 1
         self.forget_returns()
         fill(self.buckets.address, u8(0), u64(BUCKETS * 8))
         fill(self.jumps.address, u8(0xFF), u64(JUMPS * Jump.size))

@@ -10,7 +10,7 @@ from guesthouse.engine import cpu as reasons
 from guesthouse.engine.build import Engine
 from guesthouse.engine.cpu import REPLIES, Cpu
 from guesthouse.engine.op import Guest
-from guesthouse.engine.processor import JUMPS, Jump
+from guesthouse.engine.processor import JUMPS, NEVER, Jump
 from guesthouse.engine.room import Room, zeros
 from guesthouse.engine.vcpu import (
     Alone, Breakpoint, Budget, Died, Exit, Halted, HostCall, MemoryRead, MemoryWrite, PortRead, PortWrite, RegisterRead,
@@ -75,7 +75,10 @@ class SoftVcpu:
         state.ends = Pointer[u8](ctypes.addressof(engine.ends))
         state.handler_count = u64(engine.count)
         state.resync, state.again, state.unlinked = u64(engine.resync), u64(engine.again), u64(engine.unlinked)
+        state.pause, state.stride, state.look = u64(NEVER), u64(NEVER), u64(1)
         state.forget_returns()
+        self._filled = [ctypes.c_uint64.from_address(state.where + type(state).offset(name))
+                        for name in ("room", "forge")]
         where, run = state.where, engine.run
 
         words = self._words
@@ -136,9 +139,9 @@ class SoftVcpu:
 
     def _reach(self) -> None:
         """Have the memory touched that will be filled next."""
-        self._room.reach(int(self.state.room))
+        self._room.reach(self._filled[0].value)
         if self._forge:
-            self._forge.reach(int(self.state.forge))
+            self._forge.reach(self._filled[1].value)
 
     def recall(self) -> None:
         """From any thread: make the run under way come back with Budget soon. For parallel processors."""

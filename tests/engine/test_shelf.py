@@ -12,8 +12,8 @@ from guesthouse.engine.hot import shelf
 from guesthouse.engine.hot.shelf import MAGIC, Part, Shelf
 from tests.conftest import Popen
 
-PARTS = [Part(f"region.{n}", ["library"] if n else [], 0, [(0x1000 * n, f"digest {n}")], bytes([n]) * (100 + n))
-         for n in range(6)]
+PARTS = [Part(f"region.{n}", ["library"] if n else [], 0, [(0x100 * n, f"digest {n}"), (0x1000, f"far {n}")],
+              bytes([n]) * (100 + n)) for n in range(6)]
 
 
 @pytest.fixture
@@ -31,7 +31,8 @@ def whole(found: Shelf) -> dict[str, bytes]:
 def test_what_was_kept_is_found_by_others(path: Path) -> None:
     found = Shelf(path)
     assert whole(found) == {part.name: part.object for part in PARTS}
-    assert found.by_first[0, "digest 3"] == ["region.3"] and found.parts["region.2"].needs == ["library"]
+    assert found.by_block[0, "digest 3"] == ["region.3"] and 0x300 in found.places
+    assert (0, "far 3") not in found.by_block and found.parts["region.2"].needs == ["library"]
 
 
 def test_a_truncated_file_has_what_stands_before_its_end(path: Path) -> None:

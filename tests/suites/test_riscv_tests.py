@@ -16,7 +16,6 @@ from guesthouse.clock import VirtualClock
 from guesthouse.engine.hot import regions
 from guesthouse.engine.hot.workshop import Inside
 from guesthouse.engine.hot.regions import Regions
-from guesthouse.engine.processor import TRAIL
 from guesthouse.engine.soft import SoftVcpu
 from guesthouse.system.boards.board import PoweredOff
 from guesthouse.system.boards.virt import RAM, VirtBoard
@@ -79,7 +78,6 @@ def test_passes(path, way, board, request):
 @pytest.mark.parametrize("path", built())
 def test_passes_hot(path, board, compiled, monkeypatch):
     monkeypatch.setattr(regions, "ENOUGH", 1)
-    monkeypatch.setattr(regions, "SEEN", TRAIL)
     made = board(compiled)
     made.load_elf(path)
     tohost, made.tohost, entry = made.tohost, None, int(made.state.pc)

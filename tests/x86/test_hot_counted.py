@@ -134,12 +134,20 @@ def test_looks_that_find_nothing_take_a_share_of_the_time_others_are_soon_follow
     way.clock = lambda: now
     monkeypatch.setattr(way, "look", look)
     while len(looks) < 20:
+        way._uncovered.value = regions.WORTH
         pause = way.attend(executed)
         executed, now = executed + pause, now + int(pause / pace)
     between = [b - a for a, b in itertools.pairwise(looks)][1:]
-    sample = int(regions.SOON / pace)
-    wanted = regions.LOOK + cost if found else regions.SHARE * (cost + sample)
-    assert wanted <= min(between) and max(between) <= wanted + cost + sample + 4 * regions.CLOCK, between
+    wait = regions.LOOK if found else regions.SHARE * cost
+    assert cost + wait <= min(between) and max(between) <= cost + wait + 4 * regions.CLOCK, between
+    stride = way._stride.value / pace  # in nanoseconds
+    assert stride == pytest.approx(max(regions.STRIDE, wait / regions.SAMPLES, regions.FEWEST / pace), rel=0.2)
+    looks.clear()
+    way._uncovered.value = 0
+    for _ in range(100):  # all that is met leads into regions
+        executed, now = executed + pause, now + int(pause / pace)
+        pause = way.attend(executed)
+    assert not looks
 
 
 def test_a_larger_region_takes_the_place_of_smaller_ones_and_keeps_it(
@@ -152,7 +160,7 @@ def test_a_larger_region_takes_the_place_of_smaller_ones_and_keeps_it(
     small = dict(way.heads)
     assert len(small) > 1 and len({address for address, _ in small.values()}) == len(small)
     monkeypatch.setattr(regions, "MOST_OF_LOOP", limits)
-    first, pc = next((block, pc) for pc in way._sample if (block := way.last(pc)) in small)
+    first, pc = next((block, pc) for block, pc in zip(way._met, way._met_at, strict=True) if block in small)
     blocks, job = way.gather(first, pc)
     way.compiler.send(job, way.inbox)
     assert way.load(job.name)
@@ -171,13 +179,14 @@ def test_a_larger_region_takes_the_place_of_smaller_ones_and_keeps_it(
 
 def test_what_tells_a_block_is_made_once(threaded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Although a block is looked for on the shelf again and again: three blocks, each the first of a region or not."""
-    monkeypatch.setattr(regions, "ENOUGH", 1000)
+    monkeypatch.setattr(regions, "ENOUGH", 1 << 60)
     machine = prepared(assemble("next: cmp rax, rbx; je on; inc rdx; on: dec rcx; jmp next", {}), threaded.vcpu.engine)
     way, asked = Regions(threaded.vcpu.engine, machine.cpu, Inside(X86_GUEST)), []
-    way.shelf.firsts.update(range(4096))
+    way.shelf.places.update(range(4096))
     block = way.block
     monkeypatch.setattr(way, "block", lambda *of: (asked.append(of), block(*of))[1])
     for _ in range(40):
         machine.vcpu.run(4000)
         way.look()
-    assert max(way.seen.values()) > 30 and 0 < len(asked) == len(set(asked)) <= 4, asked
+    assert max(way.word(block, regions.SEEN) for block, _ in way.digests) > regions.FEW
+    assert 0 < len(asked) == len(set(asked)) <= 4, asked

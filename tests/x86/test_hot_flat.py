@@ -12,7 +12,7 @@ from guesthouse.engine.build import Engine
 from guesthouse.engine.hot import regions
 from guesthouse.engine.hot.workshop import Inside
 from guesthouse.engine.hot.regions import Regions
-from guesthouse.engine.processor import TRAIL
+from guesthouse.engine.processor import NEVER
 from guesthouse.system.cpu.x86.guest import X86_GUEST
 from guesthouse.system.cpu.x86.state import CS, FS, GS
 from tests.x86.assembler import assemble
@@ -137,7 +137,7 @@ def test_the_same_page_of_32_bit_code_is_decoded_once_wherever_it_is_mapped(
         machine.memory.write(TABLES + 0x3000 + 8 * page, (FIRST | 7).to_bytes(8, "little"))
     way, builds, lookups = Regions(machine_code, machine.cpu, Inside(X86_GUEST)), [], []
     for page in (0x140, 0x153):
-        machine.cpu.pc, machine.cpu.sampled = u64(page << 12), u64(TRAIL)  # what a sample looks up is not counted
+        machine.cpu.pc, machine.cpu.pause = u64(page << 12), u64(NEVER)  # what a sample looks up is not counted
         before = machine.vcpu.counters()
         for _ in range(8):
             machine.vcpu.run(4000)

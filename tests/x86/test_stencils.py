@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+from collections import Counter
 
 import pytest
 
 from guesthouse.bits import u8, u64
 from guesthouse.engine.build import Engine
-from guesthouse.engine.processor import JUMPS, TRAIL, Block, Jump
+from guesthouse.engine.processor import FOLLOWING, JUMPS, NEVER, SAMPLE, Block, Jump
 from guesthouse.engine.room import LARGE_PAGE, Room
 from guesthouse.engine.stitching import AT, Hole, Stencil
 from guesthouse.system.cpu.x86.definitions import Definition
@@ -131,25 +132,34 @@ def test_a_link_to_another_page_is_made_for_one_address(stitched: Stitched) -> N
         assert linked > 50
 
 
-def test_a_sample_has_what_ran_one_after_the_other_and_changes_nothing(stitched: Stitched, threaded: Ours) -> None:
+def test_a_sample_tells_what_ran_one_after_the_other_and_changes_nothing(stitched: Stitched, threaded: Ours) -> None:
     """The time that RDTSC tells included."""
     source = "next: call f; inc rax; mov rsi, rax; and rsi, 3; jnz next; inc rcx; jmp next; " \
              "f: add rbx, rax; mov rdi, rax; rdtsc; mov rbp, rax; mov rax, rdi; ret"
     found = []
-    for ours, sampled in ((stitched, 0), (stitched, TRAIL), (threaded, TRAIL)):
+    for ours, pause in ((stitched, 0), (stitched, NEVER), (threaded, NEVER)):
         begun(source, ours)
         ours.cpu.r[4], ours.cpu.ticks = u64(WINDOW + 0x400), u64(0)
         ours.vcpu.run(777)
-        ours.cpu.sampled = u64(sampled)
-        where = [int(ours.cpu.pc)]
+        ours.cpu.pause, ours.cpu.met_count, ours.cpu.uncovered = u64(pause), u64(0), u64(0)
         ours.vcpu.run(777)
         found.append([int(ours.cpu.r[n]) for n in (0, 1, 3, 4, 5)] + [int(ours.cpu.pc)])
-        if not sampled:
-            where += [int(ours.cpu.sample[n]) for n in range(TRAIL)]
-            assert int(ours.cpu.sampled) == TRAIL and int(ours.cpu.withheld) == 0
-            f, after = START + len(assemble(source.split("f:")[0] + "f: ", {})), START + 5
-            calls = [n for n, pc in enumerate(where[:-1]) if pc == START]
-            assert len(calls) > 9 and all(where[n + 1:n + 3] == [f, after] for n in calls[:-1]), where
+        if not pause:
+            cpu = ours.cpu
+            assert int(cpu.pause) > 1 << 32 and int(cpu.withheld) == int(cpu.sampled) == 0
+            where = {int(cpu.met[n]): int(cpu.met_at[n]) for n in range(int(cpu.met_count))}
+            following: Counter[tuple[int, int]] = Counter()
+            for block, pc in where.items():
+                header = Block.at(block)
+                for n in range(FOLLOWING):
+                    after = where[int(cpu.room_start) + int(header.following[n])] if int(header.often[n]) else 0
+                    assert not after or after - pc & 0xFFFF_FFFF == int(header.distances[n])
+                    following[pc, after] += int(header.often[n])
+            inner, back = START + len(assemble(source.split("f:")[0] + "f: ", {})), START + 5
+            calls = following[START, inner]
+            assert calls > 9 and abs(following[inner, back] - calls) <= 1, following
+            assert sum(following.values()) == int(cpu.uncovered) - 1 == SAMPLE - 1, following
+            assert {before for before, after in following if after == inner} == {START}
     assert found[0] == found[1] == found[2]
 
 
@@ -157,7 +167,7 @@ def test_a_link_knows_its_block_as_soon_as_that_is_put_together(stitched: Stitch
     """Four blocks, each found twice: for the second time when it is put together, and never again."""
     begun("next: inc rax; jmp a; inc rax; a: inc rbx; jmp b; inc rax; b: inc rdx; jmp c; inc rax; c: jmp next",
           stitched)
-    stitched.cpu.sampled = u64(TRAIL)
+    stitched.cpu.pause = u64(NEVER)
     lookups = int(stitched.cpu.lookups)
     stitched.vcpu.run(7 * 100)
     assert int(stitched.cpu.lookups) - lookups <= 2 * 4 + 2

@@ -1,21 +1,20 @@
 """Which blocks become regions, and how the regions come into a processor.
 
-What runs often is found without counting in the guest's way: before each look some blocks are run one by one and
-noted, and the look sees this sample. A block that is seen often enough is compiled together with those that it
-was seen to lead to, in another process; the guest goes on meanwhile. When the machine code arrives and the blocks are
-still as they were, it is put into their first records. What is on the shelf from an earlier run is used when its first
-block is seen.
+What runs often is found without counting in the guest's way: now and then some blocks are run one by one, and noted in
+their headers (Processor.note): how long each has run, by that, and what has come next. A block that has run long enough
+is compiled together with those that follow it, in another process; the guest goes on meanwhile. When the machine code
+arrives and the blocks are still as they were, it is put into their first records. What is on the shelf from an earlier
+run is used when one of its blocks is met.
 
-A look must cost little, for there are hundreds in a second: headers of blocks are read as the words they are, what
-tells a block is made once, and the next look is further off the longer one has taken that found nothing. Looks are by
-the clock, not by instructions: what is slow waits no longer for its region than what is fast.
+Samples are machine code, looks are Python and must cost little: a look sees each block once that has been met since the
+last one without a region, and comes later, with fewer samples, the longer one has taken that found nothing. Looks are
+by the clock, not by instructions: what is slow waits no longer for its region than what is fast.
 """
 
 import ctypes
 import hashlib
 import heapq
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,7 +24,7 @@ from guesthouse.engine import processor
 from guesthouse.engine.build import Engine
 from guesthouse.engine.cpu import PAGE_BITS, TLB_SIZE, CodePage
 from guesthouse.engine.processor import (
-    ANYWHERE, BUCKETS, JUMPS, PAGE_MASK, TRAIL, Jump, bucket_index, jump_index,
+    ANYWHERE, BUCKETS, FOLLOWING, JUMPS, MET, NO_WAY, PAGE_MASK, SAMPLE, Jump, bucket_index, jump_index,
 )
 from guesthouse.engine.hot.compiler import Compiler, Job, Told, digest
 from guesthouse.engine.hot.shelf import Part
@@ -34,22 +33,22 @@ from guesthouse.typed.machine import Code, has
 if TYPE_CHECKING:
     from guesthouse.engine.hot.workshop import Inside
 
-SHARE = 48  # of the time, samples and looks that find nothing may take one part
-LOOK, LONGEST = 250_000, 12_000_000  # nanoseconds to the next look, at least and at most
-CLOCK = 500_000  # nanoseconds after which the clock is asked, ...
-FEWEST, FURTHEST = 1 << 16, 1 << 21  # ... or these instructions, at least and at most: the pace may change
-SOON = 1 << 11  # instructions that a sample may take
-SEEN = 8  # blocks that one look sees, beside those that are known to lead into regions
-DOUBT = 64  # looks after which it is asked again whether regions are still where they were
-ENOUGH = 6  # how often a block is seen before it is compiled; those that are seen most often come first
+SHARE = 48  # of the time, looks that find nothing may take one part
+LOOK, LONGEST = 1_000_000, 48_000_000  # nanoseconds to the next look, at least and at most
+WORTH = 64  # blocks without a region in the samples, for which a look is worth its time
+CLOCK = 1_000_000  # nanoseconds after which the clock is asked, ...
+STRIDE, SAMPLES = 250_000, 16  # nanoseconds from one sample to the next, at least; or so many for each look
+FEWEST, FURTHEST = 1 << 15, 1 << 21  # instructions to both at least, and until the clock is asked: the pace may change
+ENOUGH = 1_000_000  # nanoseconds that a block has run before it is compiled, those first that have run longest; ...
+FEW = 20_000  # ... before it is looked for on the shelf
 AT_ONCE = 2  # jobs of one processor under way, one of them large: the next is better chosen when it can be begun
 MOST, MOST_OF_LOOP = (24, 128), (48, 300)  # blocks, instructions
-TRIES = 3  # how often a region from the shelf is tried where it does not fit
-FAR = 1 << 31  # a region reaches no further: a program and its libraries are never twice as far apart
+LEAST = 1 / 32  # of the ways from where a region begins, those that come by a block
 HEADER, ALL_ONES = processor.Block, (1 << 64) - 1
 JUMP, RECORD = Jump.size // 8, Jump.offset("record") // 8
-HOME, HOST, MODE, COUNT, RECORDS, IN_BUCKET, SECOND, WAY = (
-    HEADER.offset(name) // 8 for name in ("home", "host", "mode", "count", "records", "in_bucket", "second", "way"))
+HOME, HOST, MODE, COUNT, RECORDS, IN_BUCKET, SECOND, WAY, SEEN = (HEADER.offset(name) // 8 for name in (
+    "home", "host", "mode", "count", "records", "in_bucket", "second", "way", "seen"))
+AFTER = HEADER.offset("following") // 4
 
 
 @dataclass
@@ -74,113 +73,94 @@ class Regions:
         self.inbox: list[tuple[str, list[Part]]] = []
         self.unfit = frozenset() if has("fxsr") else engine.of_stack  # handlers whose blocks stay threaded
         self.heads: dict[int, tuple[int, int]] = {}  # blocks that lead into regions: to which, and the handler before
-        self.seen: dict[int, int] = {}
-        self.ready: dict[int, int] = {}  # blocks that have been seen often enough, and where
+        self.ready: dict[int, int] = {}  # blocks that have run long enough, and where
         self.large: set[int] = set()  # those of them with which large regions begin, as far as that is known
-        self.edges: dict[int, dict[tuple[int, int], int]] = {}  # what follows a block, how far on, and how often
         self.placed: dict[int, list[int]] = {}  # the blocks of a region, by where it is
         self.tried: set[tuple[int, int]] = set()
         self.wanted: dict[str, Wanted] = {}
-        self.refused: Counter[tuple[int, str]] = Counter()
-        self.covered: set[int] = set()  # where regions began when last looked at
+        self.refused: dict[tuple[str, int], tuple[int, int]] = {}  # how often, and before which look not again
         self.digests: dict[tuple[int, int], str] = {}  # of blocks, by where they lie in a region; "": not for one
-        self.installed = self.beginnings = self._room = 0
-        self._until_doubt = 1
-        self._sampling = False
-        self._begun, self._due, self._attended = 0, 0, (0, 0)  # by the clock; after how many instructions, and when
+        self.installed = 0
+        self._due, self._attended = 0, (0, 0)  # by the clock; after how many instructions, and when
+        self._between = STRIDE
         where, self._start = state.where, int(state.room_start)
         self._words = (ctypes.c_uint64 * (int(state.room_end) - self._start >> 3)).from_address(self._start)
-        self._sample = (ctypes.c_uint64 * TRAIL).from_address(where + self.guest.state.offset("sample"))
-        self._sampled = ctypes.c_uint64.from_address(where + self.guest.state.offset("sampled"))
-        self._filled = ctypes.c_uint64.from_address(where + self.guest.state.offset("room"))
+        self._halves = (ctypes.c_uint32 * (int(state.room_end) - self._start >> 2)).from_address(self._start)
+        self._met, self._met_at = ((ctypes.c_uint64 * MET).from_address(where + self.guest.state.offset(name))
+                                   for name in ("met", "met_at"))
+        (self._met_count, self._look, self._uncovered, self._sampled, self._pause, self._stride, self._weight,
+         self._forgettings) = (ctypes.c_uint64.from_address(where + self.guest.state.offset(name)) for name in (
+             "met_count", "look", "uncovered", "sampled", "pause", "stride", "weight", "forgettings"))
+        self.beginnings, self._pause.value = self._forgettings.value, 0
+        self._stride.value, self._weight.value = FEWEST, STRIDE // SAMPLE
         self._buckets = (ctypes.c_uint64 * BUCKETS).from_address(where + self.guest.state.offset("buckets"))
         self._jumps = (ctypes.c_uint64 * (JUMPS * JUMP)).from_address(where + self.guest.state.offset("jumps"))
 
     def attend(self, executed: int) -> int:
-        """Between two runs: have a sample taken, or look at it, if it is time. After how many instructions to come
-        again."""
+        """Between two runs: look at the samples, if it is time and there is something to see. After how many
+        instructions to come again."""
         now = self.clock()
-        if self._sampling:
+        if now >= self._due and (self.wanted or self._uncovered.value >= WORTH):
             done = self.installed, len(self.tried)
             self.look()
             ended = self.clock()
             # What is found is time well spent, and more may follow: the next loop, or the one around this.
-            cost = ended - self._begun if (self.installed, len(self.tried)) == done else 0
-            self._due = ended + min(max(SHARE * cost, LOOK), LONGEST)
-        elif now >= self._due:
-            self._sampling, self._begun, self._sampled.value = True, now, 0
-            return SOON
-        self._sampling, self._sampled.value = False, TRAIL
+            cost = ended - now if (self.installed, len(self.tried)) == done else 0
+            wait = min(max(SHARE * cost, LOOK), LONGEST)
+            self._due, self._between = ended + wait, max(wait // SAMPLES, STRIDE)
         (before, at), self._attended = self._attended, (executed, now)
-        return min(max((executed - before) * CLOCK // (now - at + 1), FEWEST), FURTHEST)
+        ran, took = executed - before, now - at + 1
+        self._stride.value = stride = max(ran * self._between // took, FEWEST)
+        self._weight.value = stride * took // (ran * SAMPLE + 1)
+        return min(max(ran * CLOCK // took, FEWEST), FURTHEST)
 
     def look(self) -> None:
-        """Between two runs: learn from the sample, take what has been compiled."""
-        room = self._filled.value
-        if room < self._room:  # all blocks are gone, and their places will be others'
+        """Between two runs: learn from the samples, take what has been compiled."""
+        if self.beginnings != self._forgettings.value:  # all blocks are gone, and their places will be others'
             self.begin_anew()
-        self._room = room
         if self.wanted:
             self.compiler.hear()
         while self.inbox:
             self.receive(*self.inbox.pop(0))
         met = self.learn()
-        for pc, block in met:
-            # More and more seldom. What tells a block costs twenty times as much as where it lies.
-            if pc & ~PAGE_MASK in self.shelf.firsts and (count := self.seen[block]) & count - 1 == 0:
+        for block, pc in met.items():
+            if pc & ~PAGE_MASK in self.shelf.places:  # what tells a block costs twenty times as much as where it lies
                 self.take(pc, block)
-        self.order(dict.fromkeys(block for _, block in met))
+        self.order(met)
 
     def order(self, met: Iterable[int]) -> None:
         """Have regions made that begin with blocks that are ready, but not with those that a region on its way has:
-        what has been met in this look first, for it runs now, and then what has been seen most often. A small region
+        what has been met in this look first, for it runs now, and then what has run longest. A small region
         does not wait for a large one."""
         while len(self.wanted) < AT_ONCE:
             others: set[int] = set().union(*(wanted.blocks for wanted in self.wanted.values()))
             if any(wanted.large for wanted in self.wanted.values()):
                 others |= self.large
             now = [block for block in met if block in self.ready and block not in others]
-            block = max(now or self.ready.keys() - others, key=self.seen.__getitem__, default=0)
+            block = max(now or self.ready.keys() - others, key=lambda block: self.word(block, SEEN), default=0)
             if not block:
                 return
             if self.want(block, self.ready[block]):
-                self.seen[block] = 0
+                self._words[(block - self._start >> 3) + SEEN] = 0
                 del self.ready[block]
 
     def begin_anew(self) -> None:
-        self.beginnings += 1
-        for of_old in (self.tried, self.heads, self.placed, self.ready, self.large, self.seen, self.edges, self.refused,
-                       self.digests):
+        self.beginnings = self._forgettings.value
+        for of_old in (self.tried, self.heads, self.placed, self.ready, self.large, self.refused, self.digests):
             of_old.clear()
 
-    def learn(self) -> list[tuple[int, int]]:
-        """Of the last blocks in the sample where no region was known to begin: what comes before and after each, and a
-        count of those that still lead into none. Then the next sample begins."""
-        covered, pcs = self.covered, self._sample[:self._sampled.value]
-        self._sampled.value = 0
-        self._until_doubt -= 1
-        if not self._until_doubt:
-            self._until_doubt = DOUBT
-            covered.clear()
-            covered.add(0)
-        # The first is where the sample began, in the midst of a block.
-        fresh = [n for n, pc in enumerate(pcs) if n and pc not in covered][-SEEN:]
-        met: list[tuple[int, int]] = []
-        for n in fresh:
-            pc = pcs[n]
-            block = self.last(pc)
-            if block and block not in self.heads:
-                met.append((pc, block))
-                self.seen[block] = count = self.seen.get(block, 0) + 1
-                if count == ENOUGH:
-                    self.ready[block] = pc
-            else:  # or one that no region can have
-                covered.add(pc)
-        for n in sorted({after for at in fresh for after in (at, at + 1) if 1 < after < len(pcs)}):
-            if (before := self.last(pcs[n - 1])) and (block := self.last(pcs[n])):
-                following = self.edges.setdefault(before, {})
-                edge = block, pcs[n] - pcs[n - 1]
-                following[edge] = following.get(edge, 0) + 1
+    def learn(self) -> dict[int, int]:
+        """The blocks that samples have met since the last look, not for the first time, and that led into no region;
+        and where. Then the next sample begins."""
+        count, met = self._met_count.value, {}
+        for block, pc in zip(self._met[:count], self._met_at[:count], strict=True):
+            seen = self.word(block, SEEN)
+            if seen >= FEW:
+                met[block] = pc
+            if seen >= ENOUGH:
+                self.ready[block] = pc
+        self._met_count.value = self._uncovered.value = self._pause.value = self._sampled.value = 0
+        self._look.value += 1
         return met
 
     def want(self, first: int, pc: int) -> bool:
@@ -203,17 +183,18 @@ class Regions:
         """Whether a block leads into a region."""
         return block in self.heads and self.heads[block][0] == self.entry(block)
 
-    def take(self, pc: int, first: int) -> None:
-        """Use a region from the shelf that begins with this block, if there is one for what the guest has there."""
-        if self.leads(first):
+    def take(self, pc: int, block: int) -> None:
+        """Use a region from the shelf that has this block, if there is one for what the guest has there: the largest.
+        Where one does not fit it is tried again, more and more seldom."""
+        if self.leads(block):
             return
-        told = self.digest(first, pc & ~PAGE_MASK)
-        names = self.shelf.by_first.get((self.word(first, HOME), told), ()) if told else ()
+        told, look = self.digest(block, pc & ~PAGE_MASK), self._look.value
+        names = self.shelf.by_block.get((self.word(block, HOME), told), ()) if told else ()
         for name in sorted(names, key=lambda name: -len(self.shelf.parts[name].blocks)):
-            key = first, name
-            if self.refused[key] < TRIES:
-                self.refused[key] += 1
-                blocks = self.blocks_of(self.shelf.parts[name], pc & PAGE_MASK, self.word(first, MODE))
+            tried, due = self.refused.get((name, pc & PAGE_MASK), (0, 0))
+            if look >= due:
+                self.refused[name, pc & PAGE_MASK] = tried + 1, look + (1 << tried)
+                blocks = self.blocks_of(self.shelf.parts[name], pc & PAGE_MASK, self.word(block, MODE))
                 if blocks and self.load(name):
                     self.install(name, blocks)
                     return
@@ -281,39 +262,52 @@ class Regions:
         or each turn would go through several regions. Else it stays smaller, for LLVM's time for each instruction grows
         with the region, and has no blocks that lead into regions already: going there costs little then, and making
         them again, much."""
-        taken, job = self.follow(first, pc, MOST_OF_LOOP, True)
-        if all(after != first for block in taken for after, _ in self.edges.get(block, ())):
-            taken, job = self.follow(first, pc, MOST, False)
-        return taken, job
+        taken, blocks, comes, turns = self.follow(first, pc, MOST_OF_LOOP, True)
+        if not turns:
+            taken, blocks, comes, _ = self.follow(first, pc, MOST, False)
+        home = self.word(first, HOME)
+        name = hashlib.blake2b(f"{home} {' '.join(map(digest, blocks))}".encode(), digest_size=12).hexdigest()
+        return taken, Job(f"region.{name}", home, blocks, comes)
 
-    def follow(self, first: int, pc: int, limits: tuple[int, int], again: bool) -> tuple[list[int], Job]:
+    def follow(self, first: int, pc: int, limits: tuple[int, int],
+               again: bool) -> tuple[list[int], list[Told], list[int], bool]:
         """The blocks that were seen to follow one another from here on, those that follow most often first; with those
-        that lead into regions, if they may be compiled again."""
-        mode, home, (most, room) = self.word(first, MODE), self.word(first, HOME), limits
-        jobs: list[Told] = []
+        that lead into regions, if they may be compiled again. For each: what the compiler gets, and after which it
+        comes; and whether any leads back to the first."""
+        mode, (most, room), turns = self.word(first, MODE), limits, False
+        blocks: list[Told] = []
         taken: list[int] = []
         comes: list[int] = []
         at = pc & ~PAGE_MASK
         known = {at}
         pages: dict[int, int] = {}
-        queue = [(0, at, first, 0)]
+        queue = [(-1.0, at, first, 0)]
         while queue and len(taken) < most:
-            _, at, block, come = heapq.heappop(queue)
+            flow, at, block, come = heapq.heappop(queue)
             made = self.block(block, at)
             if made is None or room < made[1] or not self.in_pages(block, at, pages):
                 continue
             room -= made[1]
-            jobs.append(made)
+            blocks.append(made)
             taken.append(block)
             comes.append(come)
-            for (after, distance), times in self.edges.get(block, {}).items():
-                there = at + distance & ALL_ONES
-                if there not in known and self.word(after, MODE) == mode and abs(distance) < FAR:
+            following = self.following(block)
+            of_all = flow / sum(times for _, _, times in following) if following else 0
+            for after, distance, times in following:
+                there, part = at + distance & ALL_ONES, of_all * times
+                turns = turns or after == first
+                if part <= -LEAST and there not in known and self.word(after, MODE) == mode:
                     known.add(there)
                     if again or not self.leads(after):
-                        heapq.heappush(queue, (-times, there, after, len(taken) - 1))
-        name = hashlib.blake2b(f"{home} {' '.join(map(digest, jobs))}".encode(), digest_size=12).hexdigest()
-        return taken, Job(f"region.{name}", home, jobs, comes)
+                        heapq.heappush(queue, (part, there, after, len(taken) - 1))
+        return taken, blocks, comes, turns
+
+    def following(self, block: int) -> list[tuple[int, int, int]]:
+        """The blocks that samples have met after this one, how far on each is, and how often it came."""
+        at = (block - self._start >> 2) + AFTER
+        blocks, distances, often = (self._halves[at + n * FOLLOWING:at + (n + 1) * FOLLOWING] for n in range(3))
+        return [(self._start + after, distance - (distance >> 31 << 32), times)
+                for after, distance, times in zip(blocks, distances, often, strict=True) if times]
 
     def word(self, block: int, field: int) -> int:
         """A field of a block's header."""
@@ -385,6 +379,7 @@ class Regions:
         for block in set(self.placed.get(address, ())) - set(blocks):  # the same code elsewhere: there is one table
             if self.leads(block) and self.heads[block][0] == address:
                 self._words[block + HEADER.size - self._start >> 3] = self.heads.pop(block)[1]
+                self._words[(block - self._start >> 3) + WAY] = NO_WAY
         self.placed[address] = blocks
         words: list[Any] = [self.engine.dispatch, self.engine.make_up]
         places = [at for at, _ in self.shelf.parts[name].blocks]

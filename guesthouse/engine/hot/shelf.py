@@ -15,6 +15,8 @@ import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from guesthouse.engine.cpu import PAGE
+
 MAGIC = b"guesthouse regions 3\n"
 LIMIT = 96 << 20  # bytes
 FRONT = 4 + 4 + 16  # lengths of head and object, digest of both
@@ -37,10 +39,11 @@ class Shelf:
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
-        self.places: dict[str, tuple[int, int, int]] = {}
+        self.entries: dict[str, tuple[int, int, int]] = {}
         self.parts: dict[str, Part] = {}
-        self.by_first: dict[tuple[int, str], list[str]] = {}  # regions by their home and the digest of the first block
-        self.firsts: set[int] = set()  # where in their pages these blocks lie
+        # Regions by their home and the digests of the blocks of their first page; and where in it these lie.
+        self.by_block: dict[tuple[int, str], list[str]] = {}
+        self.places: set[int] = set()
         self._data = b""
         try:
             self._data = path.read_bytes() if path else b""
@@ -59,23 +62,24 @@ class Shelf:
             except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
                 continue
             if part.name not in self.parts:  # two processes may have made it at the same time
-                self.places[part.name] = start, head, body
+                self.entries[part.name] = start, head, body
                 self.note(part)
 
     def note(self, part: Part) -> None:
         """Make a part known, for this process."""
         if part.name not in self.parts:
             self.parts[part.name] = part
-            for at, first in part.blocks[:1]:
-                self.firsts.add(at)
-                self.by_first.setdefault((part.home, first), []).append(part.name)
+            for at, block in part.blocks:
+                if at < PAGE:
+                    self.places.add(at)
+                    self.by_block.setdefault((part.home, block), []).append(part.name)
 
     def object(self, name: str) -> bytes | None:
         """The object of a part; None if it is not here, or not whole."""
         part = self.parts.get(name)
-        if part is None or part.object or name not in self.places:
+        if part is None or part.object or name not in self.entries:
             return part.object if part else None
-        start, head, body = self.places[name]
+        start, head, body = self.entries[name]
         whole = self._data[start + FRONT:start + FRONT + head + body]
         if digest(whole) != self._data[start + 8:start + FRONT]:
             return None
