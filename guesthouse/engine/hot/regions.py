@@ -78,7 +78,8 @@ class Regions:
         self.placed: dict[int, list[int]] = {}  # the blocks of a region, by where it is
         self.tried: set[tuple[int, int]] = set()
         self.wanted: dict[str, Wanted] = {}
-        self.refused: dict[tuple[str, int], tuple[int, int]] = {}  # how often, and before which look not again
+        # Regions of the shelf and pages of RAM where they did not fit: how often, and before which look not again.
+        self.refused: dict[tuple[str, int], tuple[int, int]] = {}
         self.digests: dict[tuple[int, int], str] = {}  # of blocks, by where they lie in a region; "": not for one
         self.installed = 0
         self._due, self._attended = 0, (0, 0)  # by the clock; after how many instructions, and when
@@ -110,8 +111,7 @@ class Regions:
             self._due, self._between = ended + wait, max(wait // SAMPLES, STRIDE)
         (before, at), self._attended = self._attended, (executed, now)
         ran, took = executed - before, now - at + 1
-        self._stride.value = stride = max(ran * self._between // took, FEWEST)
-        self._weight.value = stride * took // (ran * SAMPLE + 1)
+        self._stride.value, self._weight.value = max(ran * self._between // took, FEWEST), self._between // SAMPLE
         return min(max(ran * CLOCK // took, FEWEST), FURTHEST)
 
     def look(self) -> None:
@@ -188,12 +188,12 @@ class Regions:
         Where one does not fit it is tried again, more and more seldom."""
         if self.leads(block):
             return
-        told, look = self.digest(block, pc & ~PAGE_MASK), self._look.value
+        told, look, page = self.digest(block, pc & ~PAGE_MASK), self._look.value, self.word(block, HOST) & PAGE_MASK
         names = self.shelf.by_block.get((self.word(block, HOME), told), ()) if told else ()
         for name in sorted(names, key=lambda name: -len(self.shelf.parts[name].blocks)):
-            tried, due = self.refused.get((name, pc & PAGE_MASK), (0, 0))
+            tried, due = self.refused.get((name, page), (0, 0))
             if look >= due:
-                self.refused[name, pc & PAGE_MASK] = tried + 1, look + (1 << tried)
+                self.refused[name, page] = tried + 1, look + (1 << tried)
                 blocks = self.blocks_of(self.shelf.parts[name], pc & PAGE_MASK, self.word(block, MODE))
                 if blocks and self.load(name):
                     self.install(name, blocks)
