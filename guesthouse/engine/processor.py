@@ -28,7 +28,7 @@ MARKS = 1 << 14  # bits of a hashed set of pages
 TRAIL = 64  # branch targets that are remembered, for reports
 SAMPLE = 64  # blocks that a sample has
 MET = 2048  # blocks that may wait until they are looked at
-FOLLOWING = 4  # blocks that are remembered to have followed one, ...
+FOLLOWING = 16  # blocks that are remembered to have followed one, ...
 FAR = 1 << 31  # ... if they are no further: a program and its libraries are never twice as far apart
 LOOKUP, LEFT, ABANDONED = range(3)  # why machine code came back to run()
 
