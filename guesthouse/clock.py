@@ -13,6 +13,7 @@ from typing import Callable
 
 SECOND = 1_000_000_000
 FEWEST = 1 << 12  # instructions that are worth a look at real time
+BEYOND = 16  # a budget goes on beyond its deadline by one part of so many: if it ends before, another is needed
 CROWD = 64  # entries of moved timers that may wait before they are swept out
 
 
@@ -177,12 +178,12 @@ class RealClock(Clock):
             self.advance_to(self._base + (passed if self.scale == 1.0 else int(passed * self.scale)))
 
     def budget(self, count: int, limit: int) -> int:
-        """As many as there are likely to be before the next deadline, and a sixteenth more: too few cost another look,
-        and one more if that has too few again."""
+        """As many as there are likely to be before the next deadline, and a few more."""
         at = self.next_deadline()
         if at is None or not self._rate:
             return limit
-        return min(limit, max(FEWEST, int((at - self._now) / self.scale) * self._rate * 17 // (16 * SECOND)))
+        until = int((at - self._now) / self.scale) * self._rate // SECOND
+        return min(limit, max(FEWEST, until + until // BEYOND))
 
     def tell_rate(self, rate: int) -> None:
         self._rate = rate

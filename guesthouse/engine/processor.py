@@ -28,8 +28,9 @@ MARKS = 1 << 14  # bits of a hashed set of pages
 TRAIL = 64  # branch targets that are remembered, for reports
 SAMPLE = 64  # blocks that a sample has
 MET = 2048  # blocks that may wait until they are looked at
-FOLLOWING = 16  # blocks that are remembered to have followed one, ...
-FAR = 1 << 31  # ... if they are no further: a program and its libraries are never twice as far apart
+NOTES = 1 << 15  # blocks of which samples are remembered
+FOLLOWING = 16  # blocks that are remembered to have come after one, ...
+FAR = 1 << 31  # ... if they are no further (Note.distances): a program and its libraries are never twice as far apart
 LOOKUP, LEFT, ABANDONED = range(3)  # why machine code came back to run()
 
 
@@ -48,12 +49,19 @@ class Block(Struct):
     in_second: u64  # the next block of that page
     way: u64  # which block it is of the region that it leads into (hot/region.py), or NO_WAY
     links: u64  # the first of those that lead here (stitching.py)
-    met: u64  # it has been found once (1) or again, and so is put together (2)
+    found: u64  # how often: once, or again (2), and so it is put together
     doorway: u64  # where links lead if it does not begin with a copy, or 0 as long as none has come
-    seen: u64  # how long it has run without leading into a region, as samples tell; twice, if it was come back to
+    note: u64  # which note may be about it; the first is about none
+
+
+class Note(Struct):
+    """What samples have told about a block."""
+
+    block: u64
+    ran: u64  # how long without leading into a region; twice, if it was come back to
     look: u64  # before which look that was for the last time, or 0
-    following: Array[u32, FOLLOWING]  # what came next in samples: blocks, counted from where the room begins, ...
-    distances: Array[u32, FOLLOWING]  # ... how much further they were, ...
+    following: Array[u32, FOLLOWING]  # what came next: blocks, counted from where the room begins, ...
+    distances: Array[u32, FOLLOWING]  # ... how much further they were, as signed numbers, ...
     often: Array[u32, FOLLOWING]  # ... and how often each came
 
 
@@ -78,10 +86,12 @@ class Processor(Stitching):
     trail_end: u64
     pause: u64  # instructions until the next sample of what runs; in one (0) each block is run alone, and noted
     stride: u64  # instructions from sample to sample
-    weight: u64  # what a block in a sample stands for, in the unit of `seen`
+    weight: u64  # what a block in a sample stands for, in the unit of Note.ran
     sampled: u64  # how many blocks it has
-    noted: u64  # the last of them, or 0; ...
-    noted_at: u64  # ... where that was
+    last: u64  # the last of them, or 0; ...
+    last_at: u64  # ... where that was
+    notes: Array[Note, NOTES]  # by turns: each is about the block that it tells, until another needs the place
+    newest_note: u64
     look: u64  # which comes next, from 1 on
     met: Array[u64, MET]  # blocks of samples that led into no region, each once, ...
     met_at: Array[u64, MET]  # ... and where they were
@@ -138,7 +148,7 @@ class Processor(Stitching):
         try:
             record = self.find(guest, allowed)
             if unlikely(self.pause == 0):
-                self.note(record)
+                self.sample(record)
             if unlikely(self.pause < self.left):
                 self.withheld, self.left = self.left - self.pause, self.pause
             why = enter(self, record, self.left)
@@ -187,7 +197,7 @@ class Processor(Stitching):
             header = Pointer[Block](block)[0]
             if header.count <= allowed:
                 self.come_to(pc)
-                if self.dialect_count == 0 or self.met_again(guest, block):
+                if self.dialect_count == 0 or self.found_again(guest, block):
                     self.keep_jump(pc, block + Block.size, header.count)
                     if sought != 0:
                         self.connect(sought, block + Block.size)
@@ -197,36 +207,51 @@ class Processor(Stitching):
         self.left -= 1
         return self.scratch.address
 
-    def note(self, record: u64) -> None:
+    def sample(self, record: u64) -> None:
         """The block with this first record comes next in the sample. The first may have begun in the midst of one."""
-        before, self.noted, block = self.noted, u64(0), record - Block.size
+        before, self.last, block = self.last, u64(0), record - Block.size
         self.sampled += 1
         if self.sampled > 1 and record != self.scratch.address:
             header = Pointer[Block](block)[0]
             if header.second == 0:
-                distance = self.start - self.noted_at
-                self.noted, self.noted_at = block, self.start
+                distance = self.start - self.last_at
+                self.last, self.last_at = block, self.start
                 if before != 0 and distance + FAR < 2 * FAR:
-                    self.follows(Pointer[Block](before)[0], u32(block - self.room_start), u32(distance))
+                    self.follows(self.note(before), u32(block - self.room_start), u32(distance))
                 if header.way == NO_WAY:
-                    header.seen += select(before != 0 and -distance < FAR, 2 * self.weight, self.weight)
+                    note = self.note(block)
+                    note.ran += select(before != 0 and -distance < FAR, 2 * self.weight, self.weight)
                     self.uncovered += 1
-                    if header.look != self.look:
+                    if note.look != self.look:
                         self.met[self.met_count], self.met_at[self.met_count] = block, self.start
-                        header.look, self.met_count = self.look, self.met_count + 1
+                        note.look, self.met_count = self.look, self.met_count + 1
         if self.sampled > SAMPLE:
-            self.sampled = self.noted = u64(0)
+            self.sampled = self.last = u64(0)
             self.pause = select(self.met_count + SAMPLE <= MET, self.stride, u64(NEVER))
 
-    def follows(self, header: Block, block: u32, distance: u32) -> None:
+    def note(self, block: u64):
+        """The note about a block: a new one, if there is none or its place has been taken."""
+        header = Pointer[Block](block)[0]
+        if self.notes[header.note & (NOTES - 1)].block != block:
+            header.note = self.newest_note = self.newest_note % (NOTES - 1) + 1
+            fill(self.notes[header.note & (NOTES - 1)].address, u8(0), u64(Note.size))
+            self.notes[header.note & (NOTES - 1)].block = block
+        return self.notes[header.note & (NOTES - 1)]
+
+    def follows(self, note: Note, block: u32, distance: u32) -> None:
         """One more block has come after this one, or the same again; the last place is for those that have none."""
         n = u64(0)
-        while n < FOLLOWING - 1 and header.often[n] != 0 and (
-                header.following[n] != block or header.distances[n] != distance):
+        while n < FOLLOWING - 1 and note.often[n] != 0 and (
+                note.following[n] != block or note.distances[n] != distance):
             n += 1
-        if header.following[n] != block or header.distances[n] != distance:
-            header.following[n], header.distances[n], header.often[n] = block, distance, u32(0)
-        header.often[n] += 1
+        if note.following[n] != block or note.distances[n] != distance:
+            note.following[n], note.distances[n], note.often[n] = block, distance, u32(0)
+        note.often[n] += 1
+
+    def sample_anew(self, pause: u64) -> None:
+        """What has been met is known, or gone: the next sample begins after so many instructions."""
+        self.sampled = self.last = self.met_count = self.uncovered = u64(0)
+        self.pause, self.look = pause, self.look + 1
 
     def bring_jump(self, pc: u64) -> None:
         """An entry for pc that has had to make room is beside its place: let them change places."""
@@ -246,17 +271,17 @@ class Processor(Stitching):
         jump.pc, jump.context, jump.record, jump.count = pc, self.context, record, count
         self.jump_marks[mark >> 6] = self.jump_marks[mark >> 6] | u64(1) << (mark & 63)
 
-    def met_again(self, guest: static, block: u64) -> bool:
+    def found_again(self, guest: static, block: u64) -> bool:
         """Whether a block has been found before. The second time it is put together; the first time branches do not
-        yet learn of it. One that leads into a region is as good as met, and would lose its way into that."""
+        yet learn of it. One that leads into a region is as good as found, and would lose its way into that."""
         header, records = Pointer[Block](block)[0], block + Block.size
         if header.way != NO_WAY:
             return True
-        header.met += 1
-        if header.met == 2:
+        header.found += 1
+        if header.found == 2:
             self.stitch(guest, records, header.records, records + header.records * guest.record.size, header.mode,
                         header.host)
-        return header.met > 1
+        return header.found > 1
 
     def last_there(self, pc: u64, host: u64) -> u64:
         """The block that the jump cache has for pc, if it is the one decoded from these bytes in this mode; or 0. Its
@@ -294,9 +319,8 @@ class Processor(Stitching):
         bucket = bucket_index(host)
         header.home, header.host, header.mode = self.home(pc), host, self.context & 0xFFFF
         header.records, header.in_bucket, header.second = records, self.buckets[bucket], self.crossing
-        header.met, header.links, header.doorway, header.way = u64(0), u64(0), u64(0), u64(NO_WAY)
-        header.seen = header.look = u64(0)
-        fill(header.often.address, u8(0), u64(4 * FOLLOWING))
+        header.found, header.links, header.doorway, header.way = u64(0), u64(0), u64(0), u64(NO_WAY)
+        header.note = u64(0)
         header.count = u64(Pointer[guest.record](block + Block.size)[0].left)
         self.buckets[bucket] = block
         self.room = block + (Block.size + records * (guest.record.size + 2) + 63 & ~u64(63))
@@ -425,8 +449,8 @@ class Processor(Stitching):
     def forget_all(self) -> None:
         """Start again with an empty room. Only between blocks."""
         self.room, self.forge, self.forge_end = self.room_start, self.forge_start, self.forge_limit
-        self.sampled = self.noted = self.met_count = self.uncovered = u64(0)
-        self.pause, self.forgettings = self.stride, self.forgettings + 1
+        self.sample_anew(self.stride)
+        self.forgettings += 1
         self.forget_returns()
         fill(self.buckets.address, u8(0), u64(BUCKETS * 8))
         fill(self.jumps.address, u8(0xFF), u64(JUMPS * Jump.size))

@@ -20,7 +20,9 @@ from guesthouse.errors import HouseBug
 from guesthouse.typed.elf import R_8, Function, Relocation, functions
 from guesthouse.typed.machine import assemble_text
 
-NUMBERS = 0x11, 0x22  # that stand in for holes; both are encoded alike wherever they may stand
+# What stands in for holes. An instruction of AVX-512 has its displacement scaled, and none of 8 bits for odd ones: one is
+# negative, so that more than a byte of 32 bits would differ.
+NUMBERS = 0x11, -0x23
 FUNCTION = re.compile(r"^\t\.globl\t(\S+)\n.*?^\1:\n(.*?)^\.Lfunc_end", re.MULTILINE | re.DOTALL)
 LOCAL, LABEL = re.compile(r"\.L\w+"), re.compile(r"^(\.L\w+):", re.MULTILINE)
 HOLE = r"(hole\.[\w.]+)([+-]\d+)?"
@@ -68,7 +70,8 @@ def tight(assembly: str) -> list[Function]:
         kinds = [edited(f"{name}.{kind}", lines, kind) for kind in (TIGHT, TIGHTEST)]
         made += kinds if len(kinds[0].holes) < len(kinds[1].holes) else kinds[:1]
     first, second = ({f.name: f for f in assembled(made, number)} for number in NUMBERS)
-    return [filled(first[it.name], second[it.name], it.holes) for it in made]
+    found = (filled(first[it.name], second[it.name], it.holes) for it in made)
+    return [function for function in found if function]
 
 
 def shortened(lines: list[str]) -> list[str]:
@@ -181,10 +184,13 @@ def assembled(made: list[Edited], number: int) -> Iterator[Function]:
     yield from functions(assemble_text(text.replace("\0", str(number))))
 
 
-def filled(one: Function, other: Function, holes: list[tuple[str, int]]) -> Function:
-    """A function with relocations for its holes of 8 bits, which are where the two differ."""
+def filled(one: Function, other: Function, holes: list[tuple[str, int]]) -> Function | None:
+    """A function with relocations for its holes of 8 bits, which are where the two differ; None if they differ in more,
+    for then an instruction has no operand of 8 bits."""
     places = [at for at, (a, b) in enumerate(zip(one.code, other.code, strict=True)) if a != b]
-    if len(places) != len(holes) or any((one.code[at], other.code[at]) != NUMBERS for at in places):
+    if len(places) > len(holes):
+        return None
+    if len(places) != len(holes) or any((one.code[at], other.code[at] - 256) != NUMBERS for at in places):
         raise HouseBug(f"the assembler has put the operands of {one.name} elsewhere")
     mine = tuple(Relocation(at, R_8, symbol, addend) for at, (symbol, addend) in zip(places, holes, strict=True))
     return Function(one.name, one.code, tuple(sorted(one.relocations + mine, key=lambda r: r.at)))

@@ -2,8 +2,8 @@
 
 import pytest
 
-from guesthouse.engine.tight import shortened, tight
-from guesthouse.typed.elf import R_8, R_32S, functions
+from guesthouse.engine.tight import NUMBERS, filled, shortened, tight
+from guesthouse.typed.elf import R_8, R_32S, Function, functions
 from guesthouse.typed.machine import assemble_text
 
 FRAME = "\t.globl\t{0}\n\t.type\t{0},@function\n{0}:\n{1}.Lfunc_end0:\n\t.size\t{0}, .Lfunc_end0-{0}\n"
@@ -84,3 +84,11 @@ def test_holes_are_where_the_assembler_puts_what_they_stand_for() -> None:
 
 def test_a_function_that_needs_data_of_its_own_is_left_out() -> None:
     assert tight(FRAME.format("h1", "\tvmovaps\t.LCPI0_0(%rip), %xmm0\n\tjmp\tnext@PLT\n")) == []
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_an_instruction_that_has_no_operand_of_eight_bits_has_none_filled_in(size: int) -> None:
+    """What AVX-512 does to a displacement that is no multiple of what it loads."""
+    one, other = (Function("h1", b"\x90" + number.to_bytes(size, "little", signed=True), ()) for number in NUMBERS)
+    found = filled(one, other, [("hole.r0", -64)])
+    assert found is None if size > 1 else found and [(r.at, r.kind) for r in found.relocations] == [(1, R_8)]

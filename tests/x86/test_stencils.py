@@ -150,11 +150,12 @@ def test_a_sample_tells_what_ran_one_after_the_other_and_changes_nothing(stitche
             where = {int(cpu.met[n]): int(cpu.met_at[n]) for n in range(int(cpu.met_count))}
             following: Counter[tuple[int, int]] = Counter()
             for block, pc in where.items():
-                header = Block.at(block)
+                note = cpu.notes[Block.at(block).note]
+                assert int(note.block) == block
                 for n in range(FOLLOWING):
-                    after = where[int(cpu.room_start) + int(header.following[n])] if int(header.often[n]) else 0
-                    assert not after or after - pc & 0xFFFF_FFFF == int(header.distances[n])
-                    following[pc, after] += int(header.often[n])
+                    after = where[int(cpu.room_start) + int(note.following[n])] if int(note.often[n]) else 0
+                    assert not after or after - pc & 0xFFFF_FFFF == int(note.distances[n])
+                    following[pc, after] += int(note.often[n])
             inner, back = START + len(assemble(source.split("f:")[0] + "f: ", {})), START + 5
             calls = following[START, inner]
             assert calls > 9 and abs(following[inner, back] - calls) <= 1, following

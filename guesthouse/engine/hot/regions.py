@@ -1,7 +1,7 @@
 """Which blocks become regions, and how the regions come into a processor.
 
-What runs often is found without counting in the guest's way: now and then some blocks are run one by one, and noted in
-their headers (Processor.note): how long each has run, by that, and what has come next. A block that has run long enough
+What runs often is found without counting in the guest's way: now and then some blocks are run one by one, and notes
+taken (Processor.sample): how long each has run, by that, and what has come next. A block that has run long enough
 is compiled together with those that follow it, in another process; the guest goes on meanwhile. When the machine code
 arrives and the blocks are still as they were, it is put into their first records. What is on the shelf from an earlier
 run is used when one of its blocks is met.
@@ -24,7 +24,7 @@ from guesthouse.engine import processor
 from guesthouse.engine.build import Engine
 from guesthouse.engine.cpu import PAGE_BITS, TLB_SIZE, CodePage
 from guesthouse.engine.processor import (
-    ANYWHERE, BUCKETS, FOLLOWING, JUMPS, MET, NO_WAY, PAGE_MASK, SAMPLE, Jump, bucket_index, jump_index,
+    ANYWHERE, BUCKETS, FOLLOWING, JUMPS, MET, NO_WAY, NOTES, PAGE_MASK, SAMPLE, Jump, Note, bucket_index, jump_index,
 )
 from guesthouse.engine.hot.compiler import Compiler, Job, Told, digest
 from guesthouse.engine.hot.shelf import Part
@@ -46,9 +46,9 @@ MOST, MOST_OF_LOOP = (24, 128), (48, 300)  # blocks, instructions
 LEAST = 1 / 256  # of the ways from where a region begins, those that come by a block
 HEADER, ALL_ONES = processor.Block, (1 << 64) - 1
 JUMP, RECORD = Jump.size // 8, Jump.offset("record") // 8
-HOME, HOST, MODE, COUNT, RECORDS, IN_BUCKET, SECOND, WAY, SEEN = (HEADER.offset(name) // 8 for name in (
-    "home", "host", "mode", "count", "records", "in_bucket", "second", "way", "seen"))
-AFTER = HEADER.offset("following") // 4
+HOME, HOST, MODE, COUNT, RECORDS, IN_BUCKET, SECOND, WAY, NOTE = (HEADER.offset(name) // 8 for name in (
+    "home", "host", "mode", "count", "records", "in_bucket", "second", "way", "note"))
+ABOUT, RAN, AFTER = Note.offset("block") // 8, Note.offset("ran") // 8, Note.offset("following") // 4
 
 
 @dataclass
@@ -86,14 +86,17 @@ class Regions:
         self._between = STRIDE
         where, self._start = state.where, int(state.room_start)
         self._words = (ctypes.c_uint64 * (int(state.room_end) - self._start >> 3)).from_address(self._start)
-        self._halves = (ctypes.c_uint32 * (int(state.room_end) - self._start >> 2)).from_address(self._start)
+        at, size = where + self.guest.state.offset("notes"), NOTES * Note.size
+        self._notes, self._halves = (ctypes.c_uint64 * (size >> 3)).from_address(at), (
+            ctypes.c_uint32 * (size >> 2)).from_address(at)
         self._met, self._met_at = ((ctypes.c_uint64 * MET).from_address(where + self.guest.state.offset(name))
                                    for name in ("met", "met_at"))
-        (self._met_count, self._look, self._uncovered, self._sampled, self._pause, self._stride, self._weight,
-         self._forgettings) = (ctypes.c_uint64.from_address(where + self.guest.state.offset(name)) for name in (
-             "met_count", "look", "uncovered", "sampled", "pause", "stride", "weight", "forgettings"))
-        self.beginnings, self._pause.value = self._forgettings.value, 0
+        self._met_count, self._look, self._uncovered, self._stride, self._weight, self._forgettings = (
+            ctypes.c_uint64.from_address(where + self.guest.state.offset(name)) for name in (
+                "met_count", "look", "uncovered", "stride", "weight", "forgettings"))
+        self.beginnings = self._forgettings.value
         self._stride.value, self._weight.value = FEWEST, STRIDE // SAMPLE
+        state.sample_anew(u64(0))
         self._buckets = (ctypes.c_uint64 * BUCKETS).from_address(where + self.guest.state.offset("buckets"))
         self._jumps = (ctypes.c_uint64 * (JUMPS * JUMP)).from_address(where + self.guest.state.offset("jumps"))
 
@@ -109,9 +112,10 @@ class Regions:
             cost = ended - now if (self.installed, len(self.tried)) == done else 0
             wait = min(max(SHARE * cost, LOOK), LONGEST)
             self._due, self._between = ended + wait, max(wait // SAMPLES, STRIDE)
+            self._weight.value = self._between // SAMPLE
         (before, at), self._attended = self._attended, (executed, now)
         ran, took = executed - before, now - at + 1
-        self._stride.value, self._weight.value = max(ran * self._between // took, FEWEST), self._between // SAMPLE
+        self._stride.value = max(ran * self._between // took, FEWEST)
         return min(max(ran * CLOCK // took, FEWEST), FURTHEST)
 
     def look(self) -> None:
@@ -137,11 +141,11 @@ class Regions:
             if any(wanted.large for wanted in self.wanted.values()):
                 others |= self.large
             now = [block for block in met if block in self.ready and block not in others]
-            block = max(now or self.ready.keys() - others, key=lambda block: self.word(block, SEEN), default=0)
+            block = max(now or self.ready.keys() - others, key=self.ran, default=0)
             if not block:
                 return
             if self.want(block, self.ready[block]):
-                self._words[(block - self._start >> 3) + SEEN] = 0
+                self._notes[self.note(block) + RAN] = 0
                 del self.ready[block]
 
     def begin_anew(self) -> None:
@@ -154,13 +158,12 @@ class Regions:
         and where. Then the next sample begins."""
         count, met = self._met_count.value, {}
         for block, pc in zip(self._met[:count], self._met_at[:count], strict=True):
-            seen = self.word(block, SEEN)
-            if seen >= FEW:
+            ran = self.ran(block)
+            if ran >= FEW:
                 met[block] = pc
-            if seen >= ENOUGH:
+            if ran >= ENOUGH:
                 self.ready[block] = pc
-        self._met_count.value = self._uncovered.value = self._pause.value = self._sampled.value = 0
-        self._look.value += 1
+        self.state.sample_anew(u64(0))
         return met
 
     def want(self, first: int, pc: int) -> bool:
@@ -304,10 +307,19 @@ class Regions:
 
     def following(self, block: int) -> list[tuple[int, int, int]]:
         """The blocks that samples have met after this one, how far on each is, and how often it came."""
-        at = (block - self._start >> 2) + AFTER
+        at = 2 * self.note(block) + AFTER
         blocks, distances, often = (self._halves[at + n * FOLLOWING:at + (n + 1) * FOLLOWING] for n in range(3))
         return [(self._start + after, distance - (distance >> 31 << 32), times)
                 for after, distance, times in zip(blocks, distances, often, strict=True) if times]
+
+    def note(self, block: int) -> int:
+        """Where the note about a block begins in all notes, in words; 0, the one about none, if there is none."""
+        at = self.word(block, NOTE) * (Note.size // 8)
+        return at if self._notes[at + ABOUT] == block else 0
+
+    def ran(self, block: int) -> int:
+        """For how long a block has run, as samples tell."""
+        return self._notes[self.note(block) + RAN]
 
     def word(self, block: int, field: int) -> int:
         """A field of a block's header."""
