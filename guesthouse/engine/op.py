@@ -123,7 +123,8 @@ class Guest:
     settled: Callable[[int], dict[str, int]] = lambda mode: {}  # fields of the state that follow from the mode of use()
     hosted: dict[Any, Any] = field(default_factory=dict)  # functions that handlers have as others on x86-64 hosts
     deferred: tuple[Callable[..., None], ...] = ()  # methods of the state that only write such fields, from numbers
-    pages: frozenset[int] = frozenset()  # where the registers are by which hot code remembers pages (hot/pages.py)
+    bases: frozenset[int] = frozenset()  # where the registers are of which addresses are made (hot/pages.py), ...
+    pages: frozenset[int] = frozenset()  # ... and those of them by which hot code remembers pages
     shortcuts: dict[tuple[Any, Any], Any] = field(default_factory=dict)
     #   (what asks, what was deferred): the answer, from the arguments of both, without the fields
 

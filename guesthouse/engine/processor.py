@@ -59,7 +59,7 @@ class Note(Struct):
 
     block: u64
     ran: u64  # how long without leading into a region; twice, if it was come back to
-    look: u64  # before which look that was for the last time, or 0
+    look: u64  # which was told of it last, or 0
     following: Array[u32, FOLLOWING]  # what came next: blocks, counted from where the room begins, ...
     distances: Array[u32, FOLLOWING]  # ... how much further they were, as signed numbers, ...
     often: Array[u32, FOLLOWING]  # ... and how often each came
@@ -93,7 +93,8 @@ class Processor(Stitching):
     notes: Array[Note, NOTES]  # by turns: each is about the block that it tells, until another needs the place
     newest_note: u64
     look: u64  # which comes next, from 1 on
-    met: Array[u64, MET]  # blocks of samples that led into no region, each once, ...
+    enough: u64  # how long a block has run at least that is told to looks
+    met: Array[u64, MET]  # such blocks of samples that led into no region, each once, ...
     met_at: Array[u64, MET]  # ... and where they were
     met_count: u64
     uncovered: u64  # how often one was met that led into no region
@@ -222,7 +223,7 @@ class Processor(Stitching):
                     note = self.note(block)
                     note.ran += select(before != 0 and -distance < FAR, 2 * self.weight, self.weight)
                     self.uncovered += 1
-                    if note.look != self.look:
+                    if note.look != self.look and note.ran >= self.enough:
                         self.met[self.met_count], self.met_at[self.met_count] = block, self.start
                         note.look, self.met_count = self.look, self.met_count + 1
         if self.sampled > SAMPLE:

@@ -12,7 +12,7 @@ from guesthouse.engine.hot import shelf
 from guesthouse.engine.hot.shelf import MAGIC, Part, Shelf
 from tests.conftest import Popen
 
-PARTS = [Part(f"region.{n}", ["library"] if n else [], 0, [(0x100 * n, f"digest {n}"), (0x1000, f"far {n}")],
+PARTS = [Part(f"region.{n}", ["library"] if n else [], 0, [(0x100 * n, 1, f"digest {n}"), (0x1000, 2, f"far {n}")],
               bytes([n]) * (100 + n)) for n in range(6)]
 
 
@@ -31,7 +31,7 @@ def whole(found: Shelf) -> dict[str, bytes]:
 def test_what_was_kept_is_found_by_others(path: Path) -> None:
     found = Shelf(path)
     assert whole(found) == {part.name: part.object for part in PARTS}
-    assert found.by_block[0, "digest 3"] == ["region.3"] and 0x300 in found.places
+    assert found.by_block[0, "digest 3"] == ["region.3"] and (0x300, 1) in found.places
     assert (0, "far 3") not in found.by_block and found.parts["region.2"].needs == ["library"]
 
 
@@ -69,13 +69,13 @@ def test_a_foreign_file_is_empty_and_begun_anew(path: Path, foreign: bytes) -> N
 
 
 @pytest.mark.parametrize("head", ["[]", "{}", "[" * 5000, '{"name": [], "needs": 1, "blocks": []}',
-                                  '{"name": [], "needs": [[]], "blocks": [[1e999, 0]]}',
-                                  '{"name": "x", "needs": [], "blocks": [[-5, {}]]}'])
+                                  '{"name": [], "needs": [[]], "blocks": [[1e999, 0, 0]]}',
+                                  '{"name": "x", "needs": [], "blocks": [[-5, 1, {}]]}'])
 def test_a_head_that_tells_something_else_harms_nobody(path: Path, head: str) -> None:
     octets = head.encode()
     entry = len(octets).to_bytes(4, "little") + bytes(4) + shelf.digest(octets) + octets
     path.write_bytes(MAGIC + entry)
-    assert all(0 <= pc < 1 << 64 for part in Shelf(path).parts.values() for pc, _ in part.blocks)
+    assert all(0 <= pc < 1 << 64 for part in Shelf(path).parts.values() for pc, _, _ in part.blocks)
 
 
 def test_where_nothing_can_be_written_parts_are_kept_for_this_process_alone(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_a_file_that_is_too_large_keeps_its_younger_half(path: Path, monkeypatch
 
 def test_what_two_processes_made_under_one_name_is_taken_from_one_of_them(path: Path) -> None:
     others = Shelf(path.with_name("b.regions"))
-    others.add(Part("region.2", ["another"], 0, [(0x2000, "digest 2")], b"other object"))
+    others.add(Part("region.2", ["another"], 0, [(0x2000, 1, "digest 2")], b"other object"))
     path.write_bytes(path.read_bytes() + others.path.read_bytes()[len(MAGIC):])
     found = Shelf(path)
     assert (found.parts["region.2"].needs, found.object("region.2")) == (["library"], PARTS[2].object)

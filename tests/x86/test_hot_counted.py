@@ -117,36 +117,38 @@ def test_a_loop_is_left_only_when_its_budget_ends(threaded: Any, source: str, mo
     assert machine.vcpu.counters()["lookups"] - before < 20
 
 
-@pytest.mark.parametrize("found", [0, 1])
+@pytest.mark.parametrize("cost", [10_000, 100_000, 400_000])
 @pytest.mark.parametrize("pace", [0.1, 1, 8])  # instructions a nanosecond
-def test_looks_that_find_nothing_take_a_share_of_the_time_others_are_soon_followed(
-        threaded: Any, found: int, pace: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_looks_take_a_share_of_the_time_which_is_saved_until_something_begins(
+        threaded: Any, cost: int, pace: float, monkeypatch: pytest.MonkeyPatch) -> None:
     _, _, way = counted(threaded.vcpu.engine, "next: dec rcx; jnz next; jmp next", monkeypatch)
-    now, cost, executed = 0, 100_000, 0
+    now, executed = 0, 0
     looks: list[int] = []
 
     def look() -> None:
         nonlocal now
         looks.append(now)
         now += cost
-        way.installed += found
+
+    def run(met: int) -> None:
+        nonlocal now, executed
+        way._uncovered.value = met
+        pause = way.attend(executed)
+        executed, now = executed + pause, now + int(pause / pace)
 
     way.clock = lambda: now
     monkeypatch.setattr(way, "look", look)
-    while len(looks) < 20:
-        way._uncovered.value = regions.WORTH
-        pause = way.attend(executed)
-        executed, now = executed + pause, now + int(pause / pace)
-    between = [b - a for a, b in itertools.pairwise(looks)][1:]
-    wait = regions.LOOK if found else regions.SHARE * cost
-    assert cost + wait <= min(between) and max(between) <= cost + wait + 4 * regions.CLOCK, between
+    wait = max(regions.LOOK, regions.SHARE * cost)
+    while len(looks) < 1000:
+        run(regions.WORTH)
+    between = [b - a - cost for a, b in itertools.pairwise(looks)]
+    assert all(regions.LOOK <= it <= 4 * regions.CLOCK for it in between[:regions.SAVED // cost]), between
+    assert wait <= sum(between[-100:]) / 100 * 1.02 <= wait + 4 * regions.CLOCK, between[-100:]
     stride = way._stride.value / pace  # in nanoseconds
     assert stride == pytest.approx(max(regions.STRIDE, wait / regions.SAMPLES, regions.FEWEST / pace), rel=0.2)
     looks.clear()
-    way._uncovered.value = 0
     for _ in range(100):  # all that is met leads into regions
-        executed, now = executed + pause, now + int(pause / pace)
-        pause = way.attend(executed)
+        run(0)
     assert not looks
 
 
@@ -182,7 +184,7 @@ def test_what_tells_a_block_is_made_once(threaded: Any, monkeypatch: pytest.Monk
     monkeypatch.setattr(regions, "ENOUGH", 1 << 60)
     machine = prepared(assemble("next: cmp rax, rbx; je on; inc rdx; on: dec rcx; jmp next", {}), threaded.vcpu.engine)
     way, asked = Regions(threaded.vcpu.engine, machine.cpu, Inside(X86_GUEST)), []
-    way.shelf.places.update(range(4096))
+    way.shelf.places.update(itertools.product(range(4096), range(65)))
     block = way.block
     monkeypatch.setattr(way, "block", lambda *of: (asked.append(of), block(*of))[1])
     for _ in range(40):

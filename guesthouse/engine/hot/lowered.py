@@ -218,6 +218,8 @@ class Lowered(Lower):
         value = super().binary(node, op, a, b)
         if isinstance(op, (ast.Add, ast.Sub)):
             self.pages.derived(value, a, b, 1 if isinstance(op, ast.Add) else -1)
+        if isinstance(op, ast.LShift) and is_known(b):
+            self.pages.shifted(value, a, int(b))
         if isinstance(op, ast.BitAnd) and is_known(b):
             self.pages.cut(value, a, int(b))
         return value

@@ -1,12 +1,13 @@
 """The pages that a region has met: an access to the page of the one before it does without the address cache.
 
-A loop goes through memory page by page, and a function's variables lie in one. So each register from which addresses
-are made has a cell, for each place that writes it: the page last found by it, and how far that is from its host
-address. What the address cache holds changes only outside of regions, and where FORGET stands. An access that is not
-aligned asks the address cache, which knows about two pages.
+A loop goes through memory page by page, and a function's variables lie in one. So some registers (Guest.pages) have
+cells, one for each place that writes them: the page last found by that, and how far that is from its host address.
+What the address cache holds changes only outside of regions, and where FORGET stands. An access that is not aligned
+asks the address cache, which knows about two pages.
 
-Accesses of one block to known distances from one address are a group: the first asks its cell, and whether all that
-the group touches is in one page, which the others only look at.
+Accesses of one block to known distances from one sum of registers (Guest.bases) are a group: the first asks its cell or
+the address cache, and whether all that the group touches is in one page, which the others only look at. One to bytes
+that the first has had asks nothing.
 """
 
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from guesthouse.bits import u64, unlikely
 from guesthouse.engine.cpu import PAGE, PAGE_BITS, READ, TLB_SIZE, WRITE, Cpu
 from guesthouse.typed import Abandon, load, store
 from guesthouse.typed.emit import OFTEN
+from guesthouse.typed.struct import signed
 from guesthouse.typed.values import Scalar, is_known
 
 if TYPE_CHECKING:
@@ -33,12 +35,20 @@ ACCESSES = {Cpu.load: READ, Cpu.load_to_change: WRITE, Cpu.store: WRITE}
 @dataclass(frozen=True)
 class Spring:
     """Where a value comes from: a register, as some place wrote it, or has gone on from that; and how far it is from a
-    value that was there, which `value` tells, if that is known."""
+    sum of values that were there, one or two, each shifted to the left by so many bits; none: that is not known."""
 
     register: Any
-    value: Any
+    value: tuple[tuple[Any, int], ...]
     distance: int = 0
     form: int = EXACT
+
+    @property
+    def single(self) -> bool:
+        """Whether it is one value, as it was, and no sum."""
+        return len(self.value) == 1 and self.form == EXACT
+
+    def further(self, distance: int) -> "Spring":
+        return replace(self, distance=signed(self.distance + distance), form=BEYOND if self.form else EXACT)
 
 
 @dataclass
@@ -47,6 +57,7 @@ class Group:
 
     base: str
     at: int
+    size: int
     addend: str
     label: str
     low: int
@@ -76,8 +87,8 @@ class Pages:
 
     def read(self, slot: Any, value: Scalar) -> None:
         spring = self.held.get(slot)
-        if spring is None and slot.start in self.lower.guest.pages:
-            spring = Spring((slot, None), (slot, None))
+        if spring is None and slot.start in self.lower.guest.bases:
+            spring = Spring((slot, None), (((slot, None), 0),))
         if spring:
             self.springs[value.text] = spring
 
@@ -86,38 +97,52 @@ class Pages:
         spring, here = self.springs.get(getattr(value, "text", "")), (slot, self.at)
         if not whole:
             self.unknown += 1
-            self.held[slot] = Spring(here, self.unknown)
+            self.held[slot] = Spring(here, ((self.unknown, 0),))
         elif spring:
-            self.held[slot] = spring if spring.value else replace(spring, value=here, distance=0, form=EXACT)
-        elif slot.start in self.lower.guest.pages:
-            self.held[slot] = Spring(here, here)
+            self.held[slot] = spring if spring.value else replace(spring, value=((here, 0),), distance=0, form=EXACT)
+        elif slot.start in self.lower.guest.bases:
+            self.held[slot] = Spring(here, ((here, 0),))
         else:
             self.held.pop(slot, None)
 
+    def of(self, value: Any) -> Spring | None:
+        return self.springs.get(value.text) if isinstance(value, Scalar) else None
+
     def derived(self, result: Any, a: Any, b: Any, sign: int) -> None:
         """A sum or difference: an address if one of its parts is one."""
-        for one, other in ((a, b), (b, a)):
-            if isinstance(one, Scalar) and isinstance(result, Scalar) and one.text in self.springs:
-                spring = self.springs[one.text]
-                if is_known(other) and spring.value and result.type is u64 and (sign > 0 or one is a):
-                    further = spring.distance + sign * int(other) & (1 << 64) - 1
-                    self.springs[result.text] = replace(spring, distance=further - (further >> 63 << 64),
-                                                        form=BEYOND if spring.form else EXACT)
-                else:
-                    self.springs.setdefault(result.text, Spring(spring.register, None))
+        one, other = self.of(a), self.of(b)
+        if not isinstance(result, Scalar) or not (one or other):
+            return
+        found = Spring((one or other).register, ())  # type: ignore[union-attr]
+        if result.type is u64:
+            if one and one.value and is_known(b):
+                found = one.further(sign * int(b))
+            elif other and other.value and is_known(a) and sign > 0:
+                found = other.further(int(a))
+            elif one and other and sign > 0 and one.single and other.single:
+                found = replace(one, value=one.value + other.value, distance=signed(one.distance + other.distance))
+        self.springs.setdefault(result.text, found)
+
+    def shifted(self, result: Any, a: Any, by: int) -> None:
+        """A value shifted to the left by a known number of bits: the index of an address."""
+        spring = self.of(a)
+        if spring and spring.single and result.type is u64:
+            (value, before), = spring.value
+            self.springs.setdefault(result.text, replace(spring, value=((value, before + by),),
+                                                         distance=signed(spring.distance << by)))
 
     def cut(self, result: Any, a: Any, mask: int) -> None:
         """An address with all its bits, or the low 32: what has been added before and what is added after make one
         distance if all is cut in the end."""
-        if mask in (ALL_32, ALL_64) and isinstance(a, Scalar) and isinstance(result, Scalar) and a.text in self.springs:
-            spring = self.springs[a.text]
+        spring = self.of(a)
+        if mask in (ALL_32, ALL_64) and spring and isinstance(result, Scalar):
             self.springs[result.text] = spring if mask == ALL_64 else replace(spring, form=CUT)
 
     def lose(self) -> None:
         """A loop begins or ends, each turn of which may write what has been read before."""
         self.springs, self.groups = {}, {}
-        for slot in {*self.held, *(self.lower.slots[at] for at in self.lower.guest.pages)}:
-            self.held[slot] = Spring((slot, None), None)
+        for slot in {*self.held, *(self.lower.slots[at] for at in self.lower.guest.bases)}:
+            self.held[slot] = Spring((slot, None), ())
 
     def forget(self) -> None:
         """From here on the address cache may have changed."""
@@ -125,34 +150,51 @@ class Pages:
         self.groups = {}
 
     def spring(self, args: list[Any]) -> Spring | None:
-        """Where an access's address comes from, if it can have a cell."""
-        may = len(self.lower.handlers) == 1
-        return self.springs.get(args[2].text) if may and isinstance(args[2], Scalar) else None
+        """Where an access's address comes from, if it can belong to others or have a cell."""
+        spring = self.of(args[2]) if len(self.lower.handlers) == 1 else None
+        return spring if spring and (self.together(spring) or self.cell(spring) is not None) else None
+
+    def together(self, spring: Spring) -> bool:
+        """Whether other accesses may belong to one with this address."""
+        return spring.value != () and spring.form != BEYOND and self.lower.certain()
+
+    def cell(self, spring: Spring, access: int = READ) -> int | None:
+        """The cell of a register; None if it has none, since there are enough of them."""
+        if spring.register[0].start not in self.lower.guest.pages:
+            return None
+        if len(self.cells) < CELLS:
+            self.cells.setdefault((spring.register, access), len(self.cells))
+        return self.cells.get((spring.register, access))
 
     def access(self, spring: Spring, function: Any, args: list[Any]) -> Any:
-        """A load or store. Without a cell, since there are enough of them, it is as ever."""
+        """A load or store."""
         lower, e, (_, kind, va, *value) = self.lower, self.lower.e, args
-        access = ACCESSES[function]
-        together = spring.value and spring.form != BEYOND
-        group = self.groups.get((spring.value, spring.form, access))
-        if group and together and self.takes(group, spring.distance, kind.size):
+        access, at = ACCESSES[function], spring.distance
+        group = self.group(spring, access)
+        if group and group.at <= at and at + kind.size <= group.at + group.size:
+            addend = group.addend
+        elif group and self.takes(group, at, kind.size):
             addend = self.by_group(group, kind, va, access)
         else:
-            if len(self.cells) < CELLS:
-                self.cells.setdefault((spring.register, access), len(self.cells))
-            cell = self.cells.get((spring.register, access))
+            cell = self.cell(spring, access)
             if cell is None:
                 addend = lower.inline(page_of, [lower.cpu, kind, va, access], {}).items[1].text
             else:
                 addend = self.by_cell(cell, kind, va, access)
-            if together and lower.certain():
+            if self.together(spring):
                 mark = f"; group {len(self.marks)}"
-                group = Group(va.text, spring.distance, addend, f"%near{len(self.marks)}", spring.distance,
-                              spring.distance + kind.size)
+                group = Group(va.text, at, kind.size, addend, f"%near{len(self.marks)}", at, at + kind.size)
                 self.groups[spring.value, spring.form, access] = self.marks[mark] = group
                 lower.mark(mark)
         address = Scalar(u64, e.op(f"add i64 {va.text}, {addend}"))
         return lower.call(store if value else load, [kind, address, *value], {})
+
+    def group(self, spring: Spring, access: int) -> Group | None:
+        """The group that an access belongs to. What may be written may be read."""
+        if spring.value == () or spring.form == BEYOND:
+            return None
+        groups = (self.groups.get((spring.value, spring.form, which)) for which in {access, WRITE})
+        return next((group for group in groups if group), None)
 
     def takes(self, group: Group, at: int, size: int) -> bool:
         """Let an access belong to a group, if that does not become too large."""

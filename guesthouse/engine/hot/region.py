@@ -35,6 +35,7 @@ from guesthouse.engine.hot.pages import FORGET
 from guesthouse.engine.hot.stack import Known
 from guesthouse.typed.emit import OFTEN, RARELY, Emitter, Unit
 from guesthouse.typed.lower import Lower
+from guesthouse.typed.struct import signed
 from guesthouse.typed.values import Ref, Scalar
 
 MXCSR = 0x1F80  # of the host, outside of regions: nearest, and all exceptions masked
@@ -183,7 +184,7 @@ class Region(Threaded):
 
     def below_4_gib(self) -> str:
         """Whether the addresses that are cut to 32 bits have no more, with the region where it is."""
-        ahead = [distance - (distance >> 63 << 64) for distance in self.lower.cut]
+        ahead = [signed(distance) for distance in self.lower.cut]
         first = self.e.op(f"add i64 %origin, {min(ahead)}")
         return self.e.op(f"icmp ult i64 {first}, {(1 << 32) - (max(ahead) - min(ahead))}")
 

@@ -7,8 +7,9 @@ arrives and the blocks are still as they were, it is put into their first record
 run is used when one of its blocks is met.
 
 Samples are machine code, looks are Python and must cost little: a look sees each block once that has been met since the
-last one without a region, and comes later, with fewer samples, the longer one has taken that found nothing. Looks are
-by the clock, not by instructions: what is slow waits no longer for its region than what is fast.
+last one without a region. Looks are by the clock, not by instructions: what is slow waits no longer for its region than
+what is fast. They take a share of the time, which may be saved: where something new begins they come soon one after the
+other, where regions do not help (a compiler is in each place for a moment) seldom, and samples with them.
 """
 
 import ctypes
@@ -33,7 +34,8 @@ from guesthouse.typed.machine import Code, has
 if TYPE_CHECKING:
     from guesthouse.engine.hot.workshop import Inside
 
-SHARE = 48  # of the time, looks that find nothing may take one part
+SHARE = 32  # looks may take one part of the time, ...
+SAVED = 16_000_000  # ... of which so many nanoseconds may be saved
 LOOK, LONGEST = 1_000_000, 48_000_000  # nanoseconds to the next look, at least and at most
 WORTH = 64  # blocks without a region in the samples, for which a look is worth its time
 CLOCK = 1_000_000  # nanoseconds after which the clock is asked, ...
@@ -83,7 +85,7 @@ class Regions:
         self.digests: dict[tuple[int, int], str] = {}  # of blocks, by where they lie in a region; "": not for one
         self.installed = 0
         self._due, self._attended = 0, (0, 0)  # by the clock; after how many instructions, and when
-        self._between = STRIDE
+        self._between, self._saved, self._looked = STRIDE, SAVED, 0
         where, self._start = state.where, int(state.room_start)
         self._words = (ctypes.c_uint64 * (int(state.room_end) - self._start >> 3)).from_address(self._start)
         at, size = where + self.guest.state.offset("notes"), NOTES * Note.size
@@ -94,7 +96,7 @@ class Regions:
         self._met_count, self._look, self._uncovered, self._stride, self._weight, self._forgettings = (
             ctypes.c_uint64.from_address(where + self.guest.state.offset(name)) for name in (
                 "met_count", "look", "uncovered", "stride", "weight", "forgettings"))
-        self.beginnings = self._forgettings.value
+        self.beginnings, state.enough = self._forgettings.value, u64(min(FEW, ENOUGH))
         self._stride.value, self._weight.value = FEWEST, STRIDE // SAMPLE
         state.sample_anew(u64(0))
         self._buckets = (ctypes.c_uint64 * BUCKETS).from_address(where + self.guest.state.offset("buckets"))
@@ -105,13 +107,11 @@ class Regions:
         instructions to come again."""
         now = self.clock()
         if now >= self._due and (self.wanted or self._uncovered.value >= WORTH):
-            done = self.installed, len(self.tried)
             self.look()
             ended = self.clock()
-            # What is found is time well spent, and more may follow: the next loop, or the one around this.
-            cost = ended - now if (self.installed, len(self.tried)) == done else 0
-            wait = min(max(SHARE * cost, LOOK), LONGEST)
-            self._due, self._between = ended + wait, max(wait // SAMPLES, STRIDE)
+            self._saved = min(self._saved + (now - self._looked) // SHARE, SAVED) - (ended - now)
+            wait = min(max(-self._saved * SHARE, LOOK), LONGEST)
+            self._looked, self._due, self._between = ended, ended + wait, max(wait // SAMPLES, STRIDE)
             self._weight.value = self._between // SAMPLE
         (before, at), self._attended = self._attended, (executed, now)
         ran, took = executed - before, now - at + 1
@@ -128,7 +128,8 @@ class Regions:
             self.receive(*self.inbox.pop(0))
         met = self.learn()
         for block, pc in met.items():
-            if pc & ~PAGE_MASK in self.shelf.places:  # what tells a block costs twenty times as much as where it lies
+            # What tells a block costs twenty times as much as where it lies.
+            if (pc & ~PAGE_MASK, self.word(block, COUNT)) in self.shelf.places:
                 self.take(pc, block)
         self.order(met)
 
@@ -154,15 +155,11 @@ class Regions:
             of_old.clear()
 
     def learn(self) -> dict[int, int]:
-        """The blocks that samples have met since the last look, not for the first time, and that led into no region;
-        and where. Then the next sample begins."""
-        count, met = self._met_count.value, {}
-        for block, pc in zip(self._met[:count], self._met_at[:count], strict=True):
-            ran = self.ran(block)
-            if ran >= FEW:
-                met[block] = pc
-            if ran >= ENOUGH:
-                self.ready[block] = pc
+        """The blocks that samples have met since the last look, have run for long enough, and led into no region; and
+        where. Then the next sample begins."""
+        count = self._met_count.value
+        met = dict(zip(self._met[:count], self._met_at[:count], strict=True))
+        self.ready.update((block, pc) for block, pc in met.items() if self.ran(block) >= ENOUGH)
         self.state.sample_anew(u64(0))
         return met
 
@@ -206,7 +203,7 @@ class Regions:
         """The guest's blocks that a region was made from; none if one of them is not there, or another."""
         blocks: list[int] = []
         pages: dict[int, int] = {}
-        for at, expected in part.blocks:
+        for at, _, expected in part.blocks:
             pc = origin + at & ALL_ONES
             block = self.find(pc, mode) or self.prepare(pc, mode)
             if not block or self.digest(block, at) != expected or not self.in_pages(block, at, pages):
@@ -394,7 +391,7 @@ class Regions:
                 self._words[(block - self._start >> 3) + WAY] = NO_WAY
         self.placed[address] = blocks
         words: list[Any] = [self.engine.dispatch, self.engine.make_up]
-        places = [at for at, _ in self.shelf.parts[name].blocks]
+        places = [at for at, _, _ in self.shelf.parts[name].blocks]
         for n, (block, original, at) in enumerate(zip(blocks, originals, places, strict=True)):
             header, ended = block - self._start >> 3, self.ended(block)
             words += [block + HEADER.size, original, ctypes.addressof(ended), ended.value,

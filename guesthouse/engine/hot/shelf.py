@@ -17,20 +17,20 @@ from pathlib import Path
 
 from guesthouse.engine.cpu import PAGE
 
-MAGIC = b"guesthouse regions 3\n"
+MAGIC = b"guesthouse regions 4\n"
 LIMIT = 96 << 20  # bytes
 FRONT = 4 + 4 + 16  # lengths of head and object, digest of both
 
 
 @dataclass
 class Part:
-    """An object file with what it needs: a region, which has blocks (place and digest of each, see compiler.py), or a
-    library function."""
+    """An object file with what it needs: a region, which has blocks (place, instructions and digest of each, see
+    compiler.py), or a library function."""
 
     name: str
     needs: list[str]
     home: int = 0
-    blocks: list[tuple[int, str]] = field(default_factory=list)
+    blocks: list[tuple[int, int, str]] = field(default_factory=list)
     object: bytes = b""
 
 
@@ -41,9 +41,10 @@ class Shelf:
         self.path = path
         self.entries: dict[str, tuple[int, int, int]] = {}
         self.parts: dict[str, Part] = {}
-        # Regions by their home and the digests of the blocks of their first page; and where in it these lie.
+        # Regions by their home and the digests of the blocks of their first page; where in it these lie, and how many
+        # instructions they have.
         self.by_block: dict[tuple[int, str], list[str]] = {}
-        self.places: set[int] = set()
+        self.places: set[tuple[int, int]] = set()
         self._data = b""
         try:
             self._data = path.read_bytes() if path else b""
@@ -56,7 +57,7 @@ class Shelf:
         for start, head, body in found:
             try:
                 told = json.loads(self._data[start + FRONT:start + FRONT + head])
-                blocks = [(int(at) & (1 << 64) - 1, str(digest)) for at, digest in told["blocks"]]
+                blocks = [(int(at) & (1 << 64) - 1, int(count), str(block)) for at, count, block in told["blocks"]]
                 home = int(told["home"]) & (1 << 64) - 1
                 part = Part(str(told["name"]), list(map(str, told["needs"])), home, blocks)
             except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
@@ -69,9 +70,9 @@ class Shelf:
         """Make a part known, for this process."""
         if part.name not in self.parts:
             self.parts[part.name] = part
-            for at, block in part.blocks:
+            for at, count, block in part.blocks:
                 if at < PAGE:
-                    self.places.add(at)
+                    self.places.add((at, count))
                     self.by_block.setdefault((part.home, block), []).append(part.name)
 
     def object(self, name: str) -> bytes | None:

@@ -43,7 +43,7 @@ class Workshop:
         needs = self.library.needs(text)
         parts: dict[str, Part] = {}
         self.collect(needs, parts)
-        blocks = [(block[0], digest(block)) for block in job.blocks]
+        blocks = [(*block[:2], digest(block)) for block in job.blocks]
         return [*parts.values(), Part(job.name, needs, job.home, blocks)], text
 
     def collect(self, names: list[str], parts: dict[str, Part]) -> None:

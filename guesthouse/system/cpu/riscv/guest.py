@@ -73,9 +73,10 @@ class Hart(Csrs):
         return int(self.pending() & self.mie) != 0
 
 
+ADDRESSES = frozenset(Hart.offset("x") + 8 * n for n in range(1, 32))
 RISCV = Guest("riscv", Hart, RiscvRecord, lambda: instructions().DEFINED,
               sources=("guesthouse.system.cpu.riscv", "guesthouse.system.cpu.softfloat"),
               origin="guesthouse.system.cpu.riscv.guest:RISCV", calls=("outdate",),
               registers=("pc", "x", "f", "mstatus"), dialects=((0, 0),),
-              pages=frozenset(Hart.offset("x") + 8 * n for n in range(1, 32)),
+              bases=ADDRESSES, pages=ADDRESSES,
               settled=lambda mode: {"x": 0})  # the first of them, that is x0

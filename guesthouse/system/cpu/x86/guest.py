@@ -54,6 +54,7 @@ X86_GUEST = Guest(
     registers=("pc", "overflow", "outcome", "zero", "carry", "r", "ea", "xmm", "codes",
                "fop", "fip", "fdp", "fcs", "fds"),
     settled=settled,
+    bases=frozenset(X86.offset("r") + 8 * n for n in range(16)),
     pages=frozenset(X86.offset("r") + 8 * n for n in (RSP, RBP)),  # others hold addresses too seldom
     usual=(("index", NOTHING), ("scale", 0)),
     dialects=((0xFFFC, 0x4100), (0xFFFC, 0x2084)),  # see General.mode(): 64-bit code, and 32-bit code in flat segments
