@@ -368,6 +368,7 @@ class Region(Threaded):
         made: dict[tuple[int, tuple[Deferred, ...], Known | None], str] = {}
         for (n, k, pending, known), label in self.exits.items():
             e.start(label)
+            e.do('call void asm sideeffect "", ""()')  # else LLVM would fetch the number before it knows of the way out
             e.do(f"store i64 {k * self.guest.record.size}, ptr %exit.b")
             e.branch(made.setdefault((n, pending, known), f"made{len(made)}"))
         for (n, pending, known), label in made.items():
