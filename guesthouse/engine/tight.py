@@ -20,8 +20,8 @@ from guesthouse.errors import HouseBug
 from guesthouse.typed.elf import R_8, Function, Relocation, functions
 from guesthouse.typed.machine import assemble_text
 
-# What stands in for holes. An instruction of AVX-512 has its displacement scaled, and none of 8 bits for odd ones: one is
-# negative, so that more than a byte of 32 bits would differ.
+# What stands in for holes. AVX-512 scales displacements of 8 bits, so that odd ones take 32: one of these is negative,
+# and more than a byte differs there.
 NUMBERS = 0x11, -0x23
 FUNCTION = re.compile(r"^\t\.globl\t(\S+)\n.*?^\1:\n(.*?)^\.Lfunc_end", re.MULTILINE | re.DOTALL)
 LOCAL, LABEL = re.compile(r"\.L\w+"), re.compile(r"^(\.L\w+):", re.MULTILINE)
