@@ -82,6 +82,22 @@ def test_an_access_to_memory_looks_once_into_the_address_cache(threaded: Any, mo
     assert (loop["load"], loop["store"], loop["call"]) == (2 * 2 + 1, 1, 0), loop  # tag and addend of each; a value
 
 
+@pytest.mark.parametrize("bits", [64, 32])
+@pytest.mark.parametrize(("first", "second", "loads"), [
+    ("add ebx, [rdx+rdi*4+room]", "add ebx, [rdx+rdi*4+room]", 1),  # the value
+    ("add [rdx+room], ebx", "add ebx, [rdx+room]", 1),
+    ("add [rdx+rdi*4+room], ebx", "mov [rdx+rdi*4+room], ecx", 0),
+    ("add ebx, [rdx+rdi*4+room]", "lea esi, [rdx+8]; add ebx, [rsi+rdi*4+room]", 3),  # and what another page needs
+    ("mov [rdx+rdi*4+room], ecx", "lea esi, [rdx+8]; add ebx, [rsi+rdi*4+room]", 3)])
+def test_an_access_near_another_looks_only_where_it_is_in_another_page(
+        threaded: Any, bits: int, first: str, second: str, loads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not at all if it is to the same bytes."""
+    source = "next: mov edx, eax; and edx, 0xff8; {}; dec ecx; jnz next; jmp next"
+    one, both = (counted(threaded.vcpu.engine, source.format(what), monkeypatch, bits)[0]
+                 for what in (first, f"{first}; {second}"))
+    assert both["load"] - one["load"] == loads and both["icmp"] - one["icmp"] <= max(loads - 1, 0), (one, both)
+
+
 def test_a_call_comes_back_inside_its_region(threaded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     loop, machine, way = counted(threaded.vcpu.engine, "next: call inner; dec rcx; jnz next; jmp next; "
                                  "inner: add rsi, rcx; ret", monkeypatch)
