@@ -10,6 +10,7 @@ the address cache, and whether all that the group touches is in one page, which 
 that the first has had asks nothing.
 """
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 FORGET = "; the pages are forgotten"
 CELLS = 24  # of a region, at most: each is emptied at the way in
 NONE = -1  # where a page stands: no access has it
+NUMERAL = re.compile(r"-?\d+")
 ALL_32, ALL_64 = (1 << 32) - 1, (1 << 64) - 1
 NEAR = PAGE // 2  # bytes of a group, at most
 EXACT, CUT, BEYOND = range(3)  # a sum of 64 bits; one cut to 32 bits; a sum of that, which is like no other
@@ -115,10 +117,10 @@ class Pages:
             return
         found = Spring((one or other).register, ())  # type: ignore[union-attr]
         if result.type is u64:
-            if one and one.value and is_known(b):
-                found = one.further(sign * int(b))
-            elif other and other.value and is_known(a) and sign > 0:
-                found = other.further(int(a))
+            if one and one.value and (by := number(b)) is not None:
+                found = one.further(sign * by)
+            elif other and other.value and (by := number(a)) is not None and sign > 0:
+                found = other.further(by)
             elif one and other and sign > 0 and one.single and other.single:
                 found = replace(one, value=one.value + other.value, distance=signed(one.distance + other.distance))
         self.springs.setdefault(result.text, found)
@@ -246,6 +248,13 @@ class Pages:
         elif (group := self.marks[mark]).several:
             low = e.op(f"and i64 {e.op(f'add i64 {group.base}, {group.low - group.at}')}, {PAGE - 1}")
             e.do(f"{group.label} = icmp ule i64 {low}, {PAGE - (group.high - group.low)}")
+
+
+def number(value: Any) -> int | None:
+    """A value that is known, be it as text alone."""
+    if is_known(value):
+        return int(value)
+    return int(value.text) if isinstance(value, Scalar) and NUMERAL.fullmatch(value.text) else None
 
 
 def page_of(cpu: Any, kind: Any, va: Any, access: Any) -> Any:
