@@ -16,6 +16,8 @@ PAGE, PAGE_BITS = 4096, 12
 TLB_SIZE, TLB_SETS, SPACES = 16384, 4, 8
 WATCHED_SET = TLB_SETS
 BANKS = SPACES + TLB_SETS  # entries of set 0 for each space, then those of the other sets
+ALL_ONES = (1 << 64) - 1
+WRITERS = 2  # entries of the address cache that a page of RAM knows to write to it
 ANY = (1 << 32) - 1  # of the entries: who may write is not known
 LISTED = 508  # entries; where more have been filled, all are emptied
 RANGES = 32  # of RAM
@@ -86,7 +88,7 @@ class CodePage(Struct):
     block: u64  # the newest block that has bytes there, or 0
     lines: u64  # a bit for each 64 bytes of the page that have been decoded
     ended: u64  # how many blocks have ended because their bytes changed
-    writers: Array[u32, 2]  # the entries of the address cache that may write to it, plus 1; 0: none; ANY
+    writers: Array[u32, WRITERS]  # the entries of the address cache that may write to it, plus 1; 0: none; ANY
 
 
 class Return(Struct):
@@ -351,7 +353,7 @@ class Cpu(Struct, lowest=-128):
     def note_writer(self, page: u64, number: u64) -> None:
         """The entry with this number will write to the RAM page at this host address."""
         writers, n = self.code[self.page_of(page)].writers, u64(0)
-        while n < 2:
+        while n < WRITERS:
             known = u64(writers[n])
             if known == number + 1 or known != ANY and (known == 0 or not self.writes(known - 1, page)):
                 writers[n] = u32(number + 1)

@@ -10,12 +10,11 @@ shuts a page to the fast paths of the others waits until each has passed a safe 
 
 from guesthouse.bits import likely, u32, u64, unlikely
 from guesthouse.engine.cpu import (
-    ALONE, ANY, BANKS, BUDGET, PAGE, PAGE_BITS, TLB_SIZE, WRITE, Cpu, TlbEntry, lines_of,
+    ALL_ONES, ALONE, ANY, BANKS, BUDGET, PAGE, PAGE_BITS, TLB_SIZE, WRITE, WRITERS, Cpu, TlbEntry, lines_of,
 )
 from guesthouse.typed import Abandon, Array, Pointer, compare_exchange, exchange, fetch_add, function, invoke
 
 PROCESSORS = 64  # at most: each has a bit in `holders`
-ALL_ONES = (1 << 64) - 1
 OUTDATED = 64  # pages that can wait to be forgotten; if there are more, everything is
 
 
@@ -124,7 +123,7 @@ class Sharing(Cpu):
         writers, n, found = self.code[self.page_of(page)].writers, u64(0), False
         if writers[0] == ANY:
             found = self.shut_among(page, u64(0), u64(TLB_SIZE * BANKS))
-        while n < 2:
+        while n < WRITERS:
             if writers[n] != 0 and writers[n] != ANY and self.shut_among(page, u64(writers[n]) - 1, u64(1)):
                 found = True
             writers[n] = u32(0)

@@ -8,7 +8,7 @@ from typing import Any
 from guesthouse.bits import u8, u64
 from guesthouse.engine import cpu as reasons
 from guesthouse.engine.build import Engine
-from guesthouse.engine.cpu import REPLIES, Cpu
+from guesthouse.engine.cpu import ALL_ONES, REPLIES, Cpu
 from guesthouse.engine.op import Guest
 from guesthouse.engine.processor import JUMPS, NEVER, Jump
 from guesthouse.engine.room import Room, zeros
@@ -20,7 +20,6 @@ from guesthouse.errors import HouseBug
 from guesthouse.typed import Pointer, fill
 
 SLICE = 1 << 21  # instructions between two looks at whether someone wants us to stop
-ALL_ONES = (1 << 64) - 1
 EXIT, LEFT, BUDGET, TICKS, PACE, KNOWN, REPLY, ADDRESS, DOOR, CALLED, RECALLED = (
     Cpu.offset(name) - Cpu.lowest >> 3
     for name in ("exit", "left", "budget", "ticks", "pace", "replies_known", "replies", "exit_address", "door",

@@ -31,7 +31,7 @@ from guesthouse.engine.stitching import (
     FIELD_32, FIELD_64, IN_CONTEXT, LAND, LANDING, LANDING_FAR, LOOK_AGAIN, NEAR, NEXT, NUMBER, RECORD,
     TO_HANDLER, TO_LINK, UNMADE, Hole, Stencil, Stitching,
 )
-from guesthouse.engine.threaded import ADVANCE, SIGNATURE, TYPES, Handling, Threaded, go_on, host_flags
+from guesthouse.engine.threaded import ADVANCE, SIGNATURE, TYPES, Handling, Threaded, go_on, host_flags, word_of
 from guesthouse.engine.tight import TIGHT, TIGHTEST, tight
 from guesthouse.errors import DefinitionError
 from guesthouse.typed.elf import R_8, R_32, R_32S, R_64, R_PC32, R_PLT32, Function, Relocation, functions
@@ -330,8 +330,7 @@ class Stencils(Threaded):
 
     def word(self, lower: Lower, name: str) -> str:
         """A pointer in the state."""
-        place = lower.e.op(f"getelementptr i8, ptr %cpu, i64 {self.guest.state.offset(name)}")
-        return lower.e.op(f"load ptr, ptr {place}, !tbaa !1")
+        return word_of(lower, "%cpu", self.guest.state, name, "ptr")
 
     def add(self, name: str, lower: Lower) -> str:
         # optsize: a branch to where a jump aside is all that follows becomes that jump: slow paths take no room.

@@ -154,7 +154,7 @@ class Threaded:
 
     def pinned(self, lower: Lower) -> tuple[str, str, str]:
         """What the next handler is given of what stencils find in registers."""
-        return "%page_mask", "%place_mask", tlb_of(lower, "%cpu", self.guest.state)
+        return "%page_mask", "%place_mask", word_of(lower, "%cpu", self.guest.state, "tlb")
 
     def tail(self, lower: Lower, target: str, record: str, left: str, more: str = "poison") -> None:
         given = arguments("%cpu", record, left, self.pinned(lower), more)
@@ -187,7 +187,7 @@ def call_handler(lower: Lower, cpu: Any, record: Any, left: Any) -> Any:
     place = lower.e.op(f"inttoptr i64 {record.text} to ptr")
     target = lower.e.op(f"load ptr, ptr {place}, !tbaa !1")
     state = lower.pointer(cpu)
-    given = arguments(state, place, left.text, (*MASKS, tlb_of(lower, state, cpu.type)))
+    given = arguments(state, place, left.text, (*MASKS, word_of(lower, state, cpu.type, "tlb")))
     return Scalar(u64, lower.e.op(f"call preserve_nonecc i64 {target}{given}"))
 
 
@@ -197,10 +197,10 @@ def arguments(cpu: str, record: str, left: str, pinned: tuple[str, str, str], mo
     return f"(ptr {record}, i64 {left}, i64 {pages}, i64 {places}, ptr {cpu}, i64 {tlb}, i64 {more})"
 
 
-def tlb_of(lower: Lower, cpu: str, state: Any) -> str:
-    """The field `tlb`."""
-    place = lower.e.op(f"getelementptr i8, ptr {cpu}, i64 {state.offset('tlb')}")
-    return lower.e.op(f"load i64, ptr {place}, !tbaa !1")
+def word_of(lower: Lower, cpu: str, state: Any, name: str, kind: str = "i64") -> str:
+    """A field of the state, at its address in `cpu`."""
+    place = lower.e.op(f"getelementptr i8, ptr {cpu}, i64 {state.offset(name)}")
+    return lower.e.op(f"load {kind}, ptr {place}, !tbaa !1")
 
 
 EDGES = ("advance", "resync", "dispatch", "make_up", "again", "unlinked")  # handlers that no instruction has

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from guesthouse.engine import threaded
+from guesthouse.engine.cpu import TlbEntry
 from guesthouse.errors import HouseBug
 from guesthouse.typed.elf import R_8, Function, Relocation, functions
 from guesthouse.typed.machine import assemble_text
@@ -28,11 +29,12 @@ LOCAL, LABEL = re.compile(r"\.L\w+"), re.compile(r"^(\.L\w+):", re.MULTILINE)
 HOLE = r"(hole\.[\w.]+)([+-]\d+)?"
 BASED = re.compile(rf"{HOLE}\((%\w+)(,%\w+(?:,\d)?)?\)")
 SHORT = re.compile(rf"\t(?:add|or|adc|sbb|and|sub|xor|cmp)[bwlq]\t\${HOLE}, ")
+ADDEND = TlbEntry.offset("addend")
 FETCHED, SUM = (re.compile(line) for line in (
     r"\tmovq\t\$(hole\.\w+(?:[+-]\d+)?), %(\w+)$", r"\taddq\t(\S*\(%rdi\)), %(\w+)$"))
 CARRIED = re.compile(r"\tmovabsq\t\$(hole\.\w+(?:[+-]\d+)?), %(\w+)$")
 USES = re.compile(r"\t(add|or|adc|sbb|and|sub|xor|cmp|test|mov)([blq])\t%(\w+), (.*)$")
-ENTRY, LOAD = re.compile(r"\taddq\t%(\w+), %(\w+)$"), re.compile(r"\tmovq\t24\(%(\w+)\), %(\w+)$")
+ENTRY, LOAD = re.compile(r"\taddq\t%(\w+), %(\w+)$"), re.compile(rf"\tmovq\t{ADDEND}\(%(\w+)\), %(\w+)$")
 ADDED_TWICE = re.compile(r"\tlea([ql])\t(\S+), %(\w+)\n\tmov([ql])\t%(\w+), (.*)\n"
                          r"\tadd\1\t(\S+), %(\w+)$", re.MULTILINE)
 SUBTRACTED_TWICE = re.compile(r"\tmov([ql])\t%(\w+), %(\w+)\n\tsub\1\t(\S+), %\3\n\tmov([ql])\t%(\w+), (.*)\n"
@@ -150,7 +152,7 @@ def load_at_once(lines: list[str], n: int, index: str, base: str) -> None:
     if load and load[1] == base and (len(users) == 1 or load[2] == base):
         between = lines[n + 1:users[0]]
         if all(PLAIN.match(line) and load[2] not in registers(line) for line in between):
-            lines[n], lines[users[0]] = f"\tmovq\t24(%{base},%{index}), %{load[2]}", ""
+            lines[n], lines[users[0]] = f"\tmovq\t{ADDEND}(%{base},%{index}), %{load[2]}", ""
 
 
 def registers(line: str) -> set[str]:

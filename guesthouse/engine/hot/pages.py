@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from guesthouse.bits import u64, unlikely
-from guesthouse.engine.cpu import PAGE, PAGE_BITS, READ, TLB_SIZE, WRITE, Cpu
-from guesthouse.typed import Abandon, load, store
+from guesthouse.engine.cpu import PAGE, PAGE_BITS, READ, TLB_SIZE, WRITE, Cpu, TlbEntry
+from guesthouse.typed import Abandon, Pointer, load, store
 from guesthouse.typed.emit import OFTEN
 from guesthouse.typed.struct import signed
 from guesthouse.typed.values import Scalar, is_known
@@ -31,6 +31,7 @@ NUMERAL = re.compile(r"-?\d+")
 ALL_32, ALL_64 = (1 << 32) - 1, (1 << 64) - 1
 NEAR = PAGE // 2  # bytes of a group, at most
 EXACT, CUT, BEYOND = range(3)  # a sum of 64 bits; one cut to 32 bits; a sum of that, which is like no other
+ENTRY: Any = Pointer[TlbEntry]
 ACCESSES = {Cpu.load: READ, Cpu.load_to_change: WRITE, Cpu.store: WRITE}
 
 
@@ -259,8 +260,8 @@ def number(value: Any) -> int | None:
 
 def page_of(cpu: Any, kind: Any, va: Any, access: Any) -> Any:
     """The page of an access, and how far it is from its host address, if the address cache has it."""
-    entry = cpu.tlb[va >> PAGE_BITS & (TLB_SIZE - 1)]
-    page = va + (kind.size - 1) & ~u64(PAGE - 1)
+    place, page = (va >> PAGE_BITS & (TLB_SIZE - 1)) * TlbEntry.size, va + (kind.size - 1) & ~u64(PAGE - 1)
+    entry = ENTRY(cpu.tlb.address + place)[0]
     if unlikely((entry.write if access == WRITE else entry.read) != page):
         raise Abandon
-    return page, entry.addend
+    return page, ENTRY(cpu.tlb.address + place)[0].addend  # anew, or LLVM would give the sum an instruction of its own

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from guesthouse.bits import u64
 from guesthouse.engine import processor
 from guesthouse.engine.build import Engine
-from guesthouse.engine.cpu import PAGE_BITS, TLB_SIZE, CodePage
+from guesthouse.engine.cpu import ALL_ONES, PAGE_BITS, TLB_SIZE, CodePage
 from guesthouse.engine.processor import (
     ANYWHERE, BUCKETS, FOLLOWING, JUMPS, MET, NO_WAY, NOTES, PAGE_MASK, SAMPLE, Jump, Note, bucket_index, jump_index,
 )
@@ -46,7 +46,7 @@ FEW = 20_000  # ... before it is looked for on the shelf
 AT_ONCE = 2  # jobs of one processor under way, one of them large: the next is better chosen when it can be begun
 MOST, MOST_OF_LOOP = (24, 128), (48, 300)  # blocks, instructions
 LEAST = 1 / 256  # of the ways from where a region begins, those that come by a block
-HEADER, ALL_ONES = processor.Block, (1 << 64) - 1
+HEADER = processor.Block
 JUMP, RECORD = Jump.size // 8, Jump.offset("record") // 8
 HOME, HOST, MODE, COUNT, RECORDS, IN_BUCKET, SECOND, WAY, NOTE = (HEADER.offset(name) // 8 for name in (
     "home", "host", "mode", "count", "records", "in_bucket", "second", "way", "note"))
