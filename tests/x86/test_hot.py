@@ -32,9 +32,9 @@ PROGRAMS = {
               "pop rsi; mov byte [rdx+room], bl; movzx edi, byte [rdx+room]; sub rax, rdi; dec rcx; jnz next",
     # Groups of accesses that lie now in one page, now in two, aligned or not, with an index or without.
     "near": "lea edx, [rcx+rcx*4]; shl edx, 3; and edx, 0xfff; lea rdi, [rdx+room]; mov esi, ecx; and esi, 0x1ff; "
-            "add rax, [rdi+rsi*4]; mov [rdi+rsi*4+12], eax; add [rdi+rsi*4+8], ecx; add eax, [rdi+rsi*4+2]; add rdi, 24; "
-            "mov [rdi+rsi*4-7], rax; xor rbx, [rdi+rsi*4]; add rsi, 3; add rbx, [rdi+rsi*4-12]; movzx "
-            "edx, byte [rdi]; add eax, edx; mov byte [rdi+1], al; add rax, [rdi+5]; dec ecx; jnz next; jmp next",
+            "add rax, [rdi+rsi*4]; mov [rdi+rsi*4+12], eax; add [rdi+rsi*4+8], ecx; add eax, [rdi+rsi*4+2]; "
+            "add rdi, 24; mov [rdi+rsi*4-7], rax; xor rbx, [rdi+rsi*4]; add rsi, 3; add rbx, [rdi+rsi*4-12]; "
+            "movzx edx, byte [rdi]; add eax, edx; mov byte [rdi+1], al; add rax, [rdi+5]; dec ecx; jnz next; jmp next",
     "calls": "call inner; add rax, rsi; test rax, rbx; jz inner; dec rcx; jnz next; jmp next; inner: inc rsi; ret",
     "floats": "cvtsi2sd xmm1, rcx; addsd xmm0, xmm1; mulsd xmm0, xmm1; sqrtsd xmm0, xmm0; ucomisd xmm0, xmm1; "
               "ja next; movapd xmm2, xmm0; divsd xmm1, xmm2; dec rcx; jnz next",

@@ -30,11 +30,11 @@ LOOPS = {
     "addresses": assemble("next: mov edx, -8; mov ebx, ecx; and ebx, 7; sub edx, ebx; add eax, [rdx+rbp]; "
                           "mov [rbp+rdx*4], eax; add [rdx+room], ecx; mov edi, -256; lea esi, [rdi+rdi*2+7]; "
                           "add eax, [rdi+room]; dec ecx; jnz next; jmp next", {"room": DATA + 0x180}),
-    "near": assemble("next: lea edx, [rcx+rcx*4]; shl edx, 3; and edx, 0x6ff; lea edi, [rdx+room]; mov esi, ecx; and esi, "
-                     "0x1ff; add eax, [rdi+rsi*4]; mov [rdi+rsi*4+12], eax; add [rdi+rsi*4+8], ecx; add eax, [rdi+rsi*4+2]; "
-                     "add edi, 24; mov [rdi+rsi*4-7], eax; xor ebx, [rdi+rsi*4]; movzx edx, byte [rdi]; add eax, "
-                     "edx; mov byte [rdi+1], al; "
-                     "dec ecx; jnz next; jmp next", {"room": DATA}),
+    "near": assemble("next: lea edx, [rcx+rcx*4]; shl edx, 3; and edx, 0x6ff; lea edi, [rdx+room]; mov esi, ecx; "
+                     "and esi, 0x1ff; add eax, [rdi+rsi*4]; mov [rdi+rsi*4+12], eax; add [rdi+rsi*4+8], ecx; "
+                     "add eax, [rdi+rsi*4+2]; add edi, 24; mov [rdi+rsi*4-7], eax; xor ebx, [rdi+rsi*4]; "
+                     "movzx edx, byte [rdi]; add eax, edx; mov byte [rdi+1], al; dec ecx; jnz next; jmp next",
+                     {"room": DATA}),
     # What is remembered of the stack's pages by ESP and EBP: beyond the end of a page, and parts of a register written.
     # PUSH EAX; SUB ESP, 7F0h; MOV [ESP + 7ECh], ECX; ADD EAX, [ESP + 7F0h]; ADD ESP, 7F0h; MOV EBP, ESP; MOV BP, CX;
     # AND BP, 0FF0h; OR BP, 800h; MOV [EBP + 2], EAX; ADD EAX, [EBP + 4]; POP EDX; ADD EAX, EDX; DEC ECX; JNZ and JMP to
