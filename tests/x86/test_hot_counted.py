@@ -135,16 +135,17 @@ def test_a_loop_is_left_only_when_its_budget_ends(threaded: Any, source: str, mo
 
 @pytest.mark.parametrize("cost", [10_000, 100_000, 400_000])
 @pytest.mark.parametrize("pace", [0.1, 1, 8])  # instructions a nanosecond
-def test_looks_take_a_share_of_the_time_which_is_saved_until_something_begins(
+def test_looks_that_bring_nothing_take_a_share_of_the_time_which_is_saved_until_something_begins(
         threaded: Any, cost: int, pace: float, monkeypatch: pytest.MonkeyPatch) -> None:
     _, _, way = counted(threaded.vcpu.engine, "next: dec rcx; jnz next; jmp next", monkeypatch)
-    now, executed = 0, 0
+    now, executed, installs = 0, 0, 0
     looks: list[int] = []
 
     def look() -> None:
         nonlocal now
         looks.append(now)
         now += cost
+        way.installed += installs
 
     def run(met: int) -> None:
         nonlocal now, executed
@@ -166,6 +167,10 @@ def test_looks_take_a_share_of_the_time_which_is_saved_until_something_begins(
     for _ in range(100):  # all that is met leads into regions
         run(0)
     assert not looks
+    installs = 1
+    while len(looks) < 50:
+        run(regions.WORTH)
+    assert all(b - a <= cost + regions.LOOK + 4 * regions.CLOCK for a, b in itertools.pairwise(looks)), looks
 
 
 def test_a_larger_region_takes_the_place_of_smaller_ones_and_keeps_it(

@@ -8,8 +8,9 @@ run is used when one of its blocks is met.
 
 Samples are machine code, looks are Python and must cost little: a look sees each block once that has been met since the
 last one without a region. Looks are by the clock, not by instructions: what is slow waits no longer for its region than
-what is fast. They take a share of the time, which may be saved: where something new begins they come soon one after the
-other, where regions do not help (a compiler is in each place for a moment) seldom, and samples with them.
+what is fast. Those that bring no region take a share of the time, which may be saved: where something new begins they
+come soon one after the other, where regions do not help (a compiler is in each place for a moment) seldom, and samples
+with them.
 """
 
 import ctypes
@@ -34,7 +35,7 @@ from guesthouse.typed.machine import Code, has
 if TYPE_CHECKING:
     from guesthouse.engine.hot.workshop import Inside
 
-SHARE = 32  # looks may take one part of the time, ...
+SHARE = 32  # looks that bring no region may take one part of the time, ...
 SAVED = 16_000_000  # ... of which so many nanoseconds may be saved
 LOOK, LONGEST = 1_000_000, 48_000_000  # nanoseconds to the next look, at least and at most
 WORTH = 64  # blocks without a region in the samples, for which a look is worth its time
@@ -107,9 +108,11 @@ class Regions:
         instructions to come again."""
         now = self.clock()
         if now >= self._due and (self.wanted or self._uncovered.value >= WORTH):
+            installed = self.installed
             self.look()
             ended = self.clock()
-            self._saved = min(self._saved + (now - self._looked) // SHARE, SAVED) - (ended - now)
+            cost = ended - now if self.installed == installed else 0  # what brings a region is time well spent
+            self._saved = min(self._saved + (now - self._looked) // SHARE, SAVED) - cost
             wait = min(max(-self._saved * SHARE, LOOK), LONGEST)
             self._looked, self._due, self._between = ended, ended + wait, max(wait // SAMPLES, STRIDE)
             self._weight.value = self._between // SAMPLE
