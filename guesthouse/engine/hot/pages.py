@@ -97,7 +97,7 @@ class Pages:
 
     def wrote(self, slot: Any, value: Any, whole: bool) -> None:
         """`whole`: the register has this value, and whatever way was taken."""
-        spring, here = self.springs.get(getattr(value, "text", "")), (slot, self.at)
+        spring, here = self.of(value), (slot, self.at)
         if not whole:
             self.unknown += 1
             self.held[slot] = Spring(here, ((self.unknown, 0),))
@@ -155,17 +155,19 @@ class Pages:
     def spring(self, args: list[Any]) -> Spring | None:
         """Where an access's address comes from, if it can belong to others or have a cell."""
         spring = self.of(args[2]) if len(self.lower.handlers) == 1 else None
-        return spring if spring and (self.together(spring) or self.cell(spring) is not None) else None
+        return spring if spring and (self.together(spring) or self.remembered(spring)) else None
 
     def together(self, spring: Spring) -> bool:
         """Whether other accesses may belong to one with this address."""
         return spring.value != () and spring.form != BEYOND and self.lower.certain()
 
-    def cell(self, spring: Spring, access: int = READ) -> int | None:
-        """The cell of a register; None if it has none, since there are enough of them."""
-        if spring.register[0].start not in self.lower.guest.pages:
-            return None
-        if len(self.cells) < CELLS:
+    def remembered(self, spring: Spring) -> bool:
+        """Whether pages are remembered by the register that it comes from."""
+        return spring.register[0].start in self.lower.guest.pages
+
+    def cell(self, spring: Spring, access: int) -> int | None:
+        """The cell of a register; None if it is not for it to have one, or there are enough of them."""
+        if self.remembered(spring) and len(self.cells) < CELLS:
             self.cells.setdefault((spring.register, access), len(self.cells))
         return self.cells.get((spring.register, access))
 
