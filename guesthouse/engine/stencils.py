@@ -23,7 +23,7 @@ from dataclasses import astuple, dataclass
 from typing import Any
 
 from guesthouse.bits import u8, u16, u32, u64
-from guesthouse.engine.cpu import SLOW
+from guesthouse.engine.cpu import ALL_32, SLOW
 from guesthouse.engine.host import flags_of
 from guesthouse.engine.op import FALLS, LEAVES, Guest, Handler
 from guesthouse.engine.stitching import (
@@ -43,7 +43,6 @@ from guesthouse.typed.values import Made, PointerTo, Ref, Scalar, is_known
 
 HOLE = "%hole."
 OF_LINKS = {"unmade": UNMADE, "count": COUNT, "code": CODE, "at": AT, "context": CONTEXT}
-ALL_32 = 0xFFFF_FFFF
 ELSEWHERE = 2  # in %way: pc has been stored
 JMP, NOP = 0xE9, b"\x90"
 OURS = {"next": NEXT, "aside": ASIDE, "record": RECORD, "number": NUMBER, "land": LAND, "by_record": BY_RECORD_IS,

@@ -14,6 +14,8 @@ def _prepared() -> Any:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     llvm.initialize_native_asmparser()
+    # Or a mask of pages, which LLVM cuts to the bits that an address of 32 can have, takes ten bytes and a register.
+    llvm.set_option("", "--disable-constant-hoisting")
     return llvm.Target.from_default_triple()
 
 

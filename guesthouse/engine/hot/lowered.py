@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from guesthouse.bits import u64
-from guesthouse.engine.cpu import SLOW
+from guesthouse.engine.cpu import ALL_32, ALL_ONES, SLOW
 from guesthouse.engine.threaded import ARGUMENTS, kinds_of
 from guesthouse.errors import DefinitionError
 from guesthouse.engine.hot.library import CPU, INVALIDATIONS, Library, Slot
@@ -211,8 +211,10 @@ class Lowered(Lower):
             for one, other in ((a, b), (b, a)):
                 if isinstance(one, Scalar) and one.text in self.distances and is_known(other):
                     return self.near(self.distances[one.text] + int(other))
-        if isinstance(op, ast.BitAnd) and isinstance(a, Scalar) and a.text in self.distances and is_known(b):
-            if int(b) == 0xFFFF_FFFF:
+        if isinstance(op, ast.BitAnd) and is_known(b) and isinstance(a, Scalar) and a.type is u64:
+            if int(b) == ALL_ONES:
+                return a
+            if a.text in self.distances and int(b) == ALL_32:
                 self.cut.add(self.distances[a.text])
                 return a
         value = super().binary(node, op, a, b)
@@ -220,8 +222,8 @@ class Lowered(Lower):
             self.pages.derived(value, a, b, 1 if isinstance(op, ast.Add) else -1)
         if isinstance(op, ast.LShift) and is_known(b):
             self.pages.shifted(value, a, int(b))
-        if isinstance(op, ast.BitAnd) and is_known(b):
-            self.pages.cut(value, a, int(b))
+        if isinstance(op, ast.BitAnd) and is_known(b) and int(b) == ALL_32:
+            self.pages.cut(value, a)
         return value
 
     def raw(self, kind: Kind, value: Any) -> str:

@@ -7,7 +7,7 @@ asks the address cache, which knows about two pages.
 
 Accesses of one block to known distances from one sum of registers (Guest.bases) are a group: the first asks its cell or
 the address cache, and whether all that the group touches is in one page, which the others only look at. One to bytes
-that the first has had asks nothing.
+that the first has had asks nothing; nor does one to its page, where the address is known but for the region's origin.
 """
 
 import re
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from guesthouse.bits import u64, unlikely
 from guesthouse.engine.cpu import PAGE, PAGE_BITS, READ, TLB_SIZE, WRITE, Cpu, TlbEntry
+from guesthouse.engine.processor import PAGE_MASK
 from guesthouse.typed import Abandon, Pointer, load, store
 from guesthouse.typed.emit import OFTEN
 from guesthouse.typed.struct import signed
@@ -28,7 +29,6 @@ FORGET = "; the pages are forgotten"
 CELLS = 24  # of a region, at most: each is emptied at the way in
 NONE = -1  # where a page stands: no access has it
 NUMERAL = re.compile(r"-?\d+")
-ALL_32, ALL_64 = (1 << 32) - 1, (1 << 64) - 1
 NEAR = PAGE // 2  # bytes of a group, at most
 EXACT, CUT, BEYOND = range(3)  # a sum of 64 bits; one cut to 32 bits; a sum of that, which is like no other
 ENTRY: Any = Pointer[TlbEntry]
@@ -36,9 +36,18 @@ ACCESSES = {Cpu.load: READ, Cpu.load_to_change: WRITE, Cpu.store: WRITE}
 
 
 @dataclass(frozen=True)
+class Page:
+    """A page that is known: so far from the region's origin, or (`known`) in itself."""
+
+    at: int
+    known: bool
+
+
+@dataclass(frozen=True)
 class Spring:
     """Where a value comes from: a register, as some place wrote it, or has gone on from that; and how far it is from a
-    sum of values that were there, one or two, each shifted to the left by so many bits; none: that is not known."""
+    sum of values that were there, one or two, each shifted to the left by so many bits; none: that is not known. A page
+    that is known is such a value, too, and from no register, until one has it."""
 
     register: Any
     value: tuple[tuple[Any, int], ...]
@@ -49,6 +58,11 @@ class Spring:
     def single(self) -> bool:
         """Whether it is one value, as it was, and no sum."""
         return len(self.value) == 1 and self.form == EXACT
+
+    @property
+    def lies(self) -> bool:
+        """Whether it is so far into a page that is known."""
+        return len(self.value) == 1 and isinstance(self.value[0][0], Page) and self.value[0][1] == 0
 
     def further(self, distance: int) -> "Spring":
         return replace(self, distance=signed(self.distance + distance), form=BEYOND if self.form else EXACT)
@@ -98,6 +112,8 @@ class Pages:
     def wrote(self, slot: Any, value: Any, whole: bool) -> None:
         """`whole`: the register has this value, and whatever way was taken."""
         spring, here = self.of(value), (slot, self.at)
+        if spring is None and slot.start in self.lower.guest.bases and (spring := self.known(value)):
+            spring = replace(spring, register=here)
         if not whole:
             self.unknown += 1
             self.held[slot] = Spring(here, ((self.unknown, 0),))
@@ -110,6 +126,17 @@ class Pages:
 
     def of(self, value: Any) -> Spring | None:
         return self.springs.get(value.text) if isinstance(value, Scalar) else None
+
+    def known(self, value: Any) -> Spring | None:
+        """Of an address that is known, maybe but for the origin."""
+        if isinstance(value, Scalar) and value.text in self.lower.distances:
+            distance, known = self.lower.distances[value.text], False
+        else:
+            by = number(value)
+            if by is None:
+                return None
+            distance, known = by, True
+        return Spring(None, ((Page(signed(distance & PAGE_MASK), known), 0),), distance & PAGE - 1)
 
     def derived(self, result: Any, a: Any, b: Any, sign: int) -> None:
         """A sum or difference: an address if one of its parts is one."""
@@ -134,12 +161,12 @@ class Pages:
             self.springs.setdefault(result.text, replace(spring, value=((value, before + by),),
                                                          distance=signed(spring.distance << by)))
 
-    def cut(self, result: Any, a: Any, mask: int) -> None:
-        """An address with all its bits, or the low 32: what has been added before and what is added after make one
-        distance if all is cut in the end."""
+    def cut(self, result: Any, a: Any) -> None:
+        """The low 32 bits of an address: what has been added before and what is added after make one distance if all
+        is cut in the end."""
         spring = self.of(a)
-        if mask in (ALL_32, ALL_64) and spring and isinstance(result, Scalar):
-            self.springs[result.text] = spring if mask == ALL_64 else replace(spring, form=CUT)
+        if spring and isinstance(result, Scalar):
+            self.springs[result.text] = replace(spring, form=CUT)
 
     def lose(self) -> None:
         """A loop begins or ends, each turn of which may write what has been read before."""
@@ -154,7 +181,7 @@ class Pages:
 
     def spring(self, args: list[Any]) -> Spring | None:
         """Where an access's address comes from, if it can belong to others or have a cell."""
-        spring = self.of(args[2]) if len(self.lower.handlers) == 1 else None
+        spring = (self.of(args[2]) or self.known(args[2])) if len(self.lower.handlers) == 1 else None
         return spring if spring and (self.together(spring) or self.remembered(spring)) else None
 
     def together(self, spring: Spring) -> bool:
@@ -163,7 +190,7 @@ class Pages:
 
     def remembered(self, spring: Spring) -> bool:
         """Whether pages are remembered by the register that it comes from."""
-        return spring.register[0].start in self.lower.guest.pages
+        return spring.register is not None and spring.register[0].start in self.lower.guest.pages
 
     def cell(self, spring: Spring, access: int) -> int | None:
         """The cell of a register; None if it is not for it to have one, or there are enough of them."""
@@ -174,6 +201,7 @@ class Pages:
     def access(self, spring: Spring, function: Any, args: list[Any]) -> Any:
         """A load or store."""
         lower, e, (_, kind, va, *value) = self.lower, self.lower.e, args
+        va = lower.lift(va, u64)
         access, at = ACCESSES[function], spring.distance
         group = self.group(spring, access)
         if group and group.at <= at and at + kind.size <= group.at + group.size:
@@ -187,8 +215,10 @@ class Pages:
             else:
                 addend = self.by_cell(cell, kind, va, access)
             if self.together(spring):
-                mark = f"; group {len(self.marks)}"
-                group = Group(va.text, at, kind.size, addend, f"%near{len(self.marks)}", at, at + kind.size)
+                mark, size = f"; group {len(self.marks)}", kind.size
+                if spring.lies and at >= 0 and at + size <= PAGE:
+                    at, size = 0, PAGE
+                group = Group(va.text, at, size, addend, f"%near{len(self.marks)}", at, at + size)
                 self.groups[spring.value, spring.form, access] = self.marks[mark] = group
                 lower.mark(mark)
         address = Scalar(u64, e.op(f"add i64 {va.text}, {addend}"))

@@ -344,8 +344,12 @@ class Region(Threaded):
             e.branch_if(self.same_blocks(words), yes, "leave", OFTEN)
             e.start(yes)
         left = e.op("load i64, ptr %budget")
-        enough, yes = e.op(f"icmp uge i64 {left}, {self.blocks[n].count}"), e.new_label("go")
-        e.branch_if(enough, yes, "leave", OFTEN)
+        enough = e.op(f"icmp uge i64 {left}, {self.blocks[n].count}")
+        yes, short = e.new_label("go"), e.new_label("short")
+        e.branch_if(enough, yes, short, OFTEN)
+        e.start(short)
+        self.apart()
+        e.branch("leave")
         e.start(yes)
         e.do(f"store i64 {e.op(f'sub i64 {left}, {self.blocks[n].count}')}, ptr %budget")
         e.branch(f"b{n}")
@@ -362,13 +366,17 @@ class Region(Threaded):
         known = lower.stack.known if lower.stack else None
         return self.exits.setdefault((n, k + later, lower.pending, known), self.e.new_label("exit"))
 
+    def apart(self) -> None:
+        """Here a way out begins: else LLVM would fetch what tells it from others before it knows that it is taken."""
+        self.e.do('call void asm sideeffect "", ""()')
+
     def write_exits(self) -> None:
         lower, e = self.lower, self.e
         lower.frames, lower.depth = [], 0
         made: dict[tuple[int, tuple[Deferred, ...], Known | None], str] = {}
         for (n, k, pending, known), label in self.exits.items():
             e.start(label)
-            e.do('call void asm sideeffect "", ""()')  # else LLVM would fetch the number before it knows of the way out
+            self.apart()
             e.do(f"store i64 {k * self.guest.record.size}, ptr %exit.b")
             e.branch(made.setdefault((n, pending, known), f"made{len(made)}"))
         for (n, pending, known), label in made.items():
