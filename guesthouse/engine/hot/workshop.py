@@ -18,7 +18,9 @@ from guesthouse.engine.hot.shelf import Part, Shelf
 from guesthouse.typed.machine import assemble, has
 
 
-NICE = 10  # of compilers, where there is another processor for them: together they take a tenth of the guest's time
+# Of compilers, where there is another processor for them: of two, the guest has all of one beside two compilers. With
+# more, they have none where the host is busy, and guests stay fifty times slower than they might be.
+NICE = 4
 
 
 class Workshop:
