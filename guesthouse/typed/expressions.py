@@ -55,7 +55,7 @@ class Frame:
 
     def __init__(self, function: Any, source: Source) -> None:
         self.source = source
-        self.outer = {**function.__globals__, **closure(function)}
+        self.outer, self.captured = function.__globals__, closure(function)
         self.names: dict[str, Any] = {}
         self.locals: dict[str, Local] = {}
         self.loops: list[Loop] = []
@@ -65,7 +65,13 @@ class Frame:
 
 
 class Expressions(ABC):
-    """Lowers what has a value into one emitter. The last of `handlers` is the label where `raise Abandon` goes."""
+    """Lowers what has a value into one emitter: a method `of_X` the expression ast.X, `do_X` the statement. The last of
+    `handlers` is the label where `raise Abandon` goes."""
+
+    nodes: dict[type[ast.AST], Callable[..., Any]] = {}
+
+    def __init_subclass__(cls) -> None:
+        cls.nodes = {getattr(ast, name[3:]): getattr(cls, name) for name in dir(cls) if name[:3] in ("of_", "do_")}
 
     def __init__(self, unit: Unit, emitter: Emitter) -> None:
         self.unit, self.e = unit, emitter
@@ -93,6 +99,8 @@ class Expressions(ABC):
             if isinstance(value, Unset):
                 self.fail(f"{name} does not have the same kind of value on every way that leads here")
             return self.read_local(value) if isinstance(value, Local) else value
+        if name in frame.captured:
+            return frame.captured[name]
         if name in frame.outer:
             return frame.outer[name]
         builtins = frame.outer["__builtins__"]
@@ -272,10 +280,10 @@ class Expressions(ABC):
 
     def value(self, node: ast.AST) -> Any:
         outer, self.node = self.node, node
-        method = getattr(self, "of_" + type(node).__name__, None)
+        method = self.nodes.get(type(node))
         if method is None:
             self.fail(f"{ast.unparse(node)} is not part of typed Python")
-        result = method(node)
+        result = method(self, node)
         self.node = outer
         return result
 

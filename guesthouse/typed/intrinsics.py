@@ -1,5 +1,6 @@
 """Operations that the language has and LLVM IR spells in its own way: conversions, shifts, bit counts, raw memory."""
 
+import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -311,14 +312,17 @@ RUN_TIME: dict[Any, Callable[..., Any]] = {
 # Raw memory is reached at run time, never while compiling, even at a known address.
 ALWAYS = {struct.load, struct.store, struct.fill, struct.copy, struct.exchange, struct.fetch_add,
           struct.compare_exchange, struct.invoke}
+FROM_BITS = Float.__dict__["from_bits"].__func__
 
 
 def find(function: Any, known: bool) -> Callable[..., Any] | None:
     """The emitter of an operation of the language, or None for an ordinary function."""
-    if getattr(function, "__func__", None) is Float.from_bits.__func__:  # type: ignore[attr-defined]
-        return None if known else from_bits(function.__self__)
     try:
         special = RUN_TIME.get(function)
     except TypeError:
         return None
-    return special if special is not None and (not known or function in ALWAYS) else None
+    if special is not None:
+        return special if not known or function in ALWAYS else None
+    if isinstance(function, types.MethodType) and function.__func__ is FROM_BITS:
+        return None if known else from_bits(function.__self__)
+    return None

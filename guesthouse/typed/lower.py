@@ -30,10 +30,10 @@ class Lower(Expressions):
             if not self.e.open:
                 return
             self.node = statement
-            method = getattr(self, "do_" + type(statement).__name__, None)
+            method = self.nodes.get(type(statement))
             if method is None:
                 self.fail(f"{type(statement).__name__.lower()} is not part of typed Python", statement)
-            method(statement)
+            method(self, statement)
 
     def merge_names(self, states: list[dict[str, Any]]) -> None:
         """The names after several ways have come together."""
@@ -307,24 +307,22 @@ class Lower(Expressions):
 
     def bind(self, function: Any, source: Source, args: list[Any], named: dict[str, Any]) -> dict[str, Any]:
         """The parameters' values, defaults included."""
-        names = [a.arg for a in [*source.parameters.posonlyargs, *source.parameters.args]]
-        keywords = [a.arg for a in source.parameters.kwonlyargs]
-        if len(args) > len(names) and source.parameters.vararg is None:
+        names, rest = source.names, source.parameters.vararg
+        if len(args) > len(names) and rest is None:
             self.fail(f"{source.name} takes {len(names)} arguments and gets {len(args)}")
         given = dict(zip(names, args, strict=False))
-        if source.parameters.vararg is not None:
-            given[source.parameters.vararg.arg] = sequence(args[len(names):])
+        if rest is not None:
+            given[rest.arg] = sequence(args[len(names):])
         given.update(named)
         defaults = function.__defaults__ or ()
         for name, default in zip(names[len(names) - len(defaults):], defaults, strict=True):
             given.setdefault(name, default)
         for name, default in (function.__kwdefaults__ or {}).items():
             given.setdefault(name, default)
-        if missing := [n for n in [*names, *keywords] if n not in given]:
+        if missing := [n for n in (*names, *source.keywords) if n not in given]:
             self.fail(f"{source.name} is called without {missing[0]}")
-        for name in given:
-            wanted = function.__annotations__.get(name)
-            if is_scalar_type(wanted):
+        for name, wanted in function.__annotations__.items():
+            if name in given and is_scalar_type(wanted):
                 given[name] = self.lift(given[name], wanted)
         return given
 

@@ -5,7 +5,7 @@ import linecache
 import types
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from guesthouse.errors import DefinitionError
@@ -20,6 +20,16 @@ class Source:
     parameters: ast.arguments
     body: list[ast.stmt]
     stored: dict[str, int] = field(repr=False)  # how often each local name is given a value
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The parameters that may be given by their places."""
+        return [a.arg for a in [*self.parameters.posonlyargs, *self.parameters.args]]
+
+    @cached_property
+    def keywords(self) -> list[str]:
+        """Those that are given by name."""
+        return [a.arg for a in self.parameters.kwonlyargs]
 
     def error(self, node: ast.AST, why: str) -> DefinitionError:
         """The author's mistake at this node."""
@@ -80,5 +90,5 @@ def _stores(parameters: ast.arguments, body: list[ast.stmt]) -> dict[str, int]:
 
 def closure(function: Callable[..., Any]) -> dict[str, Any]:
     """The names a function has captured, with their values."""
-    cells = getattr(function, "__closure__", None) or ()
-    return {n: c.cell_contents for n, c in zip(function.__code__.co_freevars, cells, strict=True)}
+    cells = getattr(function, "__closure__", None)
+    return {n: c.cell_contents for n, c in zip(function.__code__.co_freevars, cells, strict=True)} if cells else {}
