@@ -35,6 +35,11 @@ PROGRAMS = {
             "add rax, [rdi+rsi*4]; mov [rdi+rsi*4+12], eax; add [rdi+rsi*4+8], ecx; add eax, [rdi+rsi*4+2]; "
             "add rdi, 24; mov [rdi+rsi*4-7], rax; xor rbx, [rdi+rsi*4]; add rsi, 3; add rbx, [rdi+rsi*4-12]; "
             "movzx edx, byte [rdi]; add eax, edx; mov byte [rdi+1], al; add rax, [rdi+5]; dec ecx; jnz next; jmp next",
+    # Addresses that are known, in one page and the next, and over its end.
+    "known": "add rax, [room+0xff0]; mov [room+0xff8], rax; add [room+0x1008], eax; mov [room+0xffc], rax; "
+             "lea edi, [room+0xfe0]; xor rbx, [rdi+16]; mov [rdi+28], rbx; add [rdi+36], ecx; add edi, 8; "
+             "add rbx, [rdi+28]; mov esi, ecx; and esi, 0x1ff; add rbx, [rdi+rsi*8-0x10]; mov [rdi+rsi*8-8], eax; "
+             "dec ecx; jnz next; jmp next",
     "calls": "call inner; add rax, rsi; test rax, rbx; jz inner; dec rcx; jnz next; jmp next; inner: inc rsi; ret",
     "floats": "cvtsi2sd xmm1, rcx; addsd xmm0, xmm1; mulsd xmm0, xmm1; sqrtsd xmm0, xmm0; ucomisd xmm0, xmm1; "
               "ja next; movapd xmm2, xmm0; divsd xmm1, xmm2; dec rcx; jnz next",
@@ -43,6 +48,7 @@ PROGRAMS = {
                "maxsd xmm3, xmm5; sqrtps xmm6, xmm2; addsd xmm0, xmm6; dec rcx; jnz next",
     "faults": "add rax, rcx; cmp rax, rbx; mov rdx, [rcx+room]; add rcx, 8; jmp next",
 }
+ELSEWHERE = 0x3F_0000
 
 
 def prepared(code, native, bits=64):
@@ -50,6 +56,13 @@ def prepared(code, native, bits=64):
     registers[0], registers[1], registers[3], registers[4] = 1, 3_000_000, 0x9E37_79B9_7F4A_7C15, WINDOW + 0x800
     made.prepare(code, Situation(registers, 2, bytes(WINDOW_SIZE)), bits)
     return made
+
+
+def apart(machine):
+    """The second page of the data gets other RAM, which is not beside the first one's."""
+    machine.memory.write(TABLES + 0x4008, (ELSEWHERE | 7 | 1 << 63).to_bytes(8, "little"))
+    machine.cpu.forget_translations()
+    return machine
 
 
 def state_of(machine):
@@ -153,7 +166,7 @@ def test_hot_code_is_as_exact_as_threaded_code(threaded, name, host, monkeypatch
         monkeypatch.setattr(lowered, "has", lambda feature: False)
     native = threaded.vcpu.engine
     code = assemble(f"next: {PROGRAMS[name]}", {"room": DATA})
-    cold, hot = prepared(code, native), prepared(code, native)
+    cold, hot = apart(prepared(code, native)), apart(prepared(code, native))
     way = Regions(native, hot.cpu, Inside(X86_GUEST))
     for budget in (20_000, 20_000, 20_000, 1, 7, 4096, 99_991, 2, 3, 5, 250_000):
         for machine in (cold, hot):
@@ -161,6 +174,24 @@ def test_hot_code_is_as_exact_as_threaded_code(threaded, name, host, monkeypatch
         assert state_of(cold) == state_of(hot)
         way.look()
     assert way.installed
+
+
+def test_addresses_that_count_from_the_region_are_exact(threaded, monkeypatch):
+    """Relative to RIP, of which nobody knows where it is: in a page, over its end, and in the next."""
+    monkeypatch.setattr(regions, "ENOUGH", 2)
+    native, code = threaded.vcpu.engine, b""
+    for opcode, to in (("4803", 0x10), ("4889", 0x18), ("4831", 0x1C), ("4803", 0xFFC), ("4889", 0xFF4),
+                       ("4831", 0x1000), ("4803", 0x1008), ("4889", 0x14)):
+        code += bytes.fromhex(opcode)[:2] + b"\x05" + (DATA + to - START - len(code) - 7).to_bytes(4, "little")
+    code += b"\xe9" + (-5 - len(code)).to_bytes(4, "little", signed=True)
+    cold, hot = apart(prepared(code, native)), apart(prepared(code, native))
+    way = Regions(native, hot.cpu, Inside(X86_GUEST))
+    for budget in (20_000, 20_000, 20_000, 1, 7, 5, 250_000):
+        for machine in (cold, hot):
+            machine.vcpu.run(budget)
+        assert state_of(cold) == state_of(hot)
+        way.look()
+    assert way.installed and not cold.cpu.faults
 
 
 def test_code_that_changes_under_a_region_is_seen_at_once(threaded):

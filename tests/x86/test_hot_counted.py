@@ -88,7 +88,10 @@ def test_an_access_to_memory_looks_once_into_the_address_cache(threaded: Any, mo
     ("add [rdx+room], ebx", "add ebx, [rdx+room]", 1),
     ("add [rdx+rdi*4+room], ebx", "mov [rdx+rdi*4+room], ecx", 0),
     ("add ebx, [rdx+rdi*4+room]", "lea esi, [rdx+8]; add ebx, [rsi+rdi*4+room]", 3),  # and what another page needs
-    ("mov [rdx+rdi*4+room], ecx", "lea esi, [rdx+8]; add ebx, [rsi+rdi*4+room]", 3)])
+    ("mov [rdx+rdi*4+room], ecx", "lea esi, [rdx+8]; add ebx, [rsi+rdi*4+room]", 3),
+    ("add ebx, [room+8]", "add ebx, [room+0xff8]", 1),  # of a page that is known, all
+    ("mov [room], ecx", "mov ebx, [room+16]", 1),
+    ("lea esi, [room]; mov [rsi+8], ecx", "mov ebx, [rsi+64]", 1)])
 def test_an_access_near_another_looks_only_where_it_is_in_another_page(
         threaded: Any, bits: int, first: str, second: str, loads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """And not at all if it is to the same bytes."""

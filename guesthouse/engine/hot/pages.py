@@ -216,7 +216,7 @@ class Pages:
                 addend = self.by_cell(cell, kind, va, access)
             if self.together(spring):
                 mark, size = f"; group {len(self.marks)}", kind.size
-                if spring.lies and at >= 0 and at + size <= PAGE:
+                if spring.lies and 0 <= at < PAGE:  # over its end it would have left
                     at, size = 0, PAGE
                 group = Group(va.text, at, size, addend, f"%near{len(self.marks)}", at, at + size)
                 self.groups[spring.value, spring.form, access] = self.marks[mark] = group
