@@ -20,8 +20,9 @@ CLOSE = 4  # unchanged cells that are cheaper to send than to jump over
 class Painter:
     """Knows what the terminal shows, and says what to send so that it shows the screen.
 
-    With `rows` and `columns` (the terminal's size) what does not fit is left out; the last cell of the terminal's
-    last row is never written, for that would scroll it.
+    With `rows` and `columns` (the terminal's size) what does not fit is left out: columns on the right, and rows above
+    or below those that follow the cursor, for a PC has 25 rows and a terminal often 24. The last cell of the
+    terminal's last row is never written, for that would scroll it.
     """
 
     def __init__(self, rows: int | None = None, columns: int | None = None) -> None:
@@ -33,6 +34,7 @@ class Painter:
         """Forgets what the terminal shows: it was resized, or someone else wrote to it."""
         self._shown: list[bytes] = []
         self._kind = (0, 0, False)
+        self._top = 0  # the first row of the screen that is shown
         self._attribute = -1
         self._cursor: tuple[int, int] | None | str = "unknown"
         self._at = (-1, -1)
@@ -66,6 +68,8 @@ class Painter:
             self._kind = kind
             out.append("\x1b[0m\x1b[2J")
         rows = min(screen.rows, self.rows or screen.rows)
+        if screen.cursor and 0 <= screen.cursor.row < screen.rows:
+            self._top = min(max(self._top, screen.cursor.row - rows + 1), screen.cursor.row)
         for number in range(rows):
             cells = self._visible(screen, number)
             if number >= len(self._shown):
@@ -76,11 +80,11 @@ class Painter:
         return out + self._place_cursor(screen)
 
     def _visible(self, screen: Text, number: int) -> bytes:
-        """The cells of a row that the terminal has room for."""
+        """The cells of a row of the terminal, as far as it has room for them."""
         columns = min(screen.columns, self.columns or screen.columns)
         if self.rows and self.columns and number == self.rows - 1 and columns == self.columns:
             columns -= 1
-        return screen.row(number)[: 2 * columns]
+        return screen.row(self._top + number)[: 2 * columns]
 
     def _row(self, number: int, cells: bytes, shown: bytes, blink: bool) -> list[str]:
         out, column, width = [], 0, len(cells) // 2
@@ -106,8 +110,8 @@ class Painter:
     def _place_cursor(self, screen: Text) -> list[str]:
         cursor, wanted, out = screen.cursor, None, []
         columns = min(screen.columns, self.columns or screen.columns)
-        if cursor and 0 <= cursor.row < len(self._shown) and 0 <= cursor.column < columns:
-            wanted = (cursor.row, cursor.column)
+        if cursor and 0 <= cursor.row - self._top < len(self._shown) and 0 <= cursor.column < columns:
+            wanted = (cursor.row - self._top, cursor.column)
         if wanted is None:
             out = [] if self._cursor is None else ["\x1b[?25l"]
         else:

@@ -44,32 +44,43 @@ class Terminal:
                 assert (numbers, final) == ("0", " q")
 
 
-def expected(screen: Text, rows: int, columns: int):
+def expected(screen: Text, rows: int, columns: int, top: int):
     for row in range(min(screen.rows, rows)):
         for column in range(min(screen.columns, columns)):
             if (row, column) != (rows - 1, columns - 1):
-                character, attribute = screen.row(row)[2 * column : 2 * column + 2]
+                character, attribute = screen.row(top + row)[2 * column : 2 * column + 2]
                 yield (row, column), (UNICODE[character], sgr(attribute, screen.blink)[2:-1])
 
 
 @pytest.mark.parametrize("rows, columns", [(6, 20), (4, 11), (5, 12), (50, 132)])
 def test_random_changes_are_shown_exactly(rows, columns):
     chance, terminal, painter = random.Random(rows), Terminal(rows, columns), Painter(rows, columns)
-    width, height, cells = 12, 5, bytearray(bytes((32, 7)) * 60)
+    width, height, cells, top = 12, 5, bytearray(bytes((32, 7)) * 60), 0
     for step in range(400):
         if chance.random() < 0.02:
-            width, height = height, width
+            width, height, top = height, width, 0
         for _ in range(chance.choice((0, 1, 3, 40))):
             cells[chance.randrange(120)] = chance.randrange(256)
         cursor = Cursor(chance.randrange(14), chance.randrange(7)) if chance.random() < 0.8 else None
         screen = Text(width, height, bytes(cells), cursor, bool(step & 64))
+        top = 0 if step % 64 == 0 else top  # where `blink` has changed, it begins anew
+        if cursor and cursor.row < height and not top <= cursor.row < top + rows:
+            top = cursor.row if cursor.row < top else cursor.row - rows + 1
         terminal.feed(painter.draw(screen))
-        for place, cell in expected(screen, rows, columns):
+        for place, cell in expected(screen, rows, columns, top):
             assert terminal.cells[place] == cell
-        if cursor and cursor.column < width and cursor.row < min(rows, height) and cursor.column < columns:
-            assert terminal.cursor and (terminal.row, terminal.column) == (cursor.row, cursor.column)
+        if cursor and cursor.row < height and cursor.column < min(width, columns):
+            assert terminal.cursor and (terminal.row, terminal.column) == (cursor.row - top, cursor.column)
         else:
             assert not terminal.cursor
+
+
+def test_a_terminal_of_24_rows_shows_where_a_guest_of_25_types(text):
+    terminal, painter = Terminal(24, 80), Painter(24, 80)
+    rows = [f"row {n}" for n in range(25)]
+    terminal.feed(painter.draw(text(*rows, cursor=Cursor(6, 24))))
+    assert [terminal.cells[row, 4][0] + terminal.cells[row, 5][0] for row in (0, 22, 23)] == ["1 ", "23", "24"]
+    assert terminal.cursor and (terminal.row, terminal.column) == (23, 6)
 
 
 def test_nothing_new_sends_nothing(text):
