@@ -93,6 +93,12 @@ class Raw:
             if os.isatty(self._output) and select.select([], [self._output], [], MOMENT)[1]:
                 os.write(self._output, self._farewell())
 
+    def stop(self) -> None:
+        """Somebody stops us from outside: the terminal is as before meanwhile."""
+        self.leave()
+        os.kill(os.getpid(), signal.SIGSTOP)
+        self.enter()
+
 
 class Attachment:
     """Our standard input and output, joined to a console. `finish` may be called from any thread."""
@@ -230,17 +236,15 @@ class Attachment:
             self._wake()
 
         def stopped(number: int, frame: FrameType | None) -> None:
-            if self._raw:
-                self._raw.leave()
-            os.kill(os.getpid(), signal.SIGSTOP)
-            if self._raw:
-                self._raw.enter()
+            if raw:
+                raw.stop()
             resized(number, frame)
 
+        raw = self._raw
         handlers = {int(signal.SIGWINCH): resized, int(signal.SIGTSTP): stopped}
         before = signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)  # one may come just before select()
         try:
-            with heeding(handlers if self._raw else {}):
+            with heeding(handlers if raw else {}):
                 yield
         finally:
             signal.set_wakeup_fd(before)

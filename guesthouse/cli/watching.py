@@ -185,10 +185,14 @@ class Watcher:
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """The window's size follows."""
+        """The window's size follows; after a stop from outside all is drawn again."""
 
         def resized(number: int, frame: FrameType | None) -> None:
             self._resized = True
 
-        with heeding({signal.SIGWINCH: resized}):
+        def stopped(number: int, frame: FrameType | None) -> None:
+            self._raw.stop()
+            self._resized = True
+
+        with heeding({signal.SIGWINCH: resized, signal.SIGTSTP: stopped}):
             yield
