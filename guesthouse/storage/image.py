@@ -24,6 +24,16 @@ CONTAINERS = (  # offset, magic, name
     (0, b"vhdxfile", "VHDX"),
     (0, b"conectix", "VHD"),
     (0x40, b"\x7f\x10\xda\xbe", "VDI"),
+    (0, b"QED\0", "QED"),
+    (0, b"WithoutFreeSpace", "Parallels"),
+    (0, b"WithouFreSpacExt", "Parallels"),
+)
+PACKED = (  # magic, what unpacks it; gzip is looked into, for kernels come in it
+    (b"\xfd7zXZ\0", "unxz"),
+    (b"BZh", "bunzip2"),
+    (b"\x28\xb5\x2f\xfd", "unzstd"),
+    (b"PK\3\4", "unzip"),
+    (b"7z\xbc\xaf\x27\x1c", "7z x"),
 )
 
 
@@ -93,6 +103,13 @@ def refuse_containers(source: Source) -> None:
                 f"Convert it: qemu-img convert -O raw {source.name} disk.img",
                 exit_status=6,
             )
+    for magic, tool in PACKED:
+        if source.peek(0, len(magic)) == magic:
+            raise compressed(source, tool)
+
+
+def compressed(source: Source, tool: str) -> UserError:
+    return UserError(f"{source.name} is compressed.", f"Unpack it with {tool}; guests need the image itself.")
 
 
 def unpacked(source: Source) -> Medium:
@@ -104,22 +121,22 @@ def unpacked(source: Source) -> Medium:
     inside = Source(source.name, -1, len(head), head)
     found = kernels.kernel(inside)
     if found is None:
-        raise UserError(
-            f"{source.name} is compressed.", "Unpack it with gunzip; guests need the image itself."
-        )
+        raise compressed(source, "gunzip")
     return Medium(found[0], source.size, details=found[1] | {"compressed": "gzip"})
 
 
 def cdrom(source: Source) -> Medium:
     volume = iso9660.volume(source)
-    warnings = []
-    if volume.sectors * iso9660.SECTOR > source.size:
-        warnings.append(
-            f"{source.name} says it has {volume.sectors * iso9660.SECTOR} bytes, but ends after"
-            f" {source.size}: it was not copied as a whole."
-        )
     details: dict[str, object] = {"label": volume.label, "boot": list(volume.boot)}
-    return Medium("cdrom", source.size, None, iso9660.SECTOR, details, tuple(warnings))
+    warnings = shorter(source, volume.sectors * iso9660.SECTOR)
+    return Medium("cdrom", source.size, None, iso9660.SECTOR, details, warnings)
+
+
+def shorter(source: Source, said: int) -> tuple[str, ...]:
+    """A warning if the file ends before the end that it tells of."""
+    if source.size >= said:
+        return ()
+    return (f"{source.name} says it has {said} bytes, but ends after {source.size}: was it copied as a whole?",)
 
 
 def floppy(source: Source) -> Medium | None:
@@ -128,22 +145,23 @@ def floppy(source: Source) -> Medium | None:
     geometry = floppy_geometry(source.size)
     bootable = boot[0x1FE:0x200] == b"\x55\xaa"
     by_bpb = bpb_geometry(boot)
+    warnings: tuple[str, ...] = ()
     if geometry is None:
         small = source.size <= LARGEST_FLOPPY and bootable and not partitions.has_table(boot)
         if not small or source.size % SECTOR and source.size < SECTOR:
             return None
-        fits = (
-            by_bpb is not None
-            and by_bpb.heads <= 2
-            and source.size <= by_bpb.total * SECTOR <= LARGEST_FLOPPY
-        )
-        geometry = by_bpb if fits else next(g for g in FLOPPIES.values() if g.total * SECTOR >= source.size)
-        by_bpb = by_bpb if fits else None
+        if by_bpb and by_bpb.heads <= 2 and source.size <= by_bpb.total * SECTOR <= LARGEST_FLOPPY:
+            geometry = by_bpb
+            warnings = shorter(source, geometry.total * SECTOR)
+        else:
+            geometry = next(g for g in FLOPPIES.values() if g.total * SECTOR >= source.size)
+            by_bpb = None
     elif by_bpb is not None and by_bpb.total * SECTOR == source.size and by_bpb.heads <= 2:
         geometry = by_bpb
     else:
         by_bpb = None
-    return Medium("floppy", source.size, geometry, details={"bpb": by_bpb is not None, "bootable": bootable})
+    details: dict[str, object] = {"bpb": by_bpb is not None, "bootable": bootable}
+    return Medium("floppy", source.size, geometry, details=details, warnings=warnings)
 
 
 def bpb_geometry(boot: bytes) -> Geometry | None:

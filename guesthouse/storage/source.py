@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from guesthouse.errors import ImageError
+from guesthouse.errors import ImageError, UserError
 from guesthouse.storage.disk import opened
 
 LARGEST_READ = 1 << 20
@@ -22,7 +22,11 @@ class Source:
     @classmethod
     def open(cls, path: str | Path) -> Source:
         file = opened(Path(path), False)
-        return cls(Path(path).name, file, os.lseek(file, 0, os.SEEK_END))
+        try:
+            return cls(Path(path).name, file, os.lseek(file, 0, os.SEEK_END))
+        except OSError as trouble:  # some of /proc are files without an end
+            os.close(file)
+            raise unreadable(path, trouble) from None
 
     @property
     def compressed(self) -> bool:
@@ -34,11 +38,12 @@ class Source:
         length = min(length, LARGEST_READ)
         if offset < 0 or offset >= self.size:
             return b""
-        return (
-            os.pread(self._file, length, offset)
-            if self._head is None
-            else self._head[offset : offset + length]
-        )
+        if self._head is not None:
+            return self._head[offset : offset + length]
+        try:
+            return os.pread(self._file, length, offset)
+        except OSError as trouble:
+            raise unreadable(self.name, trouble) from None
 
     def need(self, offset: int, length: int, form: str, what: str) -> bytes:
         """Exactly these bytes, which the format says are there."""
@@ -54,3 +59,7 @@ class Source:
 
     def close(self) -> None:
         os.close(self._file)
+
+
+def unreadable(path: str | Path, trouble: OSError) -> UserError:
+    return UserError(f"{path} cannot be read: {trouble.strerror}.", "Check that it is an image, and the disk it is on.")

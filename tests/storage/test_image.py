@@ -138,6 +138,23 @@ def test_another_programs_format_is_refused_with_the_way_out(image):
         identify(image(b"QFI\xfb" + bytes(9999)))
 
 
+@pytest.mark.parametrize("head, tool", [(b"\xfd7zXZ\0", "unxz"), (b"PK\3\4", "unzip"), (b"\x28\xb5\x2f\xfd", "unzstd")])
+def test_a_compressed_image_is_refused_with_what_unpacks_it(image, head, tool):
+    with pytest.raises(UserError, match=f"is compressed.\\nUnpack it with {tool}"):
+        identify(image(head + bytes(1 << 20)))
+
+
+def test_a_floppy_that_ends_before_its_own_end_is_a_warning(image, images):
+    whole = images.floppy(1440 * 1024, (2, 18))
+    assert not identify(image(whole)).warnings
+    assert "ends after 300000" in identify(image(whole[:300_000])).warnings[0]
+
+
+def test_a_file_that_has_no_end_is_a_users_error():
+    with pytest.raises(UserError, match="cannot be read"):
+        identify("/proc/version")
+
+
 def test_a_missing_file_a_folder_and_a_pipe_are_users_errors(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(NoSuchThing):
