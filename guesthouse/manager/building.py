@@ -65,9 +65,10 @@ def parts(described: Config, extra: str, announce: Announce) -> Parts:
     A kernel of one's own runs with the guest's userland, unless there is an initrd of one's own too. `extra` is for
     the command line of our userland.
     """
-    described = recognised(described, announce.warn)
-    drives = tuple(slots(described))
+    described = recognised(described)
+    drives = slots(described, announce.warn)
     if described.own_medium:
+        refuse_idle(described)
         return Parts(described, described.kernel if described.multiboot else None, described.initrd, described.append,
                      drives)
     if described.kernel:
@@ -79,6 +80,14 @@ def parts(described: Config, extra: str, announce: Announce) -> Parts:
     words = [CONSOLE, *([] if described.initrd else [found.append, extra]), described.append]
     return Parts(described, described.kernel or found.kernel, described.initrd or found.initrd,
                  " ".join(filter(None, words)), drives)
+
+
+def refuse_idle(described: Config) -> None:
+    """What nobody would look at is a mistake: only a kernel that we load hears of these."""
+    idle = [key for key in ("kernel", "initrd", "append") if getattr(described, key)]
+    if idle and not described.multiboot:
+        raise UserError(f"This machine starts from its own medium or firmware, and has no use for {' or '.join(idle)}.",
+                        "Leave that away, or give a kernel and no firmware.", exit_status=2)
 
 
 def guest(described: Config, announce: Announce) -> Guest:

@@ -40,13 +40,11 @@ class Slot:
                         bus=bus if self.kind == "disk" else "", source=self.file)
 
 
-def recognised(described: Config, warn: Warn) -> Config:
+def recognised(described: Config) -> Config:
     """The description with the guest's file put where it belongs: into a drive, or as the kernel."""
     if described.image is None:
         return described
     medium = identify(described.image)
-    for sentence in medium.warnings:
-        warn(sentence)
     if medium.kind in KINDS:
         place = KINDS[medium.kind]
         changes: dict[str, Any] = {place: (described.image, *getattr(described, place))}
@@ -60,10 +58,13 @@ def recognised(described: Config, warn: Warn) -> Config:
     return replace(described, kernel=described.image, multiboot=medium.kind == "multiboot")
 
 
-def slots(described: Config) -> list[Slot]:
-    """All drives of the description, in order."""
-    return [Slot.of(kind, file) for kind, place in KINDS.items()
-            for file in getattr(described, place)]
+def slots(described: Config, warn: Warn) -> tuple[Slot, ...]:
+    """All drives of the description, in order; what is odd about their media is told."""
+    found = tuple(Slot.of(kind, file) for kind, place in KINDS.items() for file in getattr(described, place))
+    for slot in found:
+        for sentence in slot.medium.warnings:
+            warn(sentence)
+    return found
 
 
 def put(slot: Slot, drive: Attached, drives: Sequence[Attached], persist: bool) -> None:

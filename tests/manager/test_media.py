@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from guesthouse.errors import NoSuchThing, UserError
+from guesthouse.manager.building import Announce, parts
+from guesthouse.manager.config import config
 from guesthouse.manager.machine import Machine
 
 FLOPPY = 1_474_560
@@ -82,3 +84,19 @@ def test_a_machine_that_cannot_be_built_gives_all_files_back(tmp_path: Path, ima
     with pytest.raises(UserError):
         Machine.create("one", "", disk=str(images[0]), memory="16M", way="plain", persist=True, **given)
     assert open_files() == before
+
+
+def test_what_is_odd_about_the_medium_of_any_drive_is_told(tmp_path: Path) -> None:
+    short, heard = tmp_path / "short.iso", list[str]()
+    volume = bytearray(2048)
+    volume[:6], volume[80:84] = b"\1CD001", (1000).to_bytes(4, "little")
+    short.write_bytes(bytes(16 * 2048) + volume + (b"\xffCD001".ljust(2048, b"\0")))
+    parts(config("here", "", cdroms=short), "", Announce(warn=heard.append))
+    assert len(heard) == 1 and "says it has 2048000 bytes" in heard[0]
+
+
+@pytest.mark.parametrize("idle", [{"append": "quiet"}, {"initrd": "a.img"}])
+def test_what_only_a_kernel_hears_of_is_refused_to_a_medium(images: list[Path], idle: dict[str, str]) -> None:
+    given = {key: str(images[0]) if key == "initrd" else text for key, text in idle.items()}
+    with pytest.raises(UserError, match=f"has no use for {next(iter(idle))}"):
+        Machine.run("", floppy=images[0], **given)
