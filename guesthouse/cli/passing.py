@@ -27,16 +27,16 @@ AT_ONCE = select.PIPE_BUF  # bytes that a pipe takes without waiting when it tak
 
 class Outflow:
     """One of our outputs. What cannot be written any more is remembered, and the rest dropped. It is written in the
-    machine's thread, which must not wait for a reader once nobody waits for the command."""
+    machine's thread, which must not wait for a reader once nobody waits for the command, or the machine is to end."""
 
-    def __init__(self, number: int, broken: Callable[[], object]) -> None:
-        self._number, self._broken = number, broken
+    def __init__(self, number: int, broken: Callable[[], object], ending: Callable[[], bool]) -> None:
+        self._number, self._broken, self._ending = number, broken, ending
         self.wrong: OSError | None = None
         self.over = False
 
     def __call__(self, data: bytes) -> None:
         left = memoryview(data)
-        while left and not self.wrong and not self.over:
+        while left and not self.wrong and not self.over and not self._ending():
             try:
                 if select.select([], [self._number], [], LOOK)[1]:
                     left = left[os.write(self._number, left[:AT_ONCE]):]
@@ -52,7 +52,8 @@ class Outflow:
 def console(machine: Machine) -> int:
     """Join the console until the guest ends (its status) or the user leaves (0)."""
     commands = machine.commands
-    attachment = Attachment(machine.console, commands.resize, userland_is_ours=lambda: commands.ready)
+    attachment = Attachment(machine.console, commands.resize, ending=lambda: machine.ending,
+                            userland_is_ours=lambda: commands.ready)
     return machine.wait() if attachment.join() else 0
 
 
@@ -61,7 +62,7 @@ def command_on_console(machine: Machine, argv: tuple[str, ...]) -> int:
     machine.commands.wait_until_ready(None)
     command = machine.commands.start(argv, tty=True, stdout=_ignore, stderr=_ignore)
     command.wait_for_start()
-    attachment = Attachment(machine.console, machine.commands.resize)
+    attachment = Attachment(machine.console, machine.commands.resize, ending=lambda: machine.ending)
     begin(lambda: _finish(command, attachment))
     return _status(machine, command) if attachment.join() else 128 + signal.SIGHUP
 
@@ -74,7 +75,7 @@ def command(machine: Machine, argv: tuple[str, ...]) -> int:
         for one in started:
             one.signal("KILL")
 
-    out, err = Outflow(1, give_up), Outflow(2, give_up)
+    out, err = (Outflow(number, give_up, lambda: machine.ending) for number in (1, 2))
     sys.stdout.flush()
     started.append(machine.commands.start(argv, stdin=True, stdout=out, stderr=err))
     begin(lambda: _feed(started[0]))

@@ -61,7 +61,7 @@ class Wishes:
     @property
     def shown(self) -> str:
         """Where the screen goes. Standard input cannot be a keyboard and a serial port at once."""
-        return self.display or ("none" if "stdio" in self.serial else "text")
+        return ("none" if "stdio" in self.serial else "text") if self.display is None else self.display
 
 
 @click.command(help=HELP, short_help="Boot a guest: a shell on this terminal, or one command.")
@@ -127,10 +127,12 @@ def perform(guest: str, options: dict[str, Any], wishes: Wishes) -> int:
 
     if wishes.json and not wishes.command:
         raise click.UsageError("--json needs a COMMAND: a console has no result.")
-    refuse_displays(wishes)
+    refuse_places(wishes)
     described = config("guesthouse run", guest, **options)
-    if not guest and not described.drives and described.firmware is None:
+    if not guest and not described.drives and described.firmware is None and described.kernel is None:
         raise click.UsageError("There is nothing to run: name a guest or a file, or give a drive a medium.")
+    if described.guest and described.firmware is not None:
+        raise click.UsageError(f"{guest} is started by us, not by --firmware: give it a medium to start from.")
     if wishes.check:
         return side_by_side(described, wishes)
     began = time.monotonic()
@@ -141,7 +143,7 @@ def perform(guest: str, options: dict[str, Any], wishes: Wishes) -> int:
             return attend(machine, wishes, began)
         finally:
             machine.stop()
-            if wishes.screenshot and machine.has_screen:
+            if wishes.screenshot is not None and machine.has_screen:
                 machine.screenshot(wishes.screenshot)
             if wishes.stats or value("stats"):
                 print_statistics(machine, time.monotonic() - began)
@@ -171,13 +173,22 @@ def side_by_side(described: Config, wishes: Wishes) -> int:
     return 0
 
 
-def refuse_displays(wishes: Wishes) -> None:
-    """Wishes for the screen that nobody can grant."""
-    kind, colon, _ = wishes.shown.partition(":")
+def refuse_places(wishes: Wishes) -> None:
+    """Wishes for the screen and the serial ports that nobody can grant: told before a guest has run for an hour."""
+    from guesthouse.cli import serial, values
+    from guesthouse.manager.screen import need_place
+
+    kind, colon, where = wishes.shown.partition(":")
     if kind not in ("text", "vnc", "none") or colon and kind != "vnc":
         raise click.UsageError(f"--display is {wishes.shown!r}, but must be text, vnc, vnc:PORT or none.")
+    if where:
+        values.port(where, f"--display vnc:{where}")
+    for place in wishes.serial:
+        serial.told(place)
     if kind == "text" and "stdio" in wishes.serial or wishes.serial.count("stdio") > 1:
         raise click.UsageError("Standard input is for the screen or for one serial port: choose one of them.")
+    if wishes.screenshot is not None:
+        need_place(wishes.screenshot)
 
 
 def boot(described: Config, wishes: Wishes, narrator: Narrator) -> Machine:

@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from guesthouse.cli import values
+from guesthouse.cli.passing import Outflow
 from guesthouse.errors import GuesthouseError, UserError
 from guesthouse.threads import Changes, begin
 
@@ -29,46 +31,55 @@ def connect(machine: Machine, places: tuple[str, ...]) -> None:
         raise UserError(f"{len(places)} serial ports are more than a PC has.", f"It has {len(machine.serial)}.",
                         exit_status=2)
     for console, place in zip(machine.serial, places):
-        kind, _, rest = place.partition(":")
-        if kind not in KINDS or bool(rest) != (kind in ("file", "tcp")):
-            raise UserError(f"--serial {place} leads nowhere.", f"There are {PLACES}.", exit_status=2)
-        KINDS[kind](console, rest)
+        kind, rest = told(place)
+        KINDS[kind](machine, console, rest)
 
 
-def to_stdio(console: Console, rest: str) -> None:
-    join(console, lambda: os.read(0, 4096), lambda data: os.write(1, data))
+def told(place: str) -> tuple[str, str]:
+    """The kind of place, and where it is; refused if there can be none such."""
+    kind, _, rest = place.partition(":")
+    if kind not in KINDS or bool(rest) != (kind in ("file", "tcp")):
+        raise UserError(f"--serial {place} leads nowhere.", f"There are {PLACES}.", exit_status=2)
+    if kind == "tcp":
+        values.port(rest.rpartition(":")[2], f"--serial {place}")
+    return kind, rest
 
 
-def to_file(console: Console, path: str) -> None:
+def to_stdio(machine: Machine, console: Console, rest: str) -> None:
+    """A reader that is slow holds the guest up, as it does a COMMAND."""
+    join(console, lambda: os.read(0, 4096), Outflow(1, lambda: None, lambda: machine.ending))
+
+
+def to_file(machine: Machine, console: Console, path: str) -> None:
     from guesthouse.manager.recording import Recording
 
     file = Recording(Path(path))
     console.listen(lambda data: file.write(data) if data else file.close(), past=True)
 
 
-def to_tcp(console: Console, address: str) -> None:
+def to_tcp(machine: Machine, console: Console, address: str) -> None:
     host, _, port = address.rpartition(":")
     try:
-        peer = socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE)
-    except (OSError, ValueError, OverflowError) as wrong:
-        raise UserError(f"--serial tcp:{address} cannot be reached: {wrong}.",
+        peer = socket.create_connection((host.strip("[]") or "localhost", int(port)), timeout=PATIENCE)
+    except (OSError, UnicodeError) as wrong:  # the second: of what is no host's name at all
+        raise UserError(f"--serial tcp:{address} cannot be reached: {getattr(wrong, 'strerror', None) or wrong}.",
                         "Something must listen there.") from wrong
     peer.settimeout(None)
     join(console, lambda: peer.recv(4096), AtLeisure(peer.sendall))
 
 
-def to_pty(console: Console, rest: str) -> None:
+def to_pty(machine: Machine, console: Console, rest: str) -> None:
     ours, theirs = os.openpty()
     tty.setraw(theirs)  # else the terminal itself would echo to the guest what the guest says
     print(f"guesthouse: a serial port is at {os.ttyname(theirs)}", file=sys.stderr, flush=True)
     join(console, lambda: os.read(ours, 4096), AtLeisure(lambda data: write_all(ours, data)))
 
 
-def to_nothing(console: Console, rest: str) -> None:
+def to_nothing(machine: Machine, console: Console, rest: str) -> None:
     pass
 
 
-KINDS: dict[str, Callable[[Console, str], None]] = {
+KINDS: dict[str, Callable[[Machine, Console, str], None]] = {
     "stdio": to_stdio, "file": to_file, "tcp": to_tcp, "pty": to_pty, "none": to_nothing}
 
 

@@ -104,8 +104,9 @@ class Attachment:
     """Our standard input and output, joined to a console. `finish` may be called from any thread."""
 
     def __init__(self, console: Console, resize: Callable[[int, int], object], *, input: int = 0,
-                 output: int = 1, userland_is_ours: Callable[[], bool] = lambda: False) -> None:
-        self._console, self._resize = console, resize
+                 output: int = 1, ending: Callable[[], bool] = lambda: False,
+                 userland_is_ours: Callable[[], bool] = lambda: False) -> None:
+        self._console, self._resize, self._ending = console, resize, ending
         self._input, self._output = input, output
         self._raw = Raw(input, output, lambda: FAREWELL) if os.isatty(input) else None
         self._escape = Escape()
@@ -142,7 +143,7 @@ class Attachment:
     def _take(self, data: bytes) -> None:
         if not data:
             return self.finish()
-        self._changed.wait_for(lambda: len(self._pending) < HELD or self._left)
+        self._changed.wait_for(lambda: len(self._pending) < HELD or self._left or self._ending())
         with self._changed.lock:
             self._pending += data
         self._wake()

@@ -1,9 +1,10 @@
-"""What options take: sizes such as 512M, durations such as 60s."""
+"""What options take: sizes such as 512M, durations such as 60s, ports."""
 
 from __future__ import annotations
 
 import click
 
+from guesthouse.errors import UserError
 from guesthouse.manager import units
 
 
@@ -29,3 +30,10 @@ class Duration(click.ParamType[float]):
         if found is None:
             self.fail(f"{value!r} is not a duration: write {units.DURATIONS}.", param, ctx)
         return found
+
+
+def port(text: str, option: str) -> int:
+    """The number of a TCP port, as `option` names it."""
+    if text.isascii() and text.isdigit() and 0 < int(text) < 65536:
+        return int(text)
+    raise UserError(f"{option} names no port.", "Give one from 1 to 65535.", exit_status=2)

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from guesthouse.cli import values
 from guesthouse.cli.terminal import Escape, Raw
 from guesthouse.cli.trouble import heeding
 from guesthouse.display.terminal import Painter
@@ -73,7 +74,7 @@ def serve(machine: Machine, where: str) -> Server:
         with suppress(GuesthouseError):
             machine.keyboard.send([(name, down)])
 
-    ports = [port_of(where)] if where else range(VNC_PORT, VNC_PORT + VNC_PORTS)
+    ports = [values.port(where, f"--display vnc:{where}")] if where else range(VNC_PORT, VNC_PORT + VNC_PORTS)
     for port in ports:
         server = Server(machine.screen.now, key, pointer, port=port, name=machine.name)
         try:
@@ -85,12 +86,6 @@ def serve(machine: Machine, where: str) -> Server:
         print(f"guesthouse: the screen is at vnc://{server.host}:{server.port}", file=sys.stderr, flush=True)
         return server
     raise AssertionError("there is a last port")
-
-
-def port_of(text: str) -> int:
-    if text.isascii() and text.isdigit() and 0 < int(text) < 65536:
-        return int(text)
-    raise UserError(f"--display vnc:{text} names no port.", "Give one from 1 to 65535, or none.", exit_status=2)
 
 
 class Watcher:

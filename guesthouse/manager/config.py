@@ -78,14 +78,19 @@ def config(where: str, guest: str = "debian", *, memory: int | str = "512M", arc
     if found is None:
         raise ConfigError(where, "memory", memory, units.SIZES)
     if not LEAST <= found <= MOST:
-        raise ConfigError(where, "memory", memory, f"{units.size_text(LEAST)} to {units.size_text(MOST)}")
-    if not 1 <= cpus <= (most := 1 if arch == "riscv64" else PROCESSORS):
+        least, largest = units.size_text(LEAST), units.size_text(MOST)
+        raise ConfigError(where, "memory", units.size_text(found), f"{least} to {largest}")
+    most = 1 if arch == "riscv64" else PROCESSORS
+    if not 1 <= cpus <= most:
         raise ConfigError(where, "cpus", cpus, f"1 to {most}" if most > 1 else "1: riscv64 machines have one")
     way = way or str(value("way")) or ("threaded" if parallel else "hot")
     for key, found_to, needed in (("cpus", cpus == 1, "2 or more"), ("time", time == "virtual", "real"),
                                   ("way", way in ("plain", "hot"), "threaded")):
         if parallel and found_to:
             raise ConfigError(where, "parallel", True, f"left away, or {key} {needed}")
+    for key, file in (("variables", variables), ("vga_rom", vga_rom)):
+        if file is not None and firmware in (None, "builtin"):
+            raise ConfigError(where, key, str(file), "left away, or firmware a file that uses it")
     told = trace if trace is not None else str(value("trace"))
     Trace.parse(told)
     if not boot or set(boot) - set(BOOT):
@@ -134,7 +139,7 @@ def _file(where: str, key: str, given: Path | str | None) -> Path | None:
     path = Path(given).expanduser()
     if not path.exists():
         raise NoSuchThing(f"{where}: there is no file {path}, which is to be the {key}.", "Check the path.")
-    if not path.is_file():
+    if not path.is_file() and not path.is_block_device():
         raise UserError(f"{where}: {path}, which is to be the {key}, is not a file.", "Give a file.", exit_status=2)
     try:
         path.open("rb").close()

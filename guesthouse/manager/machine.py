@@ -131,6 +131,11 @@ class Machine:
         """`running`, `paused` or `off`."""
         return self._state.value
 
+    @property
+    def ending(self) -> bool:
+        """Whether it is off or told to be: who holds its thread up, for an output that nobody takes, must let go."""
+        return self._wish is State.OFF
+
     def pause(self) -> None:
         """Hold the processor between two instructions; guest time stands still."""
         self._go(State.PAUSED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable, Iterable
@@ -150,6 +151,16 @@ def shown(screen: Any) -> Shown:
     cursor = screen.cursor and Cursor(screen.cursor.column, screen.cursor.row, screen.cursor.first, screen.cursor.last)
     return Text(screen.columns, screen.rows, bytes(screen.cells), cursor, screen.blink, tuple(screen.palette),
                 Font(screen.width, screen.height, cut[0], cut[1]))
+
+
+def need_place(path: str | Path) -> None:
+    """Refuse a file that could not be saved."""
+    target = Path(path)
+    if target.is_dir():
+        raise UserError(f"{target} cannot be written: it is a folder.", "Name a file.")
+    if not os.access(target.parent, os.W_OK | os.X_OK):
+        why = "one may not write there" if target.parent.is_dir() else f"there is no folder {target.parent}"
+        raise UserError(f"{target} cannot be written: {why}.", "Name another file.")
 
 
 def save(path: str | Path, data: bytes) -> None:

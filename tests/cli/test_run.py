@@ -114,6 +114,17 @@ def test_statistics_go_to_stderr(run: Run) -> None:
     (["run", "debian", "--serial", "stdio", "--serial", "stdio"], 2, "choose one"),
     (["run", "debian", "--screenshot", "a.png"], 2, "its own medium"),
     (["run", "debian", "--boot", "x"], 2, "a (floppies)"),
+    (["run", "debian", "--cpus", "0"], 2, "cpus is 0, but must be 1 to 64"),
+    (["run", "debian", "--cpus", "2", "--arch", "riscv64"], 2, "must be 1"),
+    (["run", "debian", "--memory", "15M"], 2, "memory is '15.0 MiB'"),
+    (["run", "debian", "--display", ""], 2, "text, vnc"),
+    (["run", "debian", "--display", "vnc:99999"], 2, "--display vnc:99999 names no port"),
+    (["run", "debian", "--serial", "tcp:localhost"], 2, "--serial tcp:localhost names no port"),
+    (["run", "debian", "--serial", "wall"], 2, "There are stdio, file:PATH"),
+    (["run", "debian", "--screenshot", "/nonexistent/a.png"], 1, "there is no folder /nonexistent"),
+    (["run", "debian", "--screenshot", "/"], 1, "it is a folder"),
+    (["run", "debian", "--variables", "x"], 2, "must be left away, or firmware"),
+    (["run", "debian", "--firmware", "pyproject.toml"], 2, "not by --firmware"),
     (["nosuch"], 2, "No such command"),
     (["image", "delete", "debian"], 3, "not in the cache"),
     (["image", "pull", "plan9"], 3, "plan9"),
@@ -160,6 +171,12 @@ def test_a_signal_ends_a_command_whose_output_nobody_takes(started: Popen, numbe
     assert process.stdout and process.stdout.read(1) == b"y"
     process.send_signal(number)
     assert process.wait(30) == status
+
+
+def test_time_is_up_for_a_command_whose_output_nobody_takes(started: Popen) -> None:
+    process = started("run", "debian", "--timeout", "1s", "--", "flood_and_wait")
+    assert process.wait(30) == 124
+    assert process.stderr and b"still on after 1 s" in (said := process.stderr.read()) and b"Traceback" not in said
 
 
 @pytest.mark.parametrize(("number", "status"), SIGNALS)

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import os
 import threading
 
+from guesthouse.cli.passing import Outflow
 from guesthouse.cli.serial import HELD, AtLeisure
 
 
@@ -27,3 +29,19 @@ def test_what_waits_at_the_end_is_still_written() -> None:
     peer(b"the last words")
     peer(b"")
     assert written == b"the last words"
+
+
+def test_an_output_that_nobody_takes_holds_the_guest_up_until_its_machine_is_to_end() -> None:
+    reader, writer = os.pipe()
+    ending, done = threading.Event(), threading.Event()
+
+    def write() -> None:
+        Outflow(writer, lambda: None, ending.is_set)(bytes(1 << 20))
+        done.set()
+
+    threading.Thread(target=write).start()
+    assert not done.wait(0.3)
+    ending.set()
+    assert done.wait(10)
+    os.close(reader)
+    os.close(writer)
