@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from guesthouse.cli import values
 from guesthouse.cli.terminal import Escape, Raw
 from guesthouse.cli.trouble import heeding
+from guesthouse.display.keys import Event
 from guesthouse.display.terminal import Painter
 from guesthouse.display.typing import Typing
 from guesthouse.display.watch import text_of
@@ -67,7 +68,8 @@ def serve(machine: Machine, where: str) -> Server:
     at = [0, 0]
 
     def pointer(x: int, y: int, buttons: int) -> None:
-        machine.mouse.hold(buttons & 1 | buttons >> 1 & 2 | buttons << 1 & 4, x - at[0], y - at[1])
+        with suppress(GuesthouseError):  # the guest is gone, and we soon
+            machine.mouse.hold(buttons & 1 | buttons >> 1 & 2 | buttons << 1 & 4, x - at[0], y - at[1])
         at[:] = x, y
 
     def key(name: str, down: bool) -> None:
@@ -134,7 +136,7 @@ class Watcher:
         """What was typed, or what time it is."""
         if not select.select([self._input], [], [], LOOK)[0]:
             if self._typing.pending and time.monotonic() - self._heard > LOOK:
-                self._machine.keyboard.send(self._typing.flush())
+                self._send(self._typing.flush())
             return
         try:
             data = os.read(self._input, 4096)
@@ -145,13 +147,16 @@ class Watcher:
             return
         self._heard = time.monotonic()
         for keys, order in self._escape.sort(data):
-            events = self._typing.feed(keys)
-            if events and not self._left and self._machine.gone() is None:
-                with suppress(GuesthouseError):
-                    self._machine.keyboard.send(events)
+            if not self._left:
+                self._send(self._typing.feed(keys))
             self._left = self._left or order == "x"
             if order == "s":
                 self._take_screenshot()
+
+    def _send(self, events: list[Event]) -> None:
+        if events:
+            with suppress(GuesthouseError):  # the guest is gone: we see it at our next look
+                self._machine.keyboard.send(events)
 
     def _take_screenshot(self) -> None:
         """Into the folder that we were started in, under a name that is free."""

@@ -113,8 +113,9 @@ class Machine:
 
     def switch_on(self, timeout: float | None = None) -> None:
         """Begin its life; once."""
+        with self._changed.lock:
+            self._begun = True
         begin(self._live)
-        self._begun = True
         self.resume()
         if timeout is not None:
             begin(lambda: self._time(timeout))
@@ -175,6 +176,7 @@ class Machine:
 
     def power_off(self, timeout: float = 30.0) -> None:
         """Ask the guest to switch itself off (through its agent, else the power button), and wait until it has."""
+        self._need_begun()
         with self._changed.lock:
             self._need_on()
         if not self.commands.power_off():
@@ -183,6 +185,7 @@ class Machine:
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait until it is off; the status is the guest's own if it gave one (0 for a plain power-off)."""
+        self._need_begun()
         if not self._changed.wait_for(lambda: self._state is State.OFF, timeout):
             raise TimedOut(f"The guest is still on after {timeout:g} s.", "`stop()` switches it off.")
         self._raise_failure()
@@ -192,6 +195,7 @@ class Machine:
 
     def wait_until_up(self, timeout: float | None = None) -> None:
         """Wait until the guest's userland takes commands; if it does not in time, the error reports where it is."""
+        self._need_begun()
         try:
             self.commands.wait_until_ready(timeout)
         except TimedOut:
@@ -224,7 +228,8 @@ class Machine:
         return done
 
     def call(self, job: Callable[[Any], T]) -> T:
-        """What `job(board)` returns, called in the machine's thread between two instructions."""
+        """What `job(board)` returns, called in the machine's thread between two instructions; in ours while the machine
+        has none."""
         if threading.get_ident() == self._thread:
             return job(self._board)
         if self._closed:
@@ -238,12 +243,12 @@ class Machine:
                 answer.put(wrong)
 
         with self._changed.lock:
-            if off := self._state is State.OFF:
+            if alone := self._state is State.OFF or not self._begun:
                 perform()
             else:
                 self._jobs.append(perform)
                 self._changed.tell()
-        if not off:
+        if not alone:
             self._board.post(self._perform_jobs)
         match answer.get():
             case BaseException() as wrong:
@@ -400,6 +405,7 @@ class Machine:
         self._board.serial[number].send(data)
 
     def _go(self, wish: State) -> None:
+        self._need_begun()
         with self._changed.lock:
             self._need_on()
             self._wish = wish
@@ -408,6 +414,11 @@ class Machine:
             self._board.stop()
         self._changed.wait_for(lambda: self._state in (wish, State.OFF) or self._wish is not wish)
         self._raise_failure()
+
+    def _need_begun(self) -> None:
+        """Nothing comes of waiting for a machine that has no thread yet."""
+        if not self._begun:
+            raise WrongState(f"{self.name} has not been started.", "`start()` switches it on.")
 
     def _need_on(self) -> None:
         if self._state is State.OFF:

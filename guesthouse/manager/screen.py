@@ -91,6 +91,7 @@ class Keyboard:
     def send(self, events: Iterable[Event]) -> None:
         """Names of keys, and whether each goes down or up."""
         codes = [(code(name), down) for name, down in events]
+        need_guest(self._machine)
         self._machine.call(lambda board: board.keyboard.play(codes))
 
 
@@ -134,7 +135,14 @@ class Mouse:
         return int(self._machine.call(lambda board: board.clock.now()))
 
     def _do(self, dx: int = 0, dy: int = 0, wheel: int = 0) -> None:
+        need_guest(self._machine)
         self._machine.call(lambda board: board.mouse.move(dx, dy, self._held, wheel))
+
+
+def need_guest(machine: Asked) -> None:
+    """A machine that is off can be looked at, but nobody hears keys there."""
+    if gone := machine.gone():
+        raise gone
 
 
 def bit(button: str) -> int:

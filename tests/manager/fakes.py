@@ -204,18 +204,23 @@ class FakeMemory:
         self.bytes[address : address + len(data)] = data
 
 
-def machine(agent: bool = True, **options: Any) -> Machine:
-    """A running machine on a fake board; further boards (after a reset) are fake too."""
+def created(agent: bool = True, **options: Any) -> Machine:
+    """A machine on a fake board, that is off yet; further boards (after a reset) are fake too."""
     boards: list[FakeBoard] = []
 
     def make(parts: building.Parts, announce: building.Announce) -> FakeBoard:
         boards.append(FakeBoard(agent))
         return boards[-1]
 
-    timeout = options.pop("timeout", None)
     described = config("test", **options)
     made = Machine(described, building.Parts(described, None, None, ""), building.silent, make)
     made.boards = boards  # type: ignore[attr-defined]
+    return made
+
+
+def machine(agent: bool = True, *, timeout: float | None = None, **options: Any) -> Machine:
+    """The same, running."""
+    made = created(agent, **options)
     made.switch_on(timeout)
     return made
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from guesthouse.errors import ConfigError, HouseBug, NoSuchThing, TimedOut, UserError
+from guesthouse.errors import ConfigError, HouseBug, NoSuchThing, TimedOut, UserError, WrongState
 from guesthouse.manager.machine import Machine
 from guesthouse.manager.outcome import CommandFailed, GuestDied, GuestGone, GuestHung
 from tests.manager import fakes
@@ -140,6 +140,20 @@ def test_a_stopped_machine_can_be_looked_at_but_not_asked(machine: Machine) -> N
         machine.console.write("x")
     with pytest.raises(GuestGone):
         machine.resume()
+    with pytest.raises(GuestGone):
+        machine.keyboard.type("x")
+    with pytest.raises(GuestGone):
+        machine.mouse.move(1, 1)
+
+
+def test_a_machine_that_was_not_started_can_be_looked_at_but_nothing_comes_of_waiting_for_it() -> None:
+    with fakes.created() as made:
+        assert made.memory.read(0, 1) == bytes(1)
+        for wait in (made.wait, made.resume, made.step, made.power_off, lambda: made.exec(["both"])):
+            with pytest.raises(WrongState, match="has not been started"):
+                wait()
+        made.start()
+        assert made.exec(["both"]).returncode == 3
 
 
 def test_a_reset_gives_a_new_board_and_the_counters_go_on(machine: Machine) -> None:
