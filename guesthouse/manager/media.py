@@ -14,7 +14,7 @@ from typing import Any
 from guesthouse.errors import UserError
 from guesthouse.manager.config import Config
 from guesthouse.storage.disk import open_disk
-from guesthouse.storage.image import Medium, identify
+from guesthouse.storage.image import Medium, identify, is_multiboot
 from guesthouse.system.boards.attached import Attached
 
 KINDS = {"floppy": "floppies", "disk": "disks", "cdrom": "cdroms"}
@@ -43,7 +43,7 @@ class Slot:
 def recognised(described: Config) -> Config:
     """The description with the guest's file put where it belongs: into a drive, or as the kernel."""
     if described.image is None:
-        return described
+        return replace(described, multiboot=described.kernel is not None and is_multiboot(described.kernel))
     medium = identify(described.image)
     if medium.kind in KINDS:
         place = KINDS[medium.kind]

@@ -65,6 +65,16 @@ def identify(path: str | Path, kind: str | None = None) -> Medium:
         source.close()
 
 
+def is_multiboot(path: str | Path) -> bool:
+    """Whether a kernel is one that a multiboot loader starts, and not Linux's protocols."""
+    source = Source.open(path)
+    try:
+        found = kernels.kernel(source)
+    finally:
+        source.close()
+    return found is not None and found[0] == "multiboot"
+
+
 def look(source: Source) -> Medium:
     if not source.size:
         raise source.broken("machine image", 0, "anything at all (the file is empty)")

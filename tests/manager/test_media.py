@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -100,3 +101,13 @@ def test_what_only_a_kernel_hears_of_is_refused_to_a_medium(images: list[Path], 
     given = {key: str(images[0]) if key == "initrd" else text for key, text in idle.items()}
     with pytest.raises(UserError, match=f"has no use for {next(iter(idle))}"):
         Machine.run("", floppy=images[0], **given)
+
+
+def test_a_multiboot_kernel_is_known_however_it_is_given(tmp_path: Path) -> None:
+    kernel = tmp_path / "kernel"
+    flags, load = 1 << 16, 1 << 20
+    header = (0x1BADB002, flags, -(0x1BADB002 + flags) & 0xFFFF_FFFF, load, load, 0, 0, load + 32)
+    kernel.write_bytes(struct.pack("<8I", *header) + bytes(64))
+    for described in (config("here", str(kernel)), config("here", "", kernel=kernel, append="one")):
+        found = parts(described, "", Announce())
+        assert found.config.multiboot and found.kernel == kernel and found.cmdline == described.append
