@@ -95,6 +95,10 @@ class Wishes:
               help="COM1 and on, of a PC with a screen: stdio, file:PATH, tcp:HOST:PORT, pty or none.")
 @click.option("--parallel-port", type=click.Path(), metavar="FILE", help="LPT1: what is printed is appended to it.")
 @click.option("--sound", type=click.Path(), metavar="FILE", help="Record the speaker as a WAV file.")
+@click.option("--debug-port", type=click.Path(), metavar="FILE",
+              help="What is written to ports E9h and 402h is appended to it.")
+@click.option("--test-devices", is_flag=True,
+              help="QEMU's isa-debug-exit at port F4h (value v: status 2v + 1) and its pc-testdev.")
 @click.option("--tty/--no-tty", "-t/-T", default=None, help="Run COMMAND on the guest's console, or do not.")
 @click.option("--way", type=click.Choice(["plain", "threaded", "hot"]), help="How instructions run; plain is slow.")
 @click.option("--time", type=click.Choice(["real", "virtual"]), default="real", show_default=True,

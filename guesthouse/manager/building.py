@@ -128,6 +128,8 @@ def board(parts: Parts, announce: Announce) -> Any:
             random_bytes=random.Random(0).randbytes if virtual else os.urandom, **options,
         )
         opened.callback(made.close)
+        if described.test_devices:
+            made.add_test_devices()
         start_kernel(made, parts)
         opened.pop_all()
     return made
@@ -147,7 +149,8 @@ def classic_options(parts: Parts, opened: ExitStack) -> dict[str, Any]:
     if described.firmware is not None and described.variables is not None:
         found["variables"] = open_disk(described.variables, persist=described.persist)
         opened.callback(found["variables"].close)
-    for name, kind, file in (("printer", Recording, described.parallel_port), ("sound", Sound, described.sound)):
+    for name, kind, file in (("printer", Recording, described.parallel_port), ("sound", Sound, described.sound),
+                             ("debug_port", Recording, described.debug_port)):
         if file is not None:
             found[name] = kind(file)
             opened.callback(found[name].close)

@@ -49,11 +49,13 @@ class Config:
     disk_bus: str = "ide"
     parallel_port: Path | None = None
     sound: Path | None = None
+    debug_port: Path | None = None
+    test_devices: bool = False
 
     @property
     def classic(self) -> bool:
         """Whether it needs the PC with everything, also if it starts a kernel that we load."""
-        return self.drives or self.own_medium or self.parallel_port is not None or self.sound is not None
+        return self.drives or self.own_medium or any((self.parallel_port, self.sound, self.debug_port))
 
     @property
     def drives(self) -> bool:
@@ -72,7 +74,8 @@ def config(where: str, guest: str = "debian", *, memory: int | str = "512M", arc
            boot: str = "acd", firmware: Path | str | None = None, variables: Path | str | None = None,
            vga_rom: Path | str | None = None, persist: bool = False, chipset: str = "i440fx",
            disk_bus: str | None = None, parallel_port: Path | str | None = None,
-           sound: Path | str | None = None) -> Config:
+           sound: Path | str | None = None, debug_port: Path | str | None = None,
+           test_devices: bool = False) -> Config:
     """The checked description; `where` says in errors where it came from."""
     found = units.size(memory) if isinstance(memory, str) else memory
     if found is None:
@@ -88,6 +91,8 @@ def config(where: str, guest: str = "debian", *, memory: int | str = "512M", arc
                                   ("way", way in ("plain", "hot"), "threaded")):
         if parallel and found_to:
             raise ConfigError(where, "parallel", True, f"left away, or {key} {needed}")
+    if test_devices and arch == "riscv64":
+        raise ConfigError(where, "test_devices", True, "left away, or arch amd64")
     for key, file in (("variables", variables), ("vga_rom", vga_rom)):
         if file is not None and firmware in (None, "builtin"):
             raise ConfigError(where, key, str(file), "left away, or firmware a file that uses it")
@@ -102,6 +107,7 @@ def config(where: str, guest: str = "debian", *, memory: int | str = "512M", arc
         firmware=None if firmware == "builtin" else _file(where, "firmware", firmware),
         variables=_file(where, "variables", variables), vga_rom=_file(where, "vga_rom", vga_rom),
         persist=persist, parallel_port=_output(parallel_port), sound=_output(sound),
+        debug_port=_output(debug_port), test_devices=test_devices,
         chipset=_one_of(where, "chipset", chipset, CHIPSETS),
         disk_bus=_one_of(where, "disk_bus", disk_bus or ("ahci" if chipset == "q35" else "ide"), BUSES),
         guest="" if image else guest, arch=_one_of(where, "arch", arch or "amd64", ARCHITECTURES), memory=found,

@@ -230,6 +230,15 @@ def test_a_machine_with_a_screen_whose_time_is_up_says_so_in_a_sentence(floppy: 
     assert done.returncode == 5 and not done.stdout and len(done.stderr.splitlines()) == 2
 
 
+def test_the_debug_port_is_a_file_and_the_debug_exit_a_status(tmp_path: Path) -> None:
+    code = bytes.fromhex("BAE900 B048EE B069EE BAF400 B010EE EBFE")  # "Hi" to E9h, 10h to F4h
+    sector = tmp_path / "boot.img"
+    sector.write_bytes(code.ljust(510, b"\0") + b"\x55\xAA")
+    done = guesthouse("run", str(sector), "--memory", "16M", "--display", "none", "--timeout", "30s",
+                      "--debug-port", str(tmp_path / "said"), "--test-devices")
+    assert done.returncode == 0x21 and not done.stderr and (tmp_path / "said").read_bytes() == b"Hi"
+
+
 def test_mikeos_is_used_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     image = GUESTS / "mikeos.flp"
     if not image.exists():

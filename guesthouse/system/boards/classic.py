@@ -81,17 +81,17 @@ class ClassicPc(PcBoard):
     def __init__(self, memory_bytes: int, clock: Clock, vcpu_factory: VcpuFactory, *, drives: Sequence[Attached] = (),
                  boot_order: str = "acd", firmware: bytes | None = None, variables: Disk | None = None,
                  vga_rom: bytes = b"", boot_menu: bool = False, printer: Output | None = None,
-                 sound: Output | None = None, **options: Any) -> None:
+                 sound: Output | None = None, debug_port: Output | None = None, **options: Any) -> None:
         """`firmware` is an image whose end is the reset vector; ours by default. `variables` is flash below it that
         the guest writes; `vga_rom` is for firmware that does not know the screen. `boot_menu` has ours wait some
         seconds for the key of its menu, which otherwise must have been pressed before. `printer` is at the parallel
-        port, without it there is none; `sound` takes the speaker's samples."""
+        port, without it there is none; `sound` takes the speaker's samples, `debug_port` what goes to E9h and 402h."""
         self.drives = checked_drives(drives, options.get("chipset", "i440fx"))
         self.boot_order, self.firmware = boot_order, firmware
         self.variables, self.vga_rom, self.boot_menu = variables, vga_rom, boot_menu
         self.variables_size = 0 if variables is None else variables.sectors * SECTOR
         self.rom_size = ROM_SIZE if firmware is None else checked_size(len(firmware) + self.variables_size)
-        self.printer, self.sound = printer, sound
+        self.printer, self.sound, self.debug_port = printer, sound, debug_port
         self._load: Callable[[], X86Entry] | None = None
         self.debug = bytearray()  # what firmware says of itself
         self.after_reset: Callable[[], object] = lambda: None  # a kernel is loaded anew
@@ -186,6 +186,8 @@ class ClassicPc(PcBoard):
     def _hear(self, output: bytes) -> None:
         self.debug += output
         del self.debug[:-MOST_DEBUG]
+        if self.debug_port is not None:
+            self.debug_port.write(output)
 
     def _wire_screen(self) -> None:
         self.vga = Vga(self.clock, frame=self.memory.slice(self.frame_at, FRAME))
@@ -381,7 +383,7 @@ class ClassicPc(PcBoard):
                 self.variables.close()
             if self.sound is not None:
                 self.speaker.flush()
-            for output in (self.sound, self.printer):
+            for output in (self.sound, self.printer, self.debug_port):
                 if output is not None:
                     output.close()
         super().close()
