@@ -5,6 +5,7 @@ A command's module imports nothing but click when it is loaded, so that `--help`
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -44,9 +45,22 @@ for command in (run.run, image.image, doctor.doctor, explain.explain, completion
     cli.add_command(command)
 
 
+def open_streams() -> None:
+    """Whoever started us may have closed our standard streams. The next file that we open would get such a number, and
+    what is said to the stream: a disk of the guest, even."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            try:
+                os.fstat(number)
+            except OSError:
+                os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free: this one
+            setattr(sys, name, open(number, mode, closefd=False))
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and end the process with its status."""
     try:
+        open_streams()
         given = list(sys.argv[1:] if arguments is None else arguments)
         command = given[:1] == ["run"] and "--" in given  # for mistakes that are found before `run` itself begins
         with trouble.signals_end_us():

@@ -111,7 +111,7 @@ class Wishes:
 def run(guest: str, command: tuple[str, ...], tty: bool | None, timeout: float | None, stats: bool, json: bool,
         display: str | None, serial: tuple[str, ...], screenshot: str | None, check: bool, **machine: Any) -> int:
     """The command; its help is HELP."""
-    terminals = sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
+    terminals = sys.stdin.isatty() and sys.stdout.isatty()
     on_terminal = bool(command) and not json and (terminals if tty is None else tty)
     wishes = Wishes(command, on_terminal, timeout, stats, json, display, serial, screenshot, check)
     return trouble.status_of(lambda: perform(guest, machine, wishes), command=bool(command))

@@ -80,6 +80,16 @@ def test_no_input_at_all_ends_the_guests_shell(run: Run) -> None:
     assert run("run", "debian", input="").returncode == 0
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed_are_as_empty_ones(tmp_path: Path, closed: str) -> None:
+    line = f'exec "$@" {closed}'
+    done = subprocess.run(["sh", "-c", line, "sh", *COMMAND, "run", "debian", "--", "both"], cwd=ROOT, timeout=60,
+                          capture_output=True, env=environment(tmp_path))
+    assert done.returncode == 3
+    assert done.stdout == (b"" if ">" in closed else b"to stdout\n")
+    assert done.stderr == (b"" if "2>" in closed else b"to stderr\n")
+
+
 def test_json_is_one_object(run: Run) -> None:
     done = run("run", "debian", "--json", "--", "both")
     result = json.loads(done.stdout)
