@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 import struct
 from collections.abc import Callable
 from contextlib import suppress
@@ -74,9 +75,9 @@ class Server:
         except (OSError, OverflowError) as trouble:
             loop.close()
             self._loop = None
-            raise UserError(
-                f"VNC cannot listen on {self.host}:{self.port}: {trouble}.", "Choose another port."
-            ) from None
+            number = getattr(trouble, "errno", None) or 0
+            why = os.strerror(number) if number > 0 else trouble  # asyncio's own words tell the address once more
+            raise UserError(f"VNC cannot listen on {self.host}:{self.port}: {why}.", "Choose another port.") from None
         self.port = listening.sockets[0].getsockname()[1]
 
         def run() -> None:

@@ -155,8 +155,8 @@ def opened(path: Path, writable: bool) -> int:
     except FileNotFoundError:
         raise NoSuchThing(f"There is no file {path}.") from None
     except OSError as trouble:
-        what = "written" if writable else "read"
-        raise UserError(f"{path} cannot be {what}: {trouble.strerror}.") from None
+        what, instead = ("written", "; it can be run without --persist") if writable else ("read", "")
+        raise UserError(f"{path} cannot be {what}: {trouble.strerror}.", f"Check its permissions{instead}.") from None
     kind = os.fstat(file).st_mode
     if stat.S_ISREG(kind) or stat.S_ISBLK(kind):
         return file
@@ -170,8 +170,8 @@ def lock(file: int, path: Path, writable: bool) -> None:
         fcntl.flock(file, (fcntl.LOCK_EX if writable else fcntl.LOCK_SH) | fcntl.LOCK_NB)
     except BlockingIOError:
         raise UserError(
-            f"{path} is in use by another machine{'' if writable else ', which writes to it'}.",
-            "Stop that machine, or give this one a copy of the file.",
+            f"{path} is in use by another machine or drive{'' if writable else ', which writes to it'}.",
+            "Stop that machine, or use a copy of the file.",
         ) from None
     except OSError as trouble:
         if writable:  # a file system without locks: reading is safe enough there, writing is not

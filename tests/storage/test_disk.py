@@ -149,3 +149,17 @@ def test_random_traffic_reads_as_from_memory(monkeypatch, in_memory, chart):
             over.write(lba, data)
         assert over.read(lba, count) == plain.read(lba, count)
     over.close()
+
+
+def test_a_file_that_may_not_be_written_can_still_be_run(image, monkeypatch):
+    file, really = image(DATA), os.open
+
+    def refusing(path, flags, *rest, **more):
+        if flags & os.O_RDWR:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return really(path, flags, *rest, **more)
+
+    monkeypatch.setattr(os, "open", refusing)
+    with pytest.raises(UserError, match="cannot be written: Permission denied.\nCheck .* run without --persist"):
+        open_disk(file, persist=True)
+    open_disk(file).close()
