@@ -127,6 +127,7 @@ def guests_like(typed: str) -> list[str]:
 def perform(guest: str, options: dict[str, Any], wishes: Wishes) -> int:
     from guesthouse.cli.progress import Narrator
     from guesthouse.manager.config import config
+    from guesthouse.manager.screen import need_place
     from guesthouse.trace import value
 
     if wishes.json and not wishes.command:
@@ -137,6 +138,8 @@ def perform(guest: str, options: dict[str, Any], wishes: Wishes) -> int:
         raise click.UsageError("There is nothing to run: name a guest or a file, or give a drive a medium.")
     if described.guest and described.firmware is not None:
         raise click.UsageError(f"{guest} is started by us, not by --firmware: give it a medium to start from.")
+    if wishes.screenshot is not None:
+        need_place(wishes.screenshot, described.files)
     if wishes.check:
         return side_by_side(described, wishes)
     began = time.monotonic()
@@ -180,7 +183,6 @@ def side_by_side(described: Config, wishes: Wishes) -> int:
 def refuse_places(wishes: Wishes) -> None:
     """Wishes for the screen and the serial ports that nobody can grant: told before a guest has run for an hour."""
     from guesthouse.cli import serial, values
-    from guesthouse.manager.screen import need_place
 
     kind, colon, where = wishes.shown.partition(":")
     if kind not in ("text", "vnc", "none") or colon and kind != "vnc":
@@ -191,8 +193,6 @@ def refuse_places(wishes: Wishes) -> None:
         serial.told(place)
     if kind == "text" and "stdio" in wishes.serial or wishes.serial.count("stdio") > 1:
         raise click.UsageError("Standard input is for the screen or for one serial port: choose one of them.")
-    if wishes.screenshot is not None:
-        need_place(wishes.screenshot)
 
 
 def boot(described: Config, wishes: Wishes, narrator: Narrator) -> Machine:

@@ -62,6 +62,12 @@ class Config:
         return bool(self.floppies or self.disks or self.cdroms)
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """All that it is made of."""
+        single = (self.image, self.kernel, self.initrd, self.firmware, self.variables, self.vga_rom)
+        return (*filter(None, single), *self.floppies, *self.disks, *self.cdroms)
+
+    @property
     def own_medium(self) -> bool:
         """Whether it starts by its firmware, or as a multiboot kernel, and not as a Linux kernel that we load."""
         return self.multiboot or self.firmware is not None or self.drives and self.guest == "" and not self.kernel

@@ -161,9 +161,11 @@ def shown(screen: Any) -> Shown:
                 Font(screen.width, screen.height, cut[0], cut[1]))
 
 
-def need_place(path: str | Path) -> None:
-    """Refuse a file that could not be saved."""
+def need_place(path: str | Path, taken: Iterable[Path] = ()) -> None:
+    """Refuse a file that could not be saved, or that takes the place of one of these."""
     target = Path(path)
+    if target.exists() and any(target.samefile(file) for file in taken):
+        raise UserError(f"{target} cannot be written: the machine is made of it.", "Name another file.")
     if target.is_dir():
         raise UserError(f"{target} cannot be written: it is a folder.", "Name a file.")
     if not os.access(target.parent, os.W_OK | os.X_OK):

@@ -133,6 +133,7 @@ def test_statistics_go_to_stderr(run: Run) -> None:
     (["run", "debian", "--serial", "wall"], 2, "There are stdio, file:PATH"),
     (["run", "debian", "--screenshot", "/nonexistent/a.png"], 1, "there is no folder /nonexistent"),
     (["run", "debian", "--screenshot", "/"], 1, "it is a folder"),
+    (["run", "debian", "--disk", "LICENSE", "--screenshot", "./LICENSE"], 1, "the machine is made of it"),
     (["run", "debian", "--variables", "x"], 2, "must be left away, or firmware"),
     (["run", "debian", "--firmware", "pyproject.toml"], 2, "not by --firmware"),
     (["nosuch"], 2, "No such command"),
