@@ -20,7 +20,7 @@ from guesthouse.errors import NoSuchThing, UserError
 from guesthouse.images import initramfs
 from guesthouse.images.files import Expected, Progress, host_trouble, put, silent, sum_of, unheard
 
-FORMAT = 2
+FORMAT = 3
 NAMES = ("debian",)
 ARCHITECTURES = ("amd64", "riscv64")
 RECORD = "entry.json"

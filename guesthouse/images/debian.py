@@ -30,6 +30,7 @@ MODULES = (
     "virtio_pci",
     "virtio_rng",
     "virtio_console",
+    "virtio_blk",
 )  # those that are built in are not found
 MODULE = re.compile(r"(?:usr/)?lib/modules/[^/]+/kernel/(?:.*/)?([^/]+)\.ko(\.xz|\.gz)?")
 KERNEL = re.compile(r"boot/(vmlinu[xz]-[A-Za-z0-9.+~_-]+)")

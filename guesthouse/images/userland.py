@@ -50,7 +50,8 @@ load_modules() {
     load /sys/bus/platform/devices/*/modalias /sys/bus/pci/devices/*/modalias
     load /sys/bus/virtio/devices/*/modalias
 }
-load_modules &
+set -- /sys/bus/pci/devices/*
+if [ -e "$1" ]; then load_modules; else load_modules & fi   # disks, which are on PCI, are there when a command is
 
 console() {
     while :; do

@@ -107,6 +107,7 @@ def config(where: str, guest: str = "debian", *, memory: int | str = "512M", arc
     if not boot or set(boot) - set(BOOT):
         raise ConfigError(where, "boot", boot, "letters of a (floppies), c (disks) and d (CDs), the first one first")
     image = _image(where, guest)
+    bus = "virtio" if guest and not image else "ahci" if chipset == "q35" else "ide"  # our guests have few drivers
     return Config(
         image=image, floppies=_files(where, "floppy", floppies), disks=_files(where, "disk", disks),
         cdroms=_files(where, "cdrom", cdroms), boot=boot,
@@ -115,7 +116,7 @@ def config(where: str, guest: str = "debian", *, memory: int | str = "512M", arc
         persist=persist, parallel_port=_output(parallel_port), sound=_output(sound),
         debug_port=_output(debug_port), test_devices=test_devices,
         chipset=_one_of(where, "chipset", chipset, CHIPSETS),
-        disk_bus=_one_of(where, "disk_bus", disk_bus or ("ahci" if chipset == "q35" else "ide"), BUSES),
+        disk_bus=_one_of(where, "disk_bus", disk_bus or bus, BUSES),
         guest="" if image else guest, arch=_one_of(where, "arch", arch or "amd64", ARCHITECTURES), memory=found,
         cpus=cpus,
         parallel=parallel,

@@ -140,3 +140,13 @@ def test_a_multiboot_kernel_is_started_with_its_words_and_its_module(start: Star
     while not said.exists() or b"multiboot module in compat mode: note" not in said.read_bytes():
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_a_named_guest_has_its_disks_before_its_command_begins(tmp_path: Path) -> None:
+    disk = tmp_path / "disk.img"
+    disk.write_bytes(b"\0" * (4 << 20))
+    command = "echo kept | dd of=/dev/vda conv=sync status=none && sync && head -c 4 /dev/vda"
+    done = subprocess.run([*GUESTHOUSE, "debian", "--disk", str(disk), "--persist", "--", "sh", "-c", command],
+                          cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, timeout=5 * PATIENCE)
+    assert (done.returncode, done.stdout) == (0, b"kept"), done.stderr
+    assert disk.read_bytes()[:5] == b"kept\n"
