@@ -40,7 +40,7 @@ def test_ordinary_rooms_are_never_excused() -> None:
         "cli", "manager", "images", "errors", "bits", "clock", "trace", "typed", "engine.explain", "engine.vcpu",
         "system.chips", "system.boards", "system.firmware", "system.memory"))
     # What processors call themselves:
-    typed_chips = {"guesthouse.system.chips.uart_sending", "guesthouse.system.chips.vga.memory"}
+    typed_chips = {f"guesthouse.system.chips.{name}" for name in ("ide.registers", "uart_sending", "vga.memory")}
     assert {name for name in modules() if name.startswith(ordinary) and excused(name)} == typed_chips
 
 

@@ -14,8 +14,8 @@ from guesthouse.engine import build
 from guesthouse.errors import HouseBug
 from guesthouse.typed.machine import Code, assemble, identity
 
-ENTRIES = {"read": ("offset", "size"), "write": ("offset", "size", "value"),  # besides the chip
-           "port_read": ("offset", "size"), "port_write": ("offset", "size", "value")}
+ENTRIES = {f"{door}{name}": arguments for door in ("", "port_", "control_")  # besides the chip
+           for name, arguments in (("read", ("offset", "size")), ("write", ("offset", "size", "value")))}
 
 
 class ChipCode:

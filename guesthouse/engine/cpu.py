@@ -22,7 +22,7 @@ ANY = (1 << 32) - 1  # of the entries: who may write is not known
 LISTED = 508  # entries; where more have been filled, all are emptied
 RANGES = 32  # of RAM
 RETURNS = 128  # that are remembered
-WINDOWS = 8  # of chips, at most
+WINDOWS = 16  # of chips, at most
 REFUSED = 1 << 63  # what a chip's compiled code answers for what is the board's matter
 REPLIES = 128  # the devices that one instruction can meet: FXSAVE 55, ENTER with 31 levels 66
 STEP = 1 << 15  # a bit of the mode given to use(): while it is set, poll() is called after every instruction
@@ -261,7 +261,9 @@ class Cpu(Struct, lowest=-128):
         """An access to a port, or to what is not RAM. A chip with a window of its own is asked without leaving, and may
         refuse, as that is the board's matter. An instruction that meets devices in memory asks again each time it is
         run, so that nothing may come of being asked twice; one that asks for a port asks for no other device after
-        it."""
+        it, and not again what the board has answered."""
+        if kind >= PORT_READ and self.replies_used < self.replies_known:
+            return self.device(kind, address, size, value)
         n = u64(0)
         while n < self.window_count:
             window = Pointer[ChipWindow](self.windows.address)[n]

@@ -165,13 +165,17 @@ class Memory:
             self.management = range
             self._tell_all()
 
-    def call_directly(self, start: int, length: int, ports: bool, chip: int, read: int, write: int) -> None:
+    def call_directly(self, start: int | None, length: int, ports: bool, chip: int, read: int, write: int) -> None:
         """At these ports, or addresses where they are not RAM, processors call a chip's compiled code instead of coming
-        back to the board (engine/cpu.py, ChipWindow)."""
-        if len(self.chips) == WINDOWS:
+        back to the board (engine/cpu.py, ChipWindow); None: nowhere any more."""
+        others = [one for one in self.chips if one[3:] != (chip, read, write)]
+        if start is not None:
+            others.append((start, length, int(ports), chip, read, write))
+        if len(others) > WINDOWS:
             raise ValueError(f"more than {WINDOWS} windows of chips")
-        self.chips.append((start, length, int(ports), chip, read, write))
-        self._tell_all()
+        if others != self.chips:
+            self.chips = others
+            self._tell_all()
 
     def free(self, start: int, length: int) -> bool:
         """Whether none of [start, start + length) is RAM."""

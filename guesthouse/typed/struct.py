@@ -230,6 +230,13 @@ class Struct:
         """Store a value of `kind` at this byte offset in the struct."""
         kind_of(kind).write(self.where + signed(offset), value)
 
+    def place(self, name: str) -> Any:
+        """An integer field as ctypes has it, for those who look at it often."""
+        field = self.fields[name]
+        if field.raw is None:
+            raise DefinitionError(f"{name!r} is not an integer")
+        return field.raw.from_address(self.where + field.offset)
+
     @classmethod
     def offset(cls, name: str) -> int:
         """Where the field lies, in bytes from the struct's address."""

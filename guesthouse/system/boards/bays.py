@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from guesthouse.errors import UserError
 from guesthouse.system.boards.attached import Attached
@@ -19,7 +19,8 @@ from guesthouse.system.chips.ide.atapi import AtapiCdrom
 from guesthouse.system.chips.ide.bus_master import BusMaster
 from guesthouse.system.chips.ide.channel import Channel
 from guesthouse.system.chips.ide.drive import Drive
-from guesthouse.system.chips.kit import Line
+from guesthouse.system.chips.kit import Chip, Line
+from guesthouse.system.chips.pci.function import Function
 from guesthouse.system.chips.pci.piix_ide import PiixIde
 from guesthouse.system.chips.pci.q35 import Ahci
 from guesthouse.system.chips.virtio.blk import Blk
@@ -61,9 +62,29 @@ class Bays:
         for n, (channel, (command, control, _)) in enumerate(zip(self.channels, CHANNELS, strict=True)):
             board.plug(board.ports, command, channel.command, f"ide{n}")
             board.plug(board.ports, control, channel.control, f"ide{n}.control")
-        master = BusMaster(first, second, board.memory, refused=OutsideRam)
-        board.chips.append(master)
-        board.pci.plug(PIIX_SLOT, PiixIde(master), 1)
+            self._call_directly(channel.command, command, channel.command.SIZE, channel.typed)
+            self._call_directly(channel.control, control, channel.control.SIZE, channel.typed, "control_")
+        self.master = BusMaster(first, second, board.memory, refused=OutsideRam)
+        board.chips.append(self.master)
+        self.ide = PiixIde(self.master)
+        board.pci.plug(PIIX_SLOT, self.ide, 1)
+
+    def window_moved(self, function: Function, n: int, address: int | None) -> None:
+        """Of a PCI function, one of ours or not."""
+        if self.q35 or function is not self.ide:
+            return
+        size = BusMaster.SIZE // 2
+        for at, half in zip((0, size), self.master.halves, strict=True):
+            self._call_directly(self.ide, None if address is None else address + at, size, half.typed)
+
+    def _call_directly(self, chip: Chip, start: int | None, size: int, typed: Any, door: str = "") -> None:
+        """Compiled processors use registers themselves, which takes no time, unless somebody wants to hear of each
+        access, or several of them could do it at once."""
+        board = self.board
+        if start is not None and (window := board.ports.find(start)) is not None:
+            window.wait = 0
+        if chip.event is None and board.threads is None:
+            board.call_directly(typed, board.ports, start, size, f"{door}read", f"{door}write")
 
     def _wire_ahci(self, drives: Sequence[Attached]) -> None:
         slot, number = self._ahci_place()

@@ -167,10 +167,10 @@ class Board:
         self.chips.append(chip)
         where.add(start, size or chip.SIZE, chip.read, chip.write, name)
 
-    def call_directly(self, chip: Any, where: AddressMap, start: int, length: int, read: str = "read",
+    def call_directly(self, chip: Any, where: AddressMap, start: int | None, length: int, read: str = "read",
                       write: str = "write") -> Any:
-        """Let compiled processors answer these addresses or ports themselves, by methods of a chip's typed state. Its
-        compiled code; None if the processors have none."""
+        """Let compiled processors answer these addresses or ports themselves, by methods of a chip's typed state; None:
+        not any more. Its compiled code; None if the processors have none."""
         compiler = getattr(self.vcpu, "engine", None)
         code = None if compiler is None else compiler.chip_code(type(chip))
         if code is not None:

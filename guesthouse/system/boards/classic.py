@@ -219,6 +219,7 @@ class ClassicPc(PcBoard):
     def _window_moved(self, function: Function, n: int, address: int | None) -> None:
         """The framebuffer is memory: the guest reaches it without asking the chip. Tables for foreign firmware tell
         where it has put the power management block."""
+        self.bays.window_moved(function, n, address)
         if function is self.power_function and n == PM and address and self.firmware is not None:
             self._hand_over(address)
         if function is self.screen_function and n == 0:

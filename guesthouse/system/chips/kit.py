@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Callable, ClassVar, TypeVar
 
 from guesthouse.errors import UserError
 from guesthouse.trace import Emit, Trace
+from guesthouse.typed import Struct
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 Reader = Callable[[Any], int]
@@ -68,6 +69,21 @@ class Field:
     if TYPE_CHECKING:  # a declared field is an ordinary attribute of each chip
         def __get__(self, chip: object, owner: type) -> Any: ...
         def __set__(self, chip: object, value: Any) -> None: ...
+
+
+class Cell(Field):
+    """A field that lies in the chip's typed state (TYPED), where compiled processors reach it, too: a number that is
+    cut to its width there, or a truth value."""
+
+    if not TYPE_CHECKING:
+        def __get__(self, chip, owner):
+            if chip is None:
+                return self
+            value = chip.places[self.name].value
+            return value if self.reset is not False else value != 0
+
+        def __set__(self, chip, value):
+            chip.places[self.name].value = value
 
 
 class Register(Field):
@@ -125,12 +141,17 @@ class Stateful:
     """Named state without registers: a part of a chip, or a chip made of several."""
 
     fields: ClassVar[dict[str, Field]] = {}
+    TYPED: ClassVar[type[Struct] | None] = None
 
     def __init_subclass__(cls) -> None:
         own = {name: f for name, f in vars(cls).items() if isinstance(f, Field)}
         cls.fields = {**cls.fields, **own}
 
     def __init__(self) -> None:
+        if self.TYPED is not None:
+            self.typed: Any = self.TYPED.new()
+            cells = [name for name, field in self.fields.items() if isinstance(field, Cell)]
+            self.places = {name: self.typed.place(name) for name in cells}
         self.clear()
 
     def parts(self) -> dict[str, Stateful]:
@@ -142,7 +163,7 @@ class Stateful:
 
     def clear(self) -> None:
         for name, field in self.fields.items():
-            self.__dict__[name] = field.initial()
+            setattr(self, name, field.initial())
 
     def reset(self) -> None:
         self.clear()
@@ -151,7 +172,7 @@ class Stateful:
         self.settle()
 
     def save(self) -> dict[str, Any]:
-        saved = {name: copy.deepcopy(self.__dict__[name]) for name in self.fields}
+        saved = {name: copy.deepcopy(getattr(self, name)) for name in self.fields}
         return saved | {name: part.save() for name, part in self.parts().items()}
 
     def restore(self, saved: dict[str, Any]) -> None:
@@ -163,7 +184,7 @@ class Stateful:
             if name in parts:
                 parts[name].restore(value)
             else:
-                self.__dict__[name] = copy.deepcopy(value)
+                setattr(self, name, copy.deepcopy(value))
         self.settle()
 
 

@@ -256,7 +256,7 @@ class Subject:
                     "changes and is not saved",
                 )
             for name, field in type(part).fields.items():
-                sound_field(f"{type(part).__name__}.{name}", part.__dict__[name], field)
+                sound_field(f"{type(part).__name__}.{name}", getattr(part, name), field)
         self.check()
 
 

@@ -11,7 +11,8 @@ import struct
 
 from guesthouse.system.chips.ide.ata import AtaDisk
 from guesthouse.system.chips.ide.bus_master import Memory
-from guesthouse.system.chips.ide.drive import ERR, IN, OUT, Drive
+from guesthouse.system.chips.ide.drive import ERR, Drive
+from guesthouse.system.chips.ide.registers import IN, OUT
 from guesthouse.system.chips.kit import Chip, Field, Register, Stateful, on_read, on_write
 
 SLOTS = 32

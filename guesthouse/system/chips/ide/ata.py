@@ -5,7 +5,8 @@ Not modelled: SMART, security, power management beyond its answers, host protect
 
 from __future__ import annotations
 
-from guesthouse.system.chips.ide.drive import ABRT, IDNF, IN, OUT, UNC, Disk, Drive
+from guesthouse.system.chips.ide.drive import ABRT, IDNF, UNC, Disk, Drive
+from guesthouse.system.chips.ide.registers import IN, OUT
 from guesthouse.system.chips.kit import Field
 
 SECTOR, CHUNK, MULTIPLE, QUEUE = 512, 128, 16, 32  # CHUNK: sectors that a DMA transfer reads at once

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Callable
 
 from guesthouse.system.chips.ide.ata import words
-from guesthouse.system.chips.ide.drive import ABRT, DRDY, DRQ, DSC, ERR, OUT, Disk, Drive
+from guesthouse.system.chips.ide.drive import ABRT, DRDY, DRQ, DSC, ERR, Disk, Drive
+from guesthouse.system.chips.ide.registers import OUT
 from guesthouse.system.chips.kit import Field
 
 SECTOR, CHUNK, PACKET = 2048, 32, 12

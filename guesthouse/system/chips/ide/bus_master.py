@@ -8,86 +8,59 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from guesthouse.bits import u64
 from guesthouse.system.chips.ide.channel import Channel
-from guesthouse.system.chips.ide.drive import IN
-from guesthouse.system.chips.kit import Chip, Field, on_read, on_write
+from guesthouse.system.chips.ide.drive import Drive
+from guesthouse.system.chips.ide.registers import ACTIVE, ERROR, IN, INTERRUPT, TO_MEMORY, Master
+from guesthouse.system.chips.kit import Cell, Chip, Stateful, on_read, on_write
 
-START, TO_MEMORY = 0x01, 0x08  # command
-ACTIVE, ERROR, INTERRUPT, CAPABLE = 0x01, 0x02, 0x04, 0x60  # status
 END_OF_TABLE = 0x80
 ENTRIES = 8192  # a table is not longer than 64 KiB
 
 
 class Memory(Protocol):
     def read(self, address: int, n: int, /) -> bytes: ...
-    def write(self, address: int, data: bytes, /) -> object: ...
+    def write(self, address: int, data: bytes | bytearray, /) -> object: ...
 
 
-class BusMaster(Chip):
-    SIZE = 0x10
-    commands = Field([0, 0])
-    states = Field([0, 0])
-    tables = Field([0, 0])
+class Half(Stateful):
+    """What moves the data of one channel."""
 
-    def __init__(self, primary: Channel, secondary: Channel, memory: Memory, *, refused: type[Exception]) -> None:
-        self.channels, self.memory, self.refused = (primary, secondary), memory, refused
+    TYPED = Master
+    command = Cell()
+    state = Cell()
+    table = Cell()
+
+    def __init__(self, channel: Channel, memory: Memory, refused: type[Exception]) -> None:
+        self.channel, self.memory, self.refused = channel, memory, refused
         super().__init__()
-        for n, channel in enumerate(self.channels):
-            channel.on_dma = lambda n=n: self.run(n)  # type: ignore[misc]
-            channel.on_interrupt = lambda n=n: self._note(n)  # type: ignore[misc]
+        channel.on_dma, channel.on_interrupt = self.run, self.note
 
-    def _note(self, n: int) -> None:
-        self.states[n] |= INTERRUPT
+    def note(self) -> None:
+        self.state |= INTERRUPT
 
-    @on_read(0, count=2, stride=8, pure=True)
-    def read_command(self, n: int) -> int:
-        return int(self.commands[n])
-
-    @on_write(0, count=2, stride=8)
-    def write_command(self, n: int, value: int) -> None:
-        started = value & ~self.commands[n] & START
-        self.commands[n] = value & (START | TO_MEMORY)
+    def put_command(self, value: int) -> None:
+        started = self.typed.starts(u64(value))
+        self.typed.put_command(u64(value))
         if started:
-            self.states[n] |= ACTIVE
-            self.run(n)
-        elif not value & START:
-            self.states[n] &= ~ACTIVE
+            self.run()
 
-    @on_read(2, count=2, stride=8, pure=True)
-    def read_state(self, n: int) -> int:
-        return int(self.states[n])
-
-    @on_write(2, count=2, stride=8)
-    def write_state(self, n: int, value: int) -> None:
-        kept = self.states[n] & (ACTIVE | ERROR | INTERRUPT) & ~(value & (ERROR | INTERRUPT))
-        self.states[n] = kept | value & CAPABLE
-
-    @on_read(4, width=32, count=2, stride=8, sizes=(1, 2, 4), pure=True)
-    def read_table(self, n: int) -> int:
-        return int(self.tables[n])
-
-    @on_write(4, width=32, count=2, stride=8, sizes=(1, 2, 4))
-    def write_table(self, n: int, value: int) -> None:
-        self.tables[n] = value & ~3
-
-    def run(self, n: int) -> None:
+    def run(self) -> None:
         """Move what there is to be moved. A list that ends too early leaves the drive waiting."""
-        drive = self.channels[n].drive()
-        if not self.states[n] & ACTIVE or drive is None or not drive.dma or not drive.direction:
+        drive = self.channel.drive()
+        if not self.state & ACTIVE or drive is None or not drive.dma or not drive.direction:
             return
-        if (drive.direction == IN) != bool(self.commands[n] & TO_MEMORY):
+        if (drive.direction == IN) != bool(self.command & TO_MEMORY):
             return
         try:
-            self._walk(n)
+            self._walk(drive)
         except self.refused:
-            self.states[n] = self.states[n] & ~ACTIVE | ERROR
-        self.channels[n].settle()
+            self.state = self.state & ~ACTIVE | ERROR
+        self.channel.settle()
 
-    def _walk(self, n: int) -> None:
-        drive = self.channels[n].drive()
-        assert drive is not None
+    def _walk(self, drive: Drive) -> None:
         for entry in range(ENTRIES):
-            raw = self.memory.read(self.tables[n] + 8 * entry, 8)
+            raw = self.memory.read(self.table + 8 * entry, 8)
             address, count = int.from_bytes(raw[:4], "little") & ~1, int.from_bytes(raw[4:6], "little") & ~1
             left = count or 0x10000
             while left and drive.dma and drive.direction:
@@ -102,7 +75,42 @@ class BusMaster(Chip):
                     break
             if not drive.dma or not drive.direction:  # the drive is content
                 if not left and raw[7] & END_OF_TABLE or drive.interrupting:
-                    self.states[n] &= ~ACTIVE
+                    self.state &= ~ACTIVE
                 return
             if raw[7] & END_OF_TABLE:
                 return
+
+
+class BusMaster(Chip):
+    SIZE = 0x10
+
+    def __init__(self, primary: Channel, secondary: Channel, memory: Memory, *, refused: type[Exception]) -> None:
+        self.halves = [Half(channel, memory, refused) for channel in (primary, secondary)]
+        super().__init__()
+
+    def parts(self) -> dict[str, Stateful]:
+        return {"primary": self.halves[0], "secondary": self.halves[1]}
+
+    @on_read(0, count=2, stride=8, pure=True)
+    def read_command(self, n: int) -> int:
+        return int(self.halves[n].command)
+
+    @on_write(0, count=2, stride=8)
+    def write_command(self, n: int, value: int) -> None:
+        self.halves[n].put_command(value)
+
+    @on_read(2, count=2, stride=8, pure=True)
+    def read_state(self, n: int) -> int:
+        return int(self.halves[n].state)
+
+    @on_write(2, count=2, stride=8)
+    def write_state(self, n: int, value: int) -> None:
+        self.halves[n].typed.put_state(u64(value))
+
+    @on_read(4, width=32, count=2, stride=8, sizes=(1, 2, 4), pure=True)
+    def read_table(self, n: int) -> int:
+        return int(self.halves[n].table)
+
+    @on_write(4, width=32, count=2, stride=8, sizes=(1, 2, 4))
+    def write_table(self, n: int, value: int) -> None:
+        self.halves[n].typed.put_table(u64(value))

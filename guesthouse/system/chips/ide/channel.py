@@ -1,23 +1,24 @@
 """One IDE channel: two ranges of ports and a cable with two drives, after ATA/ATAPI-6 (T13 1410D), chapter 7.
 
-Registers are written in both drives; the one that is selected answers.
+Registers are written in both drives; the one that is selected answers (registers.py).
 """
 
 from __future__ import annotations
 
 from typing import Callable
 
+from guesthouse.bits import u64
 from guesthouse.system.chips.ide.drive import Drive
-from guesthouse.system.chips.kit import Chip, Field, Line, Stateful, on_read, on_write
+from guesthouse.system.chips.ide.registers import NO_INTERRUPT, PREVIOUS, SOFT_RESET, Cable
+from guesthouse.system.chips.kit import Cell, Chip, Line, Stateful, on_read, on_write
 
-NO_INTERRUPT, SOFT_RESET, PREVIOUS = 0x02, 0x04, 0x80  # device control
 DIAGNOSTIC = 0x90
-EMPTY = 0x7F  # status where nobody is on the cable: it floats, but for BSY, which the host's resistor pulls low
 
 
 class Channel(Stateful):
-    selected = Field(0)
-    control_value = Field()
+    TYPED = Cable
+    selected = Cell()
+    control_value = Cell()
 
     def __init__(self, irq: Line) -> None:
         self.irq = irq
@@ -29,6 +30,7 @@ class Channel(Stateful):
 
     def attach(self, n: int, drive: Drive) -> None:
         self.drives[n] = drive
+        self.typed.drives[n] = drive.typed.address
 
     def parts(self) -> dict[str, Stateful]:
         return {f"drive{n}": drive for n, drive in enumerate(self.drives) if drive is not None}
@@ -40,10 +42,7 @@ class Channel(Stateful):
         return [drive for drive in self.drives if drive is not None]
 
     def status(self) -> int:
-        drive = self.drive()
-        if drive is None:
-            return 0 if self.others() else EMPTY
-        return int(drive.status)
+        return int(self.typed.status())
 
     def set_control(self, value: int) -> None:
         if value & ~self.control_value & SOFT_RESET:
@@ -124,27 +123,19 @@ class CommandBlock(Chip):
 
     @on_read(1, count=5, pure=True)
     def read_register(self, n: int) -> int:
-        drive = self.channel.drive()
-        if drive is None:
-            return 0 if self.channel.others() else 0xFF
-        return drive.get_register(n + 1, bool(self.channel.control_value & PREVIOUS))
+        return int(self.channel.typed.get(u64(n + 1)))
 
     @on_write(1, count=5)
     def write_register(self, n: int, value: int) -> None:
-        self.channel.control_value &= ~PREVIOUS
-        for drive in self.channel.others():
-            drive.put_register(n + 1, value)
+        self.channel.typed.put(u64(n + 1), u64(value))
 
     @on_read(6, pure=True)
     def read_device(self) -> int:
-        drive = self.channel.drive()
-        return int(0xA0 | (0 if drive is None else drive.device & 0x5F) | self.channel.selected << 4)
+        return int(self.channel.typed.device())
 
     @on_write(6)
     def write_device(self, value: int) -> None:
-        self.channel.selected = value >> 4 & 1
-        for drive in self.channel.others():
-            drive.device = value & 0x5F
+        self.channel.typed.select(u64(value))
 
     @on_read(7)
     def read_status(self) -> int:

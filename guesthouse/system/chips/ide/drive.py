@@ -7,14 +7,15 @@ data is: BSY is never seen.
 
 from __future__ import annotations
 
-from typing import Protocol
+import ctypes
+from typing import TYPE_CHECKING, Any, Protocol
 
-from guesthouse.system.chips.kit import Field, Stateful
+from guesthouse.bits import u64
+from guesthouse.system.chips.ide.registers import IN, OUT, TaskFile
+from guesthouse.system.chips.kit import Cell, Field, Stateful
 
 ERR, DRQ, DSC, DRDY = 0x01, 0x08, 0x10, 0x40  # status
 ABRT, IDNF, UNC = 0x04, 0x10, 0x40  # error
-IN, OUT = 1, 2
-TASK_FILE = ("", "features", "count", "low", "mid", "high")
 
 
 class Disk(Protocol):
@@ -27,29 +28,38 @@ class Disk(Protocol):
     def flush(self) -> object: ...
 
 
+class Block(Field):
+    """What is on its way: nobody changes its length, so that processors may be told where it lies."""
+
+    if not TYPE_CHECKING:
+        def __get__(self, drive: Any, owner: type) -> Any:
+            return self if drive is None else drive.__dict__[self.name]
+
+    def __set__(self, drive: Any, block: bytearray) -> None:
+        drive.__dict__[self.name] = block
+        drive.typed.block = u64(ctypes.addressof(ctypes.c_char.from_buffer(block)) if block else 0)
+        drive.typed.length = u64(len(block))
+
+
 class Drive(Stateful):
     SIGNATURE = (0, 0)
-    features = Field()  # each remembers the value before in its upper byte, for 48-bit commands
-    count = Field(0x01)
-    low = Field(0x01)
-    mid = Field()
-    high = Field()
-    device = Field()
-    status = Field(DRDY | DSC)
-    error = Field(0x01)
-    interrupting = Field(False)
-    direction = Field(0)
-    dma = Field(False)
-    buffer = Field(bytearray())
-    at = Field()
+    TYPED = TaskFile
+    features = Cell()
+    count = Cell(0x01)
+    low = Cell(0x01)
+    mid = Cell()
+    high = Cell()
+    device = Cell()
+    status = Cell(DRDY | DSC)
+    error = Cell(0x01)
+    interrupting = Cell(False)
+    direction = Cell()
+    dma = Cell(False)
+    buffer = Block(bytearray())
+    moved = Cell()
 
     def put_register(self, n: int, value: int) -> None:
-        name = TASK_FILE[n]
-        setattr(self, name, (getattr(self, name) << 8 | value) & 0xFFFF)
-
-    def get_register(self, n: int, previous: bool) -> int:
-        value = self.error if n == 1 else getattr(self, TASK_FILE[n])
-        return int(value >> 8 & 0xFF if previous and n > 1 else value & 0xFF)
+        self.typed.put(u64(n), u64(value))
 
     def soft_reset(self) -> None:
         self.stop()
@@ -70,7 +80,7 @@ class Drive(Stateful):
     # what commands use
 
     def stop(self) -> None:
-        self.direction, self.dma, self.at = 0, False, 0
+        self.direction, self.dma, self.moved = 0, False, 0
         self.buffer = bytearray()
         self.status &= ~DRQ
 
@@ -91,34 +101,34 @@ class Drive(Stateful):
         self._transfer(OUT, bytearray(count), interrupt)
 
     def _transfer(self, direction: int, buffer: bytearray, interrupt: bool) -> None:
-        self.direction, self.buffer, self.at = direction, buffer, 0
+        self.direction, self.buffer, self.moved = direction, buffer, 0
         self.status, self.error = DRDY | DSC | DRQ, 0
         if interrupt and not self.dma:
             self.interrupting = True
 
     # the data port and the bus master
 
-    def pull(self, count: int) -> bytes:
+    def pull(self, count: int) -> bytes | bytearray:
         """Up to `count` bytes for the host."""
         if self.direction != IN:
             return b""
-        data = bytes(self.buffer[self.at:self.at + count])
-        self.at += count
-        if self.at >= len(self.buffer):
+        data: bytearray = self.buffer[self.moved:self.moved + count]
+        self.moved += count
+        if self.moved >= len(self.buffer):
             self.block_done(b"")
         return data
 
     def room(self) -> int:
         """Bytes of the block that the host has not sent."""
-        return len(self.buffer) - int(self.at) if self.direction == OUT else 0
+        return len(self.buffer) - int(self.moved) if self.direction == OUT else 0
 
     def push(self, data: bytes) -> int:
         """Bytes from the host; says how many were wanted."""
         if self.direction != OUT:
             return 0
         taken = min(len(data), self.room())
-        self.buffer[self.at:self.at + taken] = data[:taken]
-        self.at += taken
-        if self.at >= len(self.buffer):
+        self.buffer[self.moved:self.moved + taken] = data[:taken]
+        self.moved += taken
+        if self.moved >= len(self.buffer):
             self.block_done(bytes(self.buffer))
         return taken

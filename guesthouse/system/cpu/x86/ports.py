@@ -8,7 +8,7 @@ from guesthouse.system.cpu.x86.accesses import WRITES
 from guesthouse.system.cpu.x86.definitions import op
 from guesthouse.system.cpu.x86.operands import AL, DX, AddressSize, Ib, This, Xb, Xz, Yb, Yz, eAX
 from guesthouse.system.cpu.x86.state import RCX, RDX
-from guesthouse.system.cpu.x86.strings import address_of, advance, again
+from guesthouse.system.cpu.x86.strings import address_of, advance, again, room_to_write
 
 
 @op("E4 ib", AL, Ib)
@@ -41,10 +41,15 @@ def checked_port(cpu, kind: type):
 
 
 def transfer_in(cpu, to, number) -> None:
-    """One element of INS."""
+    """One element of INS. Where it does not go to RAM another device is asked after the port, and the port twice."""
     T, address = to.type, address_of(cpu, to, WRITES)
     cpu.probe(address, u64(T.size), u64(WRITE))
-    cpu.store(T, address, T(cpu.device(u64(PORT_READ), number, u64(T.size), u64(0))))
+    room, _ = room_to_write(cpu, address, T.size)
+    if room != 0:
+        value = cpu.outside(u64(PORT_READ), number, u64(T.size), u64(0))
+    else:
+        value = cpu.device(u64(PORT_READ), number, u64(T.size), u64(0))
+    cpu.store(T, address, T(value))
     advance(cpu, to, u64(1))
 
 

@@ -4,10 +4,14 @@ command there is and compares them with the medium.
 
 from __future__ import annotations
 
+import itertools
+
+from guesthouse.bits import u64
 from guesthouse.system.chips.ide.ata import AtaDisk
 from guesthouse.system.chips.ide.atapi import AtapiCdrom
 from guesthouse.system.chips.ide.bus_master import BusMaster
 from guesthouse.system.chips.ide.channel import Channel
+from guesthouse.system.chips.ide.registers import REFUSED
 from tests.chips.virtio_driver import Refused
 from tests.fuzz.chips.subject import BadDisk, Subject, Whole, door, must, traffic
 
@@ -81,8 +85,10 @@ class Ide(Subject):
         return Whole(channel=self.channel, master=self.master)
 
     def open(self):
-        return {"command": door(self.channel.command), "control": door(self.channel.control),
-                "master": door(self.master)}
+        cable, (first, second) = self.channel.typed, (half.typed for half in self.master.halves)
+        return {"command": direct(door(self.channel.command), (cable.read, cable.write)),
+                "control": direct(door(self.channel.control), (cable.control_read, cable.control_write)),
+                "master": direct(door(self.master), (first.read, first.write), (second.read, second.write))}
 
     def adopt(self, other):
         self.cd.disk = other.cd.disk and self.disks["cd"]
@@ -90,7 +96,7 @@ class Ide(Subject):
     def check(self):
         for drive in self.channel.drives:
             must(
-                0 <= drive.at and (drive.at < len(drive.buffer) or not drive.direction), "the buffer's place"
+                0 <= drive.moved and (drive.moved < len(drive.buffer) or not drive.direction), "the buffer's place"
             )
             must(bool(drive.status & 8) == bool(drive.direction), "DRQ without a block")
 
@@ -510,6 +516,23 @@ class Ide(Subject):
             self.write(0, byte, of="command")
         for _ in range(rng.randrange(60)):
             self.read(0, 2, "command")
+
+
+def direct(here, *typed):
+    """A door where each third access is made as processors do: they ask typed code first, (read, write) for each of its
+    equal parts, and come to the chip with what that refuses."""
+    length, turns = here.size // len(typed), itertools.cycle((True, False, False))
+
+    def read(offset, size):
+        found = int(typed[offset // length][0](u64(offset % length), u64(size))) if next(turns) else REFUSED
+        return here.read(offset, size) if found == REFUSED else found & (1 << 8 * size) - 1
+
+    def write(offset, size, value):
+        given = u64(offset % length), u64(size), u64(value)
+        if not next(turns) or int(typed[offset // length][1](*given)) == REFUSED:
+            here.write(offset, size, value)
+
+    return here._replace(read=read, write=write)
 
 
 SUBJECTS = {"ide": Ide}
