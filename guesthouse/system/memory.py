@@ -240,17 +240,19 @@ class Memory:
         return b"".join(self._view[offset:offset + n] for offset, n in pieces)
 
     def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
-        source = memoryview(data).cast("B")
+        source = data.cast("B") if isinstance(data, memoryview) else data
         if (at := self._whole(address, len(source))) >= 0:
-            self.write_behind(at, source)
+            self._view[at:at + len(source)] = source
+            self._forget(at, len(source))
             return
+        source = memoryview(source)
         pieces = list(self._pieces(address, len(source)))
         done = 0
         for offset, n in pieces:
             self.write_behind(offset, source[done:done + n])
             done += n
 
-    def write_behind(self, offset: int, data: bytes | memoryview) -> None:
+    def write_behind(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         """Into the mapping, wherever that lies in the space now, if at all."""
         if offset < 0 or offset + len(data) > self.size:
             raise OutsideRam(offset, len(data))
@@ -273,11 +275,14 @@ class Memory:
 
     def _forget(self, offset: int, count: int) -> None:
         """Code decoded from these pages must not run on."""
-        for page in range(offset // PAGE, (offset + count - 1) // PAGE + 1):
-            if held := self._holders[page]:
-                for n, user in enumerate(self._users):
-                    if held >> n & 1:
-                        user.forget(self.host + page * PAGE)
+        first, last = offset // PAGE, (offset + count - 1) // PAGE + 1
+        if not any(self._holders[first:last]):  # as almost always, whatever the size
+            return
+        for page in range(first, last):
+            held = self._holders[page]
+            for n, user in enumerate(self._users):
+                if held >> n & 1:
+                    user.forget(self.host + page * PAGE)
 
     def install(self, cpu: Sharing, forget: Forget | None = None) -> None:
         """Give a processor its view of RAM, and its neighbours. `forget(host)` tells it that code in that page has

@@ -230,12 +230,17 @@ class Struct:
         """Store a value of `kind` at this byte offset in the struct."""
         kind_of(kind).write(self.where + signed(offset), value)
 
-    def place(self, name: str) -> Any:
-        """An integer field as ctypes has it, for those who look at it often."""
-        field = self.fields[name]
-        if field.raw is None:
-            raise DefinitionError(f"{name!r} is not an integer")
-        return field.raw.from_address(self.where + field.offset)
+    @classmethod
+    @functools.lru_cache(maxsize=None)
+    def structure(cls) -> Any:
+        """The same as ctypes has it, for those who look at its integers often; other fields are bytes there."""
+        fields: list[tuple[str, Any]] = []
+        end = cls.lowest
+        for name, field in sorted(cls.fields.items(), key=lambda item: item[1].offset):
+            gap, size = field.offset - end, field.kind.size
+            fields += [(f"before_{name}", ctypes.c_uint8 * gap), (name, field.raw or ctypes.c_uint8 * size)]
+            end = field.offset + size
+        return type(cls.__name__, (ctypes.Structure,), {"_pack_": 1, "_fields_": fields})
 
     @classmethod
     def offset(cls, name: str) -> int:

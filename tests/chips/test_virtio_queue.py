@@ -27,7 +27,7 @@ def test_a_request_is_a_chain_of_readable_then_writable_pieces(driver, queue):
     driver.describe(0, BUFFERS + 0x200, 4, WRITE)
     driver.offer(2)
     chain = queue.pop()
-    assert (chain.head, chain.length(), chain.room()) == (2, 5, 8)
+    assert (chain.head, chain.length, chain.room) == (2, 5, 8)
     assert queue.gather(chain, 100) == b"hello" and queue.gather(chain, 3) == b"hel"
     assert queue.scatter(chain, b"abcdef") == 6
     assert driver.memory.read(BUFFERS + 0x100, 4) == b"abcd"
@@ -43,7 +43,7 @@ def test_an_indirect_table_is_followed(driver, queue):
     driver.describe(1, BUFFERS + 8, 7, WRITE, 0, table)
     driver.offer(0)
     chain = queue.pop()
-    assert (chain.head, chain.length(), chain.room()) == (0, 3, 7)
+    assert (chain.head, chain.length, chain.room) == (0, 3, 7)
 
 
 def test_the_indices_wrap(driver, queue):

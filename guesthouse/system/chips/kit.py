@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import re
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, TypeVar
 
 from guesthouse.errors import UserError
@@ -72,18 +73,13 @@ class Field:
 
 
 class Cell(Field):
-    """A field that lies in the chip's typed state (TYPED), where compiled processors reach it, too: a number that is
-    cut to its width there, or a truth value."""
+    """A field that lies in the chip's typed state (TYPED), where compiled processors reach it, too: a number, cut to
+    its width there. `raw` is that state as ctypes has it, whose fields are read twice as fast as by a method of ours.
+    """
 
-    if not TYPE_CHECKING:
-        def __get__(self, chip, owner):
-            if chip is None:
-                return self
-            value = chip.places[self.name].value
-            return value if self.reset is not False else value != 0
-
-        def __set__(self, chip, value):
-            chip.places[self.name].value = value
+    def within(self) -> property:
+        name = self.name
+        return property(attrgetter(f"raw.{name}"), lambda chip, value: setattr(chip.raw, name, value))
 
 
 class Register(Field):
@@ -146,12 +142,14 @@ class Stateful:
     def __init_subclass__(cls) -> None:
         own = {name: f for name, f in vars(cls).items() if isinstance(f, Field)}
         cls.fields = {**cls.fields, **own}
+        for name, field in own.items():
+            if isinstance(field, Cell):
+                setattr(cls, name, field.within())
 
     def __init__(self) -> None:
         if self.TYPED is not None:
             self.typed: Any = self.TYPED.new()
-            cells = [name for name, field in self.fields.items() if isinstance(field, Cell)]
-            self.places = {name: self.typed.place(name) for name in cells}
+            self.raw: Any = self.TYPED.structure().from_address(self.typed.where)
         self.clear()
 
     def parts(self) -> dict[str, Stateful]:

@@ -488,7 +488,7 @@ PLANTED: tuple[tuple[str, str, str, str], ...] = (
         "taken = data",
         "bytes for the driver wait without bound",
     ),
-    ("virtio.rng", "min(chain.room(), AT_ONCE)", "chain.room()", "a request may ask for four gigabytes"),
+    ("virtio.rng", "min(chain.room, AT_ONCE)", "chain.room", "a request may ask for four gigabytes"),
     (
         "virtio.mmio",
         "        if queue is not None and not queue.ready:\n",

@@ -6,16 +6,18 @@ A transfer is done at once, when both the drive and the start bit are ready.
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Iterator
 from typing import Protocol
 
 from guesthouse.bits import u64
 from guesthouse.system.chips.ide.channel import Channel
 from guesthouse.system.chips.ide.drive import Drive
-from guesthouse.system.chips.ide.registers import ACTIVE, ERROR, IN, INTERRUPT, TO_MEMORY, Master
+from guesthouse.system.chips.ide.registers import ACTIVE, ERROR, IN, INTERRUPT, START, TO_MEMORY, Master
 from guesthouse.system.chips.kit import Cell, Chip, Stateful, on_read, on_write
 
-END_OF_TABLE = 0x80
-ENTRIES = 8192  # a table is not longer than 64 KiB
+END_OF_TABLE = 0x8000
+ENTRY, ENTRIES, PAGE = struct.Struct("<IHH"), 8192, 4096  # a table is not longer than 64 KiB
 
 
 class Memory(Protocol):
@@ -40,10 +42,12 @@ class Half(Stateful):
         self.state |= INTERRUPT
 
     def put_command(self, value: int) -> None:
-        started = self.typed.starts(u64(value))
-        self.typed.put_command(u64(value))
-        if started:
+        if value & ~self.command & START:
+            self.state |= ACTIVE
+            self.command = value & (START | TO_MEMORY)
             self.run()
+        else:
+            self.typed.put_command(u64(value))
 
     def run(self) -> None:
         """Move what there is to be moved. A list that ends too early leaves the drive waiting."""
@@ -59,12 +63,10 @@ class Half(Stateful):
         self.channel.settle()
 
     def _walk(self, drive: Drive) -> None:
-        for entry in range(ENTRIES):
-            raw = self.memory.read(self.table + 8 * entry, 8)
-            address, count = int.from_bytes(raw[:4], "little") & ~1, int.from_bytes(raw[4:6], "little") & ~1
+        for address, count, last in self._regions():
             left = count or 0x10000
-            while left and drive.dma and drive.direction:
-                if drive.direction == IN:
+            while left and (direction := drive.direction) and drive.dma:
+                if direction == IN:
                     data = drive.pull(left)
                     moved = len(data)
                     self.memory.write(address, data)
@@ -74,11 +76,20 @@ class Half(Stateful):
                 if not moved:
                     break
             if not drive.dma or not drive.direction:  # the drive is content
-                if not left and raw[7] & END_OF_TABLE or drive.interrupting:
+                if not left and last or drive.interrupting:
                     self.state &= ~ACTIVE
                 return
-            if raw[7] & END_OF_TABLE:
+            if last:
                 return
+
+    def _regions(self) -> Iterator[tuple[int, int, int]]:
+        """The table: address, length and whether it is the last. What lies in one page of it is read at once."""
+        at, end = self.table, self.table + ENTRY.size * ENTRIES
+        while at < end:
+            rows = self.memory.read(at, PAGE - at % PAGE & ~(ENTRY.size - 1) or ENTRY.size)
+            for address, count, flags in ENTRY.iter_unpack(rows):
+                yield address & ~1, count & ~1, flags & END_OF_TABLE
+            at += len(rows)
 
 
 class BusMaster(Chip):

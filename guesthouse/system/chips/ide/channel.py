@@ -42,7 +42,8 @@ class Channel(Stateful):
         return [drive for drive in self.drives if drive is not None]
 
     def status(self) -> int:
-        return int(self.typed.status())
+        drive = self.drive()
+        return int(self.typed.status() if drive is None else drive.status)
 
     def set_control(self, value: int) -> None:
         if value & ~self.control_value & SOFT_RESET:

@@ -37,8 +37,8 @@ class Block(Field):
 
     def __set__(self, drive: Any, block: bytearray) -> None:
         drive.__dict__[self.name] = block
-        drive.typed.block = u64(ctypes.addressof(ctypes.c_char.from_buffer(block)) if block else 0)
-        drive.typed.length = u64(len(block))
+        drive.raw.block = ctypes.addressof(ctypes.c_char.from_buffer(block)) if block else 0
+        drive.raw.length = len(block)
 
 
 class Drive(Stateful):
@@ -52,9 +52,9 @@ class Drive(Stateful):
     device = Cell()
     status = Cell(DRDY | DSC)
     error = Cell(0x01)
-    interrupting = Cell(False)
+    interrupting = Cell()
     direction = Cell()
-    dma = Cell(False)
+    dma = Cell()
     buffer = Block(bytearray())
     moved = Cell()
 
@@ -81,7 +81,8 @@ class Drive(Stateful):
 
     def stop(self) -> None:
         self.direction, self.dma, self.moved = 0, False, 0
-        self.buffer = bytearray()
+        if self.buffer:
+            self.buffer = bytearray()
         self.status &= ~DRQ
 
     def finish(self) -> None:
@@ -112,9 +113,10 @@ class Drive(Stateful):
         """Up to `count` bytes for the host."""
         if self.direction != IN:
             return b""
-        data: bytearray = self.buffer[self.moved:self.moved + count]
-        self.moved += count
-        if self.moved >= len(self.buffer):
+        start = self.moved
+        data: bytearray = self.buffer[start:start + count]
+        self.moved = start + count
+        if start + count >= len(self.buffer):
             self.block_done(b"")
         return data
 

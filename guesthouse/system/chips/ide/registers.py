@@ -162,9 +162,8 @@ class Master(Struct):
         return value & START != 0 and self.command & START == 0
 
     def put_command(self, value: u64) -> None:
-        if self.starts(value):
-            self.state |= ACTIVE
-        elif value & START == 0:
+        """One that does not start it."""
+        if value & START == 0:
             self.state &= ~u8(ACTIVE)
         self.command = u8(value & (START | TO_MEMORY))
 

@@ -49,8 +49,8 @@ class Blk(Device):
 
     def _request(self, queue: Queue, chain: Chain) -> int:
         """Header, data, and the status in the last byte that may be written (5.2.6)."""
-        room = chain.room()
-        if chain.length() < 16 or room < 1:
+        room = chain.room
+        if chain.length < 16 or room < 1:
             raise QueueError("a block request without header or status")
         head = queue.gather(chain, 16)
         kind, sector = int.from_bytes(head[:4], "little"), int.from_bytes(head[8:16], "little")
@@ -69,7 +69,7 @@ class Blk(Device):
                 return IO_ERROR, b""
             return OK, self.disk.read(sector, room // SECTOR)
         if kind == WRITE:
-            length = chain.length() - 16
+            length = chain.length - 16
             if not self.disk.writable or not self._fits(sector, length):
                 return IO_ERROR, b""
             self.disk.write(sector, queue.gather(chain, length + 16)[16:])

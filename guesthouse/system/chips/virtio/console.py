@@ -57,6 +57,6 @@ class Console(Device):
         self.each(queue, lambda chain: self._fill(queue, chain), lambda: self.waiting)
 
     def _fill(self, queue: Queue, chain: Chain) -> int:
-        written = queue.scatter(chain, self.waiting[:chain.room()])
+        written = queue.scatter(chain, self.waiting[:chain.room])
         self.waiting = self.waiting[written:]
         return written

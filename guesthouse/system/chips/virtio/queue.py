@@ -28,19 +28,15 @@ class QueueError(Exception):
     """The driver broke the rules of the queue; the device survives it."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Chain:
-    """One request: what the driver lets the device read, and write."""
+    """One request: what the driver lets the device read, and write; how many bytes that is."""
 
     head: int
     readable: list[Piece] = field(default_factory=list)
     writable: list[Piece] = field(default_factory=list)
-
-    def room(self) -> int:
-        return sum(length for _, length in self.writable)
-
-    def length(self) -> int:
-        return sum(length for _, length in self.readable)
+    length: int = 0
+    room: int = 0
 
 
 class Queue(Stateful):
@@ -107,37 +103,51 @@ class Queue(Stateful):
 
     def _chain(self, head: int) -> Chain:
         chain = Chain(head)
-        table, entries, index = int(self.descriptors), int(self.size), head
-        nested = False
-        for _ in range(2 * self.size + 1):  # more descriptors than there are is a loop
-            if index >= entries:
-                raise QueueError(f"descriptor {index} of {entries}")
-            address, length, flags, following = self._descriptor(table + 16 * index)
+        index, left = head, int(self.size)
+        while left > 0:  # more descriptors than there are is a loop
+            if index >= self.size:
+                raise QueueError(f"descriptor {index} of {self.size}")
+            address, length, flags, following = DESCRIPTOR.unpack(self.read(self.descriptors + 16 * index, 16))
             if flags & INDIRECT:
-                if nested or flags & NEXT or length == 0 or length % 16 or length // 16 > self.size:
+                if flags & NEXT or length == 0 or length % 16 or length // 16 > self.size:
                     raise QueueError(f"an indirect table of {length} bytes")
-                table, entries, index, nested = address, length // 16, 0, True
-                continue
+                return self._indirect(chain, list(DESCRIPTOR.iter_unpack(self.read(address, length))))
             self._add(chain, address, length, flags)
             if not flags & NEXT:
-                if chain.room() + chain.length() > MAX_CHAIN:
-                    raise QueueError("a request of more than 4 GiB")
-                return chain
-            index = following
+                return self._sound(chain)
+            index, left = following, left - 1
         raise QueueError("the descriptors form a loop")
+
+    def _indirect(self, chain: Chain, table: list[tuple[int, int, int, int]]) -> Chain:
+        """The rest of a chain has a table of its own (2.7.5.3), which is read at once."""
+        index = 0
+        for _ in table:
+            if index >= len(table):
+                raise QueueError(f"descriptor {index} of {len(table)}")
+            address, length, flags, index = table[index]
+            if flags & INDIRECT:
+                raise QueueError("an indirect table in another")
+            self._add(chain, address, length, flags)
+            if not flags & NEXT:
+                return self._sound(chain)
+        raise QueueError("the descriptors form a loop")
+
+    @staticmethod
+    def _sound(chain: Chain) -> Chain:
+        if chain.room + chain.length > MAX_CHAIN:
+            raise QueueError("a request of more than 4 GiB")
+        return chain
 
     @staticmethod
     def _add(chain: Chain, address: int, length: int, flags: int) -> None:
         if flags & WRITE:
             chain.writable.append((address, length))
+            chain.room += length
         elif chain.writable:
             raise QueueError("a readable descriptor after a writable one")
         else:
             chain.readable.append((address, length))
-
-    def _descriptor(self, at: int) -> tuple[int, int, int, int]:
-        address, length, flags, following = DESCRIPTOR.unpack(self.read(at, DESCRIPTOR.size))
-        return address, length, flags, following
+            chain.length += length
 
     def _word(self, at: int) -> int:
         return int.from_bytes(self.read(at, 2), "little")

@@ -23,4 +23,4 @@ class Rng(Device):
         self.random_bytes = random_bytes
 
     def serve(self, n: int, queue: Queue) -> None:
-        self.each(queue, lambda chain: queue.scatter(chain, self.random_bytes(min(chain.room(), AT_ONCE))))
+        self.each(queue, lambda chain: queue.scatter(chain, self.random_bytes(min(chain.room, AT_ONCE))))
