@@ -124,7 +124,7 @@ class Memory:
         at offset `self.hidden` of the mapping, and no part of the space until they are mapped."""
         self.hidden = sum(length for _, length in ranges)
         self.size = self.hidden + hidden
-        self.chips: list[tuple[int, ...]] = []  # see call_directly
+        self.chips: list[tuple[int | None, tuple[int, ...]]] = []  # see call_directly
         self.management: Range | None = None  # what processors find besides in system-management mode
         self._users: list[User] = []
         self.still: Callable[[], AbstractContextManager[object]] = nullcontext  # while it holds, no processor runs
@@ -165,14 +165,15 @@ class Memory:
             self.management = range
             self._tell_all()
 
-    def call_directly(self, start: int | None, length: int, ports: bool, chip: int, read: int, write: int) -> None:
+    def call_directly(self, start: int | None, length: int, ports: bool, chip: int, read: int, write: int,
+                      number: int | None = None) -> None:
         """At these ports, or addresses where they are not RAM, processors call a chip's compiled code instead of coming
-        back to the board (engine/cpu.py, ChipWindow); None: nowhere any more."""
-        others = [one for one in self.chips if one[3:] != (chip, read, write)]
+        back to the board (engine/cpu.py, ChipWindow); None: nowhere any more. With a `number`, only that processor."""
+        others = [(who, one) for who, one in self.chips if one[3:] != (chip, read, write)]
         if start is not None:
-            others.append((start, length, int(ports), chip, read, write))
-        if len(others) > WINDOWS:
-            raise ValueError(f"more than {WINDOWS} windows of chips")
+            others.append((number, (start, length, int(ports), chip, read, write)))
+        if len([one for who, one in others if who is None]) >= WINDOWS:  # one is kept for what is a processor's own
+            raise ValueError(f"{WINDOWS} windows of chips or more")
         if others != self.chips:
             self.chips = others
             self._tell_all()
@@ -287,12 +288,12 @@ class Memory:
     def install(self, cpu: Sharing, forget: Forget | None = None) -> None:
         """Give a processor its view of RAM, and its neighbours. `forget(host)` tells it that code in that page has
         changed."""
+        cpu.number = u64(len(self._users))
         self.tell(cpu)
         cpu.ram_start, cpu.ram_pages = u64(self.host), u64(self.size // PAGE)
         code = Mapping(self.size // PAGE * CodePage.size)
         cpu.code = Pointer[CodePage](code.host)  # type: ignore[call-arg]
         cpu.holders = Pointer[u64](self._held.host)  # type: ignore[call-arg]
-        cpu.number = u64(len(self._users))
         for user in self._users:
             for one, other in ((cpu, user.cpu), (user.cpu, cpu)):
                 one.peer[int(one.peers)] = other.address
@@ -307,10 +308,11 @@ class Memory:
         self._fill(state.ram, views[inside])
         if hasattr(state, "smm_ram"):
             self._fill(state.smm_ram, [] if self.management is None else views[1 - inside])
-        for window, chip in zip(state.windows, self.chips, strict=False):
+        chips = [chip for who, chip in self.chips if who is None or who == int(cpu.number)]
+        for window, chip in zip(state.windows, chips, strict=False):
             for name, value in zip(ChipWindow.fields, chip, strict=True):
                 setattr(window, name, u64(value))
-        state.window_count = u64(len(self.chips))
+        state.window_count = u64(len(chips))
         cpu.forget_translations()
 
     def _fill(self, places: Any, ranges: list[Range]) -> None:

@@ -168,14 +168,15 @@ class Board:
         where.add(start, size or chip.SIZE, chip.read, chip.write, name)
 
     def call_directly(self, chip: Any, where: AddressMap, start: int | None, length: int, read: str = "read",
-                      write: str = "write") -> Any:
-        """Let compiled processors answer these addresses or ports themselves, by methods of a chip's typed state; None:
-        not any more. Its compiled code; None if the processors have none."""
+                      write: str = "write", core: Core | None = None) -> Any:
+        """Let compiled processors, or one of them, answer these addresses or ports themselves, by methods of a chip's
+        typed state; None: not any more. Its compiled code; None if the processors have none."""
         compiler = getattr(self.vcpu, "engine", None)
         code = None if compiler is None else compiler.chip_code(type(chip))
         if code is not None:
             place = code.places[read], code.places[write]
-            self.memory.call_directly(start, length, where is self.ports, chip.where, *place)
+            number = None if core is None else core.number
+            self.memory.call_directly(start, length, where is self.ports, chip.where, *place, number)
         return code
 
     def plug_serial(self, n: int, irq: Line, where: AddressMap, start: int, size: int = Uart.SIZE) -> None:

@@ -116,6 +116,9 @@ class PcBoard(Board):
         self._irqs = [Line(self._input(n)) for n in range(PIC_IRQS)]
         self.addresses.add(LAPIC, LocalApic.SIZE, lambda at, size: self.lapic.read(at, size),
                            lambda at, size, value: self.lapic.write(at, size, value), "lapic")
+        for core, lapic in zip(self.cores, self.lapics, strict=True):
+            if lapic.event is None and self.threads is None:  # nobody else changes what is served meanwhile
+                self.call_directly(lapic.typed, self.addresses, LAPIC, LocalApic.SIZE, core=core)
         self.plug(self.addresses, 0xFEC0_0000, self.ioapic, "ioapic")
         self.plug(self.ports, 0x20, self.pics.master, "pic.master")
         self.plug(self.ports, 0xA0, self.pics.slave, "pic.slave")

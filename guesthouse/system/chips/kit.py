@@ -82,6 +82,19 @@ class Cell(Field):
         return property(attrgetter(f"raw.{name}"), lambda chip, value: setattr(chip.raw, name, value))
 
 
+class WideCell(Cell):
+    """One that is wider than any integer of the host: an array there."""
+
+    def within(self) -> property:
+        name = self.name
+        room = attrgetter(f"raw.{name}")
+
+        def put(chip: Any, value: int) -> None:
+            room(chip)[:] = value.to_bytes(len(room(chip)), "little")
+
+        return property(lambda chip: int.from_bytes(room(chip), "little"), put)
+
+
 class Register(Field):
     """A field that the guest reads and writes at an offset.
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Callable, Protocol
 
 from guesthouse.clock import SECOND, Clock
-from guesthouse.system.chips.kit import Chip, Field, Line, Stateful, on_read, on_write
+from guesthouse.system.chips.kit import Chip, Field, Line, Stateful, WideCell, on_read, on_write
+from guesthouse.system.chips.lapic_service import Service
 
 FIXED, LOWEST, SMI, NMI, INIT, STARTUP, EXTINT = 0, 1, 2, 4, 5, 6, 7  # delivery modes
 ENABLED, X2APIC, BOOTSTRAP = 1 << 11, 1 << 10, 1 << 8  # IA32_APIC_BASE
@@ -135,14 +136,14 @@ def _nothing(*_: object) -> None:
 
 
 class LocalApic(Chip):
-    SIZE = 0x1000
+    SIZE, TYPED = 0x1000, Service
     apic_base = Field()
     task_priority = Field()
     logical_destination = Field()
     destination_format = Field(0xFFFF_FFFF)
     spurious = Field(0xFF)
-    in_service = Field()  # 256 bits each
-    trigger_mode = Field()
+    in_service = WideCell()  # 256 bits each
+    trigger_mode = WideCell()
     requests = Field()
     errors = Field()  # gathered since the last write to ESR
     error_status = Field()
@@ -192,7 +193,7 @@ class LocalApic(Chip):
 
     def processor_priority(self) -> int:
         """PPR (11.8.3.1): the task's priority, or the class of what is in service."""
-        service = self.in_service.bit_length() - 1 if self.in_service else 0
+        service = max(0, self.in_service.bit_length() - 1)
         task = int(self.task_priority)
         return task if task >> 4 >= service >> 4 else service & 0xF0
 
@@ -230,10 +231,12 @@ class LocalApic(Chip):
         return found
 
     def eoi(self) -> None:
-        if not self.in_service:
+        """As Service.write has it, and whatever comes of it."""
+        served = self.in_service
+        if not served:
             return
-        vector = self.in_service.bit_length() - 1
-        self.in_service &= ~(1 << vector)
+        vector = served.bit_length() - 1
+        self.in_service = served & ~(1 << vector)
         if self.trigger_mode >> vector & 1:
             self.bus.end_of_interrupt(vector)
         self._ask()
@@ -452,10 +455,14 @@ class LocalApic(Chip):
 
     def settle(self) -> None:
         mode, entry = self._timer_mode(), self.lvt[TIMER]
-        if self.timer.expire(mode) and not entry & MASKED:
-            self._accept(entry & 0xFF, False)
-        self.alarm.set(self.timer.next(mode))
+        at = self.timer.next(mode)
+        if at is not None and self.timer.expire(mode):
+            at = self.timer.next(mode)
+            if not entry & MASKED:
+                self._accept(entry & 0xFF, False)
+        self.alarm.set(at)
         self._ask()
 
     def _ask(self) -> None:
         self.output.set(self.has_interrupt())
+        self.raw.quiet = not self.requests and self.apic_base & (ENABLED | X2APIC) == ENABLED

@@ -37,7 +37,7 @@ def chip_classes() -> set[type]:
 
 
 def reached(kind: type[Subject]) -> set[type]:
-    """The classes of what a subject builds, of what that has as parts or attributes, and their bases."""
+    """The classes of what a subject builds, of what that has as parts or attributes, their bases and typed states."""
     def parts(chip: Any) -> list[Any]:
         return [
             one
@@ -49,4 +49,5 @@ def reached(kind: type[Subject]) -> set[type]:
     subject = kind()
     built = [one for part in parts(subject.chip) for one in parts(part)]
     built += [one for one in subject.__dict__.values() if isinstance(one, kit.Stateful)]
-    return {base for one in (*map(type, built), *kind.COVERS) for base in one.__mro__}
+    classes = {base for one in (*map(type, built), *kind.COVERS) for base in one.__mro__}
+    return classes | {typed for one in classes if (typed := getattr(one, "TYPED", None)) is not None}

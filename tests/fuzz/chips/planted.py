@@ -216,6 +216,18 @@ PLANTED: tuple[tuple[str, str, str, str], ...] = (
         "an edge after a level still tells the I/O APICs of its end",
     ),
     (
+        "lapic_service",
+        "or self.quiet == 0",
+        "",
+        "processors end an interrupt and the next is not told of",
+    ),
+    (
+        "lapic_service",
+        "if self.trigger_mode[n] & highest != 0:",
+        "if False:",
+        "processors end a level and the I/O APICs do not hear of it",
+    ),
+    (
         "lapic",
         "self.lvt[n] = value & LVT_WRITABLE[n]",
         "self.lvt[n] = value",

@@ -9,10 +9,13 @@ two subjects with equal state and equal generators do the same.
 
 from __future__ import annotations
 
+import itertools
 import random
 from typing import Any, Callable, ClassVar, NamedTuple
 
+from guesthouse.bits import u64
 from guesthouse.clock import Clock
+from guesthouse.engine.cpu import REFUSED
 from guesthouse.system.chips.kit import Chip, Line, Register, Stateful
 from tests.chips.disks import MemoryDisk
 from tests.chips.virtio_driver import Memory
@@ -50,6 +53,23 @@ class Door(NamedTuple):
 
 def door(chip: Any) -> Door:
     return Door(chip.read, chip.write, chip.SIZE, tuple(sorted({*chip.readers, *chip.writers})))
+
+
+def direct(here, *typed):
+    """A door where each third access is made as processors do: they ask typed code first, (read, write) for each of its
+    equal parts, and come to the chip with what that refuses."""
+    length, turns = here.size // len(typed), itertools.cycle((True, False, False))
+
+    def read(offset, size):
+        found = int(typed[offset // length][0](u64(offset % length), u64(size))) if next(turns) else REFUSED
+        return here.read(offset, size) if found == REFUSED else found & (1 << 8 * size) - 1
+
+    def write(offset, size, value):
+        given = u64(offset % length), u64(size), u64(value)
+        if not next(turns) or int(typed[offset // length][1](*given)) == REFUSED:
+            here.write(offset, size, value)
+
+    return here._replace(read=read, write=write)
 
 
 class BadDisk(MemoryDisk):
@@ -300,6 +320,7 @@ __all__ = [
     "Stateful",
     "Subject",
     "Whole",
+    "direct",
     "door",
     "must",
     "traffic",

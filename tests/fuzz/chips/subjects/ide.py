@@ -4,16 +4,12 @@ command there is and compares them with the medium.
 
 from __future__ import annotations
 
-import itertools
-
-from guesthouse.bits import u64
 from guesthouse.system.chips.ide.ata import AtaDisk
 from guesthouse.system.chips.ide.atapi import AtapiCdrom
 from guesthouse.system.chips.ide.bus_master import BusMaster
 from guesthouse.system.chips.ide.channel import Channel
-from guesthouse.system.chips.ide.registers import REFUSED
 from tests.chips.virtio_driver import Refused
-from tests.fuzz.chips.subject import BadDisk, Subject, Whole, door, must, traffic
+from tests.fuzz.chips.subject import BadDisk, Subject, Whole, direct, door, must, traffic
 
 ATA = (
     0x20,
@@ -516,23 +512,6 @@ class Ide(Subject):
             self.write(0, byte, of="command")
         for _ in range(rng.randrange(60)):
             self.read(0, 2, "command")
-
-
-def direct(here, *typed):
-    """A door where each third access is made as processors do: they ask typed code first, (read, write) for each of its
-    equal parts, and come to the chip with what that refuses."""
-    length, turns = here.size // len(typed), itertools.cycle((True, False, False))
-
-    def read(offset, size):
-        found = int(typed[offset // length][0](u64(offset % length), u64(size))) if next(turns) else REFUSED
-        return here.read(offset, size) if found == REFUSED else found & (1 << 8 * size) - 1
-
-    def write(offset, size, value):
-        given = u64(offset % length), u64(size), u64(value)
-        if not next(turns) or int(typed[offset // length][1](*given)) == REFUSED:
-            here.write(offset, size, value)
-
-    return here._replace(read=read, write=write)
 
 
 SUBJECTS = {"ide": Ide}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from guesthouse.system.chips.lapic import ApicBus, LocalApic
-from tests.fuzz.chips.subject import Subject, must, traffic
+from tests.fuzz.chips.subject import Subject, direct, door, must, traffic
 
 
 class LapicModel:
@@ -64,6 +64,9 @@ class Lapic(Subject):
             startup=lambda vector: tell("startup", vector),
             smi=lambda: tell("smi"),
         )
+
+    def open(self):
+        return {"": direct(door(self.chip), (self.chip.typed.read, self.chip.typed.write))}
 
     def end_of_interrupt(self, vector):
         self.tell("eoi", vector)
