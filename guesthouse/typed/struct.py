@@ -230,16 +230,22 @@ class Struct:
         """Store a value of `kind` at this byte offset in the struct."""
         kind_of(kind).write(self.where + signed(offset), value)
 
+    def raw(self) -> Any:
+        """The same memory as ctypes has it, for those who look at it often: integers are Python's there, structs and
+        arrays are bytes."""
+        return self.structure().from_address(self.where + self.lowest)
+
     @classmethod
     @functools.lru_cache(maxsize=None)
     def structure(cls) -> Any:
-        """The same as ctypes has it, for those who look at its integers often; other fields are bytes there."""
         fields: list[tuple[str, Any]] = []
         end = cls.lowest
-        for name, field in sorted(cls.fields.items(), key=lambda item: item[1].offset):
-            gap, size = field.offset - end, field.kind.size
-            fields += [(f"before_{name}", ctypes.c_uint8 * gap), (name, field.raw or ctypes.c_uint8 * size)]
-            end = field.offset + size
+        for field in sorted(cls.fields.values(), key=lambda field: field.offset):
+            if field.name not in cls.rooms:  # where others lie instead
+                size = field.kind.size
+                fields += [(f"before_{field.name}", ctypes.c_uint8 * (field.offset - end)),
+                           (field.name, field.raw or ctypes.c_uint8 * size)]
+                end = field.offset + size
         return type(cls.__name__, (ctypes.Structure,), {"_pack_": 1, "_fields_": fields})
 
     @classmethod

@@ -324,7 +324,7 @@ class Board:
         mine = self.core
         others = any(core is not mine and self.goes_on() for core in self.each_core())
         self.core = mine
-        mine.state.yield_at = u64(mine.patient_until if others else 0)
+        mine.raw.yield_at = mine.patient_until if others else 0
         return min(self.slice, mine.turn)
 
     def _run_slice(self, last: int | None) -> None:
@@ -334,7 +334,7 @@ class Board:
         ticks = clock.now()
         limit = self.slice if len(self.cores) == 1 else self._limit()
         budget = clock.budget(before, limit if last is None else min(limit, last - before))
-        core.state.ticks = u64(ticks)
+        core.raw.ticks = ticks
         if self.threads is not None:
             self.threads.prepare(core)
         start = time.monotonic_ns() if self._real else 0
@@ -374,7 +374,7 @@ class Board:
         measured = (nanoseconds << 10) // max(1, instructions)
         clock.tell_rate(instructions * SECOND // max(1, nanoseconds))
         core.pace = max(1, min(PACE_MOST, measured // 2 if ahead else measured))
-        core.state.pace = u64(core.pace)
+        core.raw.pace = core.pace
 
     def _fit_slice(self, took: int) -> None:
         if took > 2 * SLICE_NS and self.slice > SLICE_LEAST:

@@ -15,6 +15,7 @@ from typing import Any
 from guesthouse.engine.sharing import PROCESSORS
 from guesthouse.engine.vcpu import Vcpu
 from guesthouse.errors import UserError
+from guesthouse.typed import Struct
 
 TURN = 1 << 16  # instructions that a processor may execute while others wait
 PATIENCE = 2000  # ... and at least, before a PAUSE ends its turn: going round costs as much
@@ -34,9 +35,11 @@ class Core:
     patient_until: int = PATIENCE  # guest time from which on a PAUSE ends it
     events: deque[Callable[[], object]] = field(default_factory=deque)  # what has to happen to it before it goes on
     state: Any = None
+    raw: Any = None  # the same, whose integers are Python's: what is looked at at each exit
 
     def __post_init__(self) -> None:
         self.state = self.vcpu.state
+        self.raw = self.state.raw() if isinstance(self.state, Struct) else self.state
 
     def do_events(self) -> None:
         while self.events:

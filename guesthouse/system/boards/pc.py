@@ -131,8 +131,8 @@ class PcBoard(Board):
 
     def _halt(self, exit: Halted) -> None:
         """Also what an x87 instruction does that waits for the answer to an error."""
-        if self.state.ferr:
-            self.state.ferr = u64(0)
+        if self.core.raw.ferr:
+            self.core.raw.ferr = 0
             self.coprocessor.error()
         super()._halt(exit)
 
@@ -270,11 +270,11 @@ class PcBoard(Board):
 
     def _set_intr(self, core: Core, high: bool) -> None:
         core.interrupted = high
-        core.state.intr = u64(high)
+        core.raw.intr = high
         self.attract(core)
 
     def _nmi(self, core: Core) -> None:
-        core.state.nmi = u64(1)
+        core.raw.nmi = 1
         self.attract(core)
 
     def smi(self) -> None:
@@ -282,7 +282,7 @@ class PcBoard(Board):
         self._smi(self.core)
 
     def _smi(self, core: Core) -> None:
-        core.state.smi = u64(1)
+        core.raw.smi = 1
         self.attract(core)
 
     def _after(self, core: Core, event: Callable[[Core], object]) -> None:
@@ -302,20 +302,21 @@ class PcBoard(Board):
 
     def _tsc(self, core: Core) -> int:
         """The time-stamp counter at this moment: 1 GHz, plus what the guest has written to it."""
-        return self.clock.now() + int(core.state.tsc_offset) & (1 << 64) - 1
+        return int(self.clock.now() + core.raw.tsc_offset) & (1 << 64) - 1
 
     def before_slice(self) -> None:
         """The processor gets an interrupt that it would leave for at once."""
         core = self.core
         vcpu: Any = core.vcpu
-        if core.interrupted and not vcpu.unfinished and core.state.takes_interrupt():
+        if core.interrupted and not vcpu.unfinished and type(core.state).takes_interrupt(core.raw):
             self.answer(Window())
 
     def wakes(self) -> bool:
-        return bool(self.state.nmi or self.state.smi or self.state.intr and int(self.state.flags) & x86.IF)
+        raw = self.core.raw
+        return bool(raw.nmi or raw.smi or raw.intr and raw.flags & x86.IF)
 
     def dead_halt(self) -> str | None:
-        return None if int(self.state.flags) & x86.IF else "halted for good, with interrupts off"
+        return None if self.core.raw.flags & x86.IF else "halted for good, with interrupts off"
 
     def in_kernel(self) -> bool:
         return int(self.state.cpl) == 0
@@ -335,7 +336,7 @@ class PcBoard(Board):
             self.lapic.tpr = exit.value << 4
         elif not self.lapic.write_msr(exit.number, exit.value):
             exit.refuse()
-        self.state.apic_off = u64(not self.lapic.apic_base & APIC_ENABLED)
+        self.core.raw.apic_off = not self.lapic.apic_base & APIC_ENABLED
 
     def _pvpanic(self, offset: int, size: int, value: int) -> None:
         if value & PVPANIC_PANICKED:

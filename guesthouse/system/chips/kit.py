@@ -11,6 +11,7 @@ controllers, then what interrupts), so that a controller already knows the level
 from __future__ import annotations
 
 import copy
+import ctypes
 import re
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, TypeVar
@@ -90,7 +91,8 @@ class WideCell(Cell):
         room = attrgetter(f"raw.{name}")
 
         def put(chip: Any, value: int) -> None:
-            room(chip)[:] = value.to_bytes(len(room(chip)), "little")
+            place = room(chip)
+            ctypes.memmove(place, value.to_bytes(len(place), "little"), len(place))
 
         return property(lambda chip: int.from_bytes(room(chip), "little"), put)
 
@@ -162,7 +164,7 @@ class Stateful:
     def __init__(self) -> None:
         if self.TYPED is not None:
             self.typed: Any = self.TYPED.new()
-            self.raw: Any = self.TYPED.structure().from_address(self.typed.where)
+            self.raw: Any = self.typed.raw()
         self.clear()
 
     def parts(self) -> dict[str, Stateful]:

@@ -299,7 +299,8 @@ class LocalApic(Chip):
         elif self.spurious & SOFTWARE_ENABLED:
             bit = 1 << vector
             self.requests |= bit
-            self.trigger_mode = self.trigger_mode | bit if level else self.trigger_mode & ~bit
+            if bool(self.trigger_mode & bit) != level:
+                self.trigger_mode ^= bit
 
     def _error(self, bit: int) -> None:
         self.errors |= bit

@@ -211,8 +211,8 @@ PLANTED: tuple[tuple[str, str, str, str], ...] = (
     ),
     (
         "lapic",
-        "self.trigger_mode = self.trigger_mode | bit if level else self.trigger_mode & ~bit",
-        "self.trigger_mode |= bit if level else 0",
+        "if bool(self.trigger_mode & bit) != level:",
+        "if level and not self.trigger_mode & bit:",
         "an edge after a level still tells the I/O APICs of its end",
     ),
     (
