@@ -332,8 +332,11 @@ class Machine:
             with self._changed.lock:
                 self._state = State.RUNNING
                 self._changed.tell()
+        before = self._board.count()
         with building.time_flows(self._board.clock):
             outcome = self._board.run(instructions=self._steps if stepping else None)
+        # Stopped here is what `pause()` asked of a run that had ended by itself meanwhile: the steps are still due.
+        left = self._steps - (self._board.count() - before) if isinstance(outcome, Stopped) else 0
         match outcome:
             case Stopped() | OutOfTime():
                 pass
@@ -344,7 +347,7 @@ class Machine:
             case _:
                 self._end(outcome)
         with self._changed.lock:
-            self._steps = 0 if stepping else self._steps
+            self._steps = max(left, 0) if stepping else self._steps
             self._changed.tell()
 
     def _restart(self) -> None:

@@ -63,6 +63,9 @@ class FakeBoard:
     def run(self, *, instructions: int | None = None) -> Outcome:
         self._greet()
         if instructions is not None:
+            if self._stopping:
+                self._stopping = False
+                return Stopped()
             self.vcpu.count += instructions
             self.vcpu.state.pc = self.vcpu.state.pc + 4 * instructions
             return OutOfTime()
@@ -79,6 +82,9 @@ class FakeBoard:
             return Stopped()
         assert self._outcome
         return self._outcome
+
+    def count(self) -> int:
+        return self.vcpu.count
 
     def press_power_button(self) -> bool:
         self.post(lambda: self.end(PoweredOff()))

@@ -111,6 +111,15 @@ def test_steps_are_exact_and_leave_it_paused(machine: Machine) -> None:
     assert machine.exec(["both"]).returncode == 3
 
 
+def test_a_step_is_a_step_also_after_a_stop_that_found_nothing_to_stop(machine: Machine) -> None:
+    machine.pause()
+    before = machine.cpu[0].count()
+    for _ in range(5):
+        machine.pause()
+        machine.step()
+    assert machine.cpu[0].count() == before + 5
+
+
 def test_registers_are_read_and_set_by_name(machine: Machine) -> None:
     cpu = machine.cpu[0]
     cpu.rax = 0x1234
