@@ -58,3 +58,10 @@ def translated(sectors: int) -> Geometry:
     sectors = max(sectors, 1)
     heads = next((heads for heads in (16, 32, 64, 128) if sectors <= 1024 * heads * 63), 255)
     return Geometry(min(max(sectors // (heads * 63), 1), 1024), heads, 63)
+
+
+def own(geometry: tuple[int, int, int], sectors: int) -> Geometry:
+    """How an ATA disk itself counts, of which a BIOS says `geometry`: the same if it can (ATA-6, 6.2: up to 16 heads of
+    63 sectors). A system that takes the BIOS's word and addresses the disk's registers then finds what it looks for."""
+    _, heads, track = geometry if geometry[1] <= 16 and geometry[2] <= 63 else (0, 16, 63)
+    return Geometry(min(max(sectors // (heads * track), 1), 16383), heads, track)

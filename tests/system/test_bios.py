@@ -247,6 +247,21 @@ def test_parameters_say_the_geometry():
     assert (pc.guest.cx, pc.guest.dx, pc.guest.bl) == (0x4F12, 0x0101, 4)
 
 
+def test_the_disk_tables_say_how_the_disk_itself_counts():
+    same = MemoryDrive(b"", geometry=(410, 16, 38))
+    translated = MemoryDrive(b"", geometry=(520, 32, 63))
+    same.sectors, translated.sectors = 410 * 16 * 38 + 5, 520 * 32 * 63
+    pc = Machine(same, translated)
+    vectors = [pc.guest.dword(4 * n) for n in (0x41, 0x46)]
+    first, second = (pc.bus.read((at >> 16) * 16 + (at & 0xFFFF), 16) for at in vectors)
+    assert struct.unpack("<HBHHBBBBBHBB", first)[:11] == (410, 16, 0, 0xFFFF, 0, 8, 0, 0, 0, 410, 38)
+    assert struct.unpack("<HBBBHBBHBHBB", second)[:11] == (520, 32, 0xA0, 63, 0xFFFF, 0, 8, 1040, 16, 1040, 63)
+    assert sum(first) & 0xFF == sum(second) & 0xFF == 0
+    pc.guest.set_word(0x9000, 26)
+    pc.interrupt(0x13, ah=0x48, dl=0x81, si=0x9000)
+    assert struct.unpack("<III", pc.bus.read(0x9004, 12)) == (1040, 16, 63)
+
+
 # starting
 
 def boot_frame(pc):

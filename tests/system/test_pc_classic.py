@@ -8,6 +8,7 @@ from guesthouse.errors import UserError
 from guesthouse.manager.building import code_folder
 from guesthouse.storage.disk import Memory
 from guesthouse.system.boards.attached import Attached
+from guesthouse.system.boards.bays import made
 from guesthouse.system.boards.classic import ClassicPc
 from guesthouse.system.chips.vga import Picture, Text
 from guesthouse.system.cpu.x86.guest import X86_GUEST
@@ -156,6 +157,13 @@ def test_disks_and_cds_are_on_the_cables_in_their_order(pc):
 def test_a_pc_has_places_for_four_disks(pc):
     with pytest.raises(UserError, match="5 disks"):
         pc(drives=[Attached("disk", Memory(bytes(512)))] * 5)
+
+
+def test_a_disk_counts_as_the_firmware_says_if_a_disk_can():
+    small = Attached("disk", Memory(bytes(900 * 512)), geometry=(12, 4, 17))
+    assert made(small, serial_ata=False).geometry == (13, 4, 17)
+    large = Attached("disk", Memory(bytes(900 * 512)), geometry=(1, 32, 17))
+    assert made(large, serial_ata=False).geometry == (1, 16, 63)
 
 
 def test_a_drive_without_a_medium_refuses_and_takes_one():

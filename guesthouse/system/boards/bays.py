@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from guesthouse.errors import UserError
+from guesthouse.storage.geometry import own
 from guesthouse.system.boards.attached import Attached
 from guesthouse.system.boards.pci import ICH_SLOT, PIIX_SLOT
 from guesthouse.system.chips.ide.ahci import PORTS, Hba
@@ -121,7 +122,7 @@ def bus_of(drive: Attached, q35: bool) -> str:
 def made(drive: Attached, *, serial_ata: bool) -> Drive:
     """The drive as its controller sees it."""
     if drive.kind == "disk":
-        return AtaDisk(drive, serial=drive.serial, serial_ata=serial_ata)
+        return AtaDisk(drive, serial=drive.serial, geometry=own(drive.geometry, drive.sectors), serial_ata=serial_ata)
     cd = AtapiCdrom()
     watch(drive, partial(cd.insert, drive), cd.eject)
     return cd

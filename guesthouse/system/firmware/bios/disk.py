@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
+from guesthouse.storage.geometry import own
 from guesthouse.system.firmware.bios import eltorito
 from guesthouse.system.firmware.bios import settings as bda
 from guesthouse.system.firmware.bios.drives import Drive, floppy_type
@@ -285,8 +286,9 @@ class Disks:
         return self._packet(drive, lambda drive, first, count, at: self._ready(drive))
 
     def _parameters_far(self, drive: Drive) -> int:
-        """EDD, 8.7: the result buffer at DS:SI, as much as it has room for (1.x: 26 bytes, 2.x: 30, 3.0: 66)."""
-        guest, (cylinders, heads, sectors) = self.guest, drive.geometry
+        """EDD, 8.7: the result buffer at DS:SI, as much as it has room for (1.x: 26 bytes, 2.x: 30, 3.0: 66).
+        Cylinders, heads and sectors are the disk's own."""
+        guest, (cylinders, heads, sectors) = self.guest, own(drive.geometry, drive.sectors)
         at = guest.linear(DS, guest.si)
         room = guest.word(at)
         if room < 26:

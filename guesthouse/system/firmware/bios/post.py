@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
+from guesthouse.storage.geometry import own
 from guesthouse.system.firmware.bios import settings as bda
 from guesthouse.system.firmware.bios.disk import Disks
 from guesthouse.system.firmware.bios.drives import floppy_type
@@ -156,12 +157,18 @@ class Post:
         guest.set_dword(bda.TICKS, ((hour * 60 + minute) * 60 + second) * 1_193_182 // 65_536)
 
     def disk_tables(self) -> None:
-        """The fixed disk parameter tables that vectors 41h and 46h point to."""
+        """The fixed disk parameter tables that vectors 41h and 46h point to. Where the BIOS counts otherwise than the
+        disk, A0h says so and both are told (Phoenix EDD 3.0, "Translated fixed disk parameter table")."""
         for drive, at, vector in zip(self.disks.hard, DISK_TABLES, (0x41, 0x46), strict=False):
             cylinders, heads, sectors = drive.geometry
-            table = struct.pack("<HBHHBBBBBHBB", cylinders, heads, 0, 0xFFFF, 0, 8 if heads > 8 else 0, 0, 0, 0,
-                                cylinders, sectors, 0)
-            self.guest.write(at, table)
+            theirs = own(drive.geometry, drive.sectors)
+            control = 8 if theirs.heads > 8 else 0
+            if theirs[1:] == (heads, sectors):
+                table = struct.pack("<HBHHBB3xHB", cylinders, heads, 0, 0xFFFF, 0, control, cylinders, sectors)
+            else:
+                table = struct.pack("<HBBBHBBHBHB", cylinders, heads, 0xA0, theirs.sectors, 0xFFFF, 0, control,
+                                    theirs.cylinders, theirs.heads, theirs.cylinders, sectors)
+            self.guest.write(at, table + bytes([-sum(table) & 0xFF]))
             self.guest.set_vector(vector, EBDA_SEGMENT, at - EBDA)
 
     def cmos(self) -> None:
