@@ -76,6 +76,21 @@ def test_the_ports_that_choose_planes_bits_and_colours_cost_neither_exits_nor_ti
     b.close()
 
 
+SENDS = "ba fd 03 ec 88 c3 ba f8 03 b9 2c 01 88 c8 ee e2 fb f4"  # bl = line status; 300 bytes without a look at it
+
+
+@pytest.mark.parametrize("way", ("compiled", "plain"))
+def test_what_the_board_has_answered_is_not_done_again_by_a_processor(way):
+    _, b = with_code_of_its_chips(way, SENDS)
+    heard = []
+    b.serial[0].output = heard.append
+    b.serial[0].uart.receive_break()
+    b.run(instructions=6 + 3 * 300)
+    assert b"".join(heard) == bytes(n & 0xFF for n in range(300, 0, -1))
+    assert int(b.state.r[3]) & 0xFF == 0x71  # the break is in the answer
+    b.close()
+
+
 DRAWS = ("ba c2 03 b0 67 ee"  # the VGA's memory is on
          "0e 1f b8 00 a0 8e c0 ba c4 03 b8 02 0f ef b8 04 06 ef b2 ce b8 08 ff ef"  # all planes, all bits
          "be 00 f0 31 ff b9 00 01 f3 a4 26 80 36 00 00 ff 26 8a 1e 00 00 f4")  # copy 256 bytes; change one, and read it
