@@ -186,3 +186,34 @@ def test_a_report_shows_registers_page_walk_and_disassembly():
     for part in ("rax 0000000000000005", "PML4E at 000000030000", "add rax, rbx", "hlt", "Halted"):
         assert part in report
     b.close()
+
+
+def reported(program, place, **state):
+    """What is reported of a processor at that place, in real mode or as `state` has it."""
+    from types import SimpleNamespace
+
+    from guesthouse.system.boards import x86
+
+    b = PcBoard(16 * MIB, VirtualClock(), lambda memory: Scripted((), SimpleNamespace()))
+    for at, data in program.items():
+        b.memory.write(at, data)
+    given = {"cr0": 0, "cr2": 0, "cr3": 0, "cr4": 0, "efer": 0, "code_bits": 16} | state
+    processor = SimpleNamespace(pc=place, segments=[SimpleNamespace(base=0xF_0000)] * 6, **given)
+    text = "\n".join(x86.describe(processor, b.memory))
+    b.close()
+    return text
+
+
+def test_a_report_from_real_mode_has_the_code_that_was_running():
+    assert "00000000000fa03c  f4" in reported({0xF_A03C: b"\xf4"}, 0xF_A03C)
+
+
+@pytest.mark.parametrize("state, tables", (
+    ({"cr3": 0x1000}, {0x1004: b"\x07\x20", 0x2004: b"\x07\x90"}),
+    ({"cr3": 0x1000, "cr4": 0x10}, {0x1004: b"\x87\0\x40"}),  # 4 MiB
+    ({"cr3": 0x1020, "cr4": 0x20}, {0x1020: b"\x01\x20", 0x2010: b"\x07\x30", 0x3008: b"\x07\x90"}),
+))
+def test_a_report_walks_tables_of_32_bits_and_of_pae(state, tables):
+    place = 0x40_1000
+    text = reported(tables | {0x9000: b"\xf4", place: b"\xf4"}, place, cr0=1 << 31, code_bits=32, **state)
+    assert "PDE at" in text and "0000000000401000  f4" in text and "cannot be shown: " not in text.split("page walk")[1]

@@ -17,6 +17,9 @@ GENERAL = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{n}" for
 SEGMENTS = ("es", "cs", "ss", "ds", "fs", "gs")
 CR0_LONG, CR0_PROTECTED = 0x8000_0033, 0x0000_0033  # PG, NE, ET, MP, PE
 CR4_PAE = 0x20
+FRAME = 0xF_FFFF_FFFF_F000
+WIDE = (39, "PML4E"), (30, "PDPTE"), (21, "PDE"), (12, "PTE")  # levels of 64-bit entries
+NARROW = (22, "PDE"), (12, "PTE")
 EFER_LONG = 0x500  # LME, LMA
 CODE_64, CODE_32, DATA, TASK = 0xA09B, 0xC09B, 0xC093, 0x008B  # bits 8 to 23 of a descriptor's upper half
 SELECTOR_CODE_64, SELECTOR_DATA, SELECTOR_CODE_32 = 0x10, 0x18, 0x20
@@ -77,21 +80,29 @@ def segment_row(name: str, s: Any) -> str:
             f"access {int(s.access):04x}")
 
 
+def entries(state: Any, memory: Memory, address: int) -> Iterator[tuple[str, int, int, int]]:
+    """What translates a linear address (SDM 3A, 4.3 to 4.5): names, places and contents of the entries, and how many of
+    the address's bits each leaves to what it refers to."""
+    long, wide = int(state.efer) >> 10 & 1, int(state.cr4) >> 5 & 1
+    levels, size = (WIDE[1 - long:], 8) if long or wide else (NARROW, 4)
+    table = int(state.cr3) & (FRAME if long else 0xFFFF_FFE0 if wide else 0xFFFF_F000)
+    for shift, name in levels:
+        place = table + (address >> shift & (PAGE // size - 1)) * size
+        entry = int.from_bytes(memory.read(place, size), "little")
+        yield name, place, entry, shift
+        large = entry & 0x80 and (shift in (30, 21) or shift == 22 and int(state.cr4) >> 4 & 1)
+        if not entry & 1 or large:
+            return
+        table = entry & FRAME
+
+
 def walk(state: Any, memory: Memory, address: int) -> Iterator[str]:
-    """The entries that translate a linear address, as 4-level paging reads them (SDM 3A, 4.5.4)."""
+    """The entries that translate a linear address."""
     if not int(state.cr0) >> 31:
         yield f"  {address:016x}: paging is off"
         return
-    if not int(state.efer) >> 10 & 1:
-        yield f"  {address:016x}: not a 4-level walk; cr3 {int(state.cr3):x}"
-        return
-    table = int(state.cr3) & 0xF_FFFF_FFFF_F000
-    for shift, name in ((39, "PML4E"), (30, "PDPTE"), (21, "PDE"), (12, "PTE")):
-        entry = int.from_bytes(memory.read(table + (address >> shift & 511) * 8, 8), "little")
-        yield f"  {address:016x} {name:>5} at {table + (address >> shift & 511) * 8:012x}: {entry:016x} {bits(entry)}"
-        if not entry & 1 or entry & 0x80 and shift in (30, 21):
-            return
-        table = entry & 0xF_FFFF_FFFF_F000
+    for name, place, entry, _ in entries(state, memory, address):
+        yield f"  {address:016x} {name:>5} at {place:012x}: {entry:016x} {bits(entry)}"
 
 
 def bits(entry: int) -> str:
@@ -100,28 +111,22 @@ def bits(entry: int) -> str:
 
 
 def translate(state: Any, memory: Memory, address: int) -> int | None:
-    """The guest-physical address, without any change to the guest; None: not mapped, or not by 4 levels."""
+    """The guest-physical address, without any change to the guest; None: not mapped."""
     if not int(state.cr0) >> 31:
         return address
-    if not int(state.efer) >> 10 & 1:
+    *_, (_, _, entry, shift) = entries(state, memory, address)
+    if not entry & 1:
         return None
-    table = int(state.cr3) & 0xF_FFFF_FFFF_F000
-    for shift in (39, 30, 21, 12):
-        entry = int.from_bytes(memory.read(table + (address >> shift & 511) * 8, 8), "little")
-        if not entry & 1:
-            return None
-        if shift == 12 or entry & 0x80 and shift < 39:
-            inside = (1 << shift) - 1
-            return entry & 0xF_FFFF_FFFF_F000 & ~inside | address & inside
-        table = entry & 0xF_FFFF_FFFF_F000
-    return None
+    inside = (1 << shift) - 1
+    above = (entry >> 13 & 0xFF) << 32 if shift == 22 else 0  # of 4 MiB pages (4.3, PSE-36)
+    return entry & FRAME & ~inside | above | address & inside
 
 
 def code(state: Any, memory: Memory) -> Iterator[str]:
     """The instructions at rip, as far as their page goes."""
     from guesthouse.system.cpu.x86.disassemble import Disassembler  # a processor that never dies needs none
 
-    pc = int(state.pc) + int(state.segments[1].base) * (int(state.code_bits) != 64)
+    pc = int(state.pc)  # linear
     at = translate(state, memory, pc)
     if at is None or not memory.contains(at, 1):
         yield "  not mapped"
