@@ -15,7 +15,7 @@ from guesthouse.display.render import picture_of
 from guesthouse.display.screen import Cursor, Font, Picture, Text
 from guesthouse.display.screen import Screen as Shown
 from guesthouse.display.watch import shows, text_of
-from guesthouse.errors import ConfigError, GuesthouseError, TimedOut, UserError
+from guesthouse.errors import ConfigError, GuesthouseError, TimedOut, UserError, WrongState
 
 T = TypeVar("T")
 GLYPH = 32  # bytes that a VGA keeps for each
@@ -40,7 +40,7 @@ class Screen:
 
     def now(self) -> Shown:
         """The screen at this moment, as a value."""
-        return self._machine.call(lambda board: shown(board.screen()))
+        return self._machine.call(lambda board: shown(part(board, "screen")()))
 
     def text(self) -> str:
         """The rows, without the blanks at their ends; empty in a graphics mode."""
@@ -92,7 +92,7 @@ class Keyboard:
         """Names of keys, and whether each goes down or up."""
         codes = [(code(name), down) for name, down in events]
         need_guest(self._machine)
-        self._machine.call(lambda board: board.keyboard.play(codes))
+        self._machine.call(lambda board: part(board, "keyboard").play(codes))
 
 
 class Mouse:
@@ -136,7 +136,15 @@ class Mouse:
 
     def _do(self, dx: int = 0, dy: int = 0, wheel: int = 0) -> None:
         need_guest(self._machine)
-        self._machine.call(lambda board: board.mouse.move(dx, dy, self._held, wheel))
+        self._machine.call(lambda board: part(board, "mouse").move(dx, dy, self._held, wheel))
+
+
+def part(board: Any, name: str) -> Any:
+    """The board's screen, keyboard or mouse."""
+    if not hasattr(board, name):
+        raise WrongState(f"This machine has no {name}: its kernel was loaded without a PC's firmware.",
+                         "Use its console, or start it from a medium.")
+    return getattr(board, name)
 
 
 def need_guest(machine: Asked) -> None:

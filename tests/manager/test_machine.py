@@ -120,6 +120,12 @@ def test_a_step_is_a_step_also_after_a_stop_that_found_nothing_to_stop(machine: 
     assert machine.cpu[0].count() == before + 5
 
 
+def test_a_machine_without_screen_keyboard_and_mouse_says_so(machine: Machine) -> None:
+    for use in (machine.screen.text, lambda: machine.keyboard.type("a"), lambda: machine.mouse.move(1, 1)):
+        with pytest.raises(WrongState, match="has no (screen|keyboard|mouse)"):
+            use()
+
+
 def test_registers_are_read_and_set_by_name(machine: Machine) -> None:
     cpu = machine.cpu[0]
     cpu.rax = 0x1234
