@@ -152,7 +152,7 @@ def test_looks_that_bring_nothing_take_a_share_of_the_time_which_is_saved_until_
 
     def run(met: int) -> None:
         nonlocal now, executed
-        way._uncovered.value = met
+        way.raw.uncovered = met
         pause = way.attend(executed)
         executed, now = executed + pause, now + int(pause / pace)
 
@@ -164,7 +164,7 @@ def test_looks_that_bring_nothing_take_a_share_of_the_time_which_is_saved_until_
     between = [b - a - cost for a, b in itertools.pairwise(looks)]
     assert all(regions.LOOK <= it <= 4 * regions.CLOCK for it in between[:regions.SAVED // cost]), between
     assert wait <= sum(between[-100:]) / 100 * 1.02 <= wait + 4 * regions.CLOCK, between[-100:]
-    stride = way._stride.value / pace  # in nanoseconds
+    stride = way.raw.stride / pace  # in nanoseconds
     assert stride == pytest.approx(max(regions.STRIDE, wait / regions.SAMPLES, regions.FEWEST / pace), rel=0.2)
     looks.clear()
     for _ in range(100):  # all that is met leads into regions

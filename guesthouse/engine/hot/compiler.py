@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import weakref
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -98,10 +99,12 @@ class Compiler:
         if self._process is None or not self._lock.acquire(blocking=False):
             return
         try:
-            source = self._process.stdout
-            assert source is not None
-            while octets := source.read(1 << 20):
-                self._heard += octets
+            assert self._process.stdout is not None
+            ended = False
+            with suppress(BlockingIOError):  # nothing more now
+                while octets := os.read(self._process.stdout.fileno(), 1 << 16):
+                    self._heard += octets
+                ended = True
             heard = self._heard
             while len(heard) >= 8 and len(heard) >= (size := 8 + int.from_bytes(heard[:8], "little")):
                 name, parts = pickle.loads(heard[8:size])
@@ -111,7 +114,7 @@ class Compiler:
                         inbox.append((name, parts))
                         del self._inboxes[n]
                         break
-            if octets == b"":  # the end of the pipe; None: nothing now
+            if ended:
                 self._give_up()
         finally:
             self._lock.release()

@@ -26,7 +26,8 @@ from guesthouse.engine import processor
 from guesthouse.engine.build import Engine
 from guesthouse.engine.cpu import ALL_ONES, PAGE_BITS, TLB_SIZE, CodePage
 from guesthouse.engine.processor import (
-    ANYWHERE, BUCKETS, FOLLOWING, JUMPS, MET, NO_WAY, NOTES, PAGE_MASK, SAMPLE, Jump, Note, bucket_index, jump_index,
+    ANYWHERE, BUCKETS, FOLLOWING, JUMPS, MET, NO_WAY, NOTES, PAGE_MASK, SAMPLE, Jump, Note, Processor, bucket_index,
+    jump_index,
 )
 from guesthouse.engine.hot.compiler import Compiler, Job, Told, digest
 from guesthouse.engine.hot.shelf import Part
@@ -69,6 +70,7 @@ class Regions:
 
     def __init__(self, engine: Engine, state: Any, compiler: "Compiler | Inside") -> None:
         self.guest, self.engine, self.state, self.compiler = engine.guest, engine, state, compiler
+        self.raw = state.raw()  # the same, which a look takes a twentieth of the time to read
         self.shelf = compiler.shelf
         self.clock: Callable[[], int] = time.perf_counter_ns
         self.code = Code([])
@@ -94,12 +96,9 @@ class Regions:
             ctypes.c_uint32 * (size >> 2)).from_address(at)
         self._met, self._met_at = ((ctypes.c_uint64 * MET).from_address(where + self.guest.state.offset(name))
                                    for name in ("met", "met_at"))
-        self._met_count, self._look, self._uncovered, self._stride, self._weight, self._forgettings = (
-            ctypes.c_uint64.from_address(where + self.guest.state.offset(name)) for name in (
-                "met_count", "look", "uncovered", "stride", "weight", "forgettings"))
-        self.beginnings, state.enough = self._forgettings.value, u64(min(FEW, ENOUGH))
-        self._stride.value, self._weight.value = FEWEST, STRIDE // SAMPLE
-        state.sample_anew(u64(0))
+        self.beginnings, self.raw.enough = self.raw.forgettings, min(FEW, ENOUGH)
+        self.raw.stride, self.raw.weight = FEWEST, STRIDE // SAMPLE
+        Processor.sample_anew(self.raw, 0)  # type: ignore[arg-type]
         self._buckets = (ctypes.c_uint64 * BUCKETS).from_address(where + self.guest.state.offset("buckets"))
         self._jumps = (ctypes.c_uint64 * (JUMPS * JUMP)).from_address(where + self.guest.state.offset("jumps"))
 
@@ -107,7 +106,7 @@ class Regions:
         """Between two runs: look at the samples, if it is time and there is something to see. After how many
         instructions to come again."""
         now = self.clock()
-        if now >= self._due and (self.wanted or self._uncovered.value >= WORTH):
+        if now >= self._due and (self.wanted or self.raw.uncovered >= WORTH):
             installed = self.installed
             self.look()
             ended = self.clock()
@@ -115,15 +114,15 @@ class Regions:
             self._saved = min(self._saved + (now - self._looked) // SHARE, SAVED) - cost
             wait = min(max(-self._saved * SHARE, LOOK), LONGEST)
             self._looked, self._due, self._between = ended, ended + wait, max(wait // SAMPLES, STRIDE)
-            self._weight.value = self._between // SAMPLE
+            self.raw.weight = self._between // SAMPLE
         (before, at), self._attended = self._attended, (executed, now)
         ran, took = executed - before, now - at + 1
-        self._stride.value = max(ran * self._between // took, FEWEST)
+        self.raw.stride = max(ran * self._between // took, FEWEST)
         return min(max(ran * CLOCK // took, FEWEST), FURTHEST)
 
     def look(self) -> None:
         """Between two runs: learn from the samples, take what has been compiled."""
-        if self.beginnings != self._forgettings.value:  # all blocks are gone, and their places will be others'
+        if self.beginnings != self.raw.forgettings:  # all blocks are gone, and their places will be others'
             self.begin_anew()
         if self.wanted:
             self.compiler.hear()
@@ -153,17 +152,17 @@ class Regions:
                 del self.ready[block]
 
     def begin_anew(self) -> None:
-        self.beginnings = self._forgettings.value
+        self.beginnings = self.raw.forgettings
         for of_old in (self.tried, self.heads, self.placed, self.ready, self.large, self.refused, self.digests):
             of_old.clear()
 
     def learn(self) -> dict[int, int]:
         """The blocks that samples have met since the last look, have run for long enough, and led into no region; and
         where. Then the next sample begins."""
-        count = self._met_count.value
+        count = self.raw.met_count
         met = dict(zip(self._met[:count], self._met_at[:count], strict=True))
         self.ready.update((block, pc) for block, pc in met.items() if self.ran(block) >= ENOUGH)
-        self.state.sample_anew(u64(0))
+        Processor.sample_anew(self.raw, 0)  # type: ignore[arg-type]
         return met
 
     def want(self, first: int, pc: int) -> bool:
@@ -191,7 +190,7 @@ class Regions:
         Where one does not fit it is tried again, more and more seldom."""
         if self.leads(block):
             return
-        told, look, page = self.digest(block, pc & ~PAGE_MASK), self._look.value, self.word(block, HOST) & PAGE_MASK
+        told, look, page = self.digest(block, pc & ~PAGE_MASK), self.raw.look, self.word(block, HOST) & PAGE_MASK
         names = self.shelf.by_block.get((self.word(block, HOME), told), ()) if told else ()
         for name in sorted(names, key=lambda name: -len(self.shelf.parts[name].blocks)):
             tried, due = self.refused.get((name, page), (0, 0))
@@ -217,7 +216,7 @@ class Regions:
     def prepare(self, pc: int, mode: int) -> int:
         """Have a block decoded of which only the page has been met; 0 if even that has not."""
         entry = self.state.tlb[pc >> PAGE_BITS & (TLB_SIZE - 1)]
-        if int(entry.execute) != pc & PAGE_MASK or int(self.state.context) & 0xFFFF != mode:
+        if int(entry.execute) != pc & PAGE_MASK or self.raw.context & 0xFFFF != mode:
             return 0
         self.engine.prepare(self.state.where, pc)
         return self.find(pc, mode)
@@ -249,7 +248,7 @@ class Regions:
         if last and self.word(last, MODE) == mode:
             return last
         entry = self.state.tlb[pc >> PAGE_BITS & (TLB_SIZE - 1)]
-        if int(entry.execute) != pc & PAGE_MASK or int(self.state.context) & 0xFFFF != mode:
+        if int(entry.execute) != pc & PAGE_MASK or self.raw.context & 0xFFFF != mode:
             return 0
         host = pc + int(entry.addend) & ALL_ONES
         block = self._buckets[int(bucket_index(host))]  # type: ignore[arg-type]
@@ -331,7 +330,7 @@ class Regions:
 
     def ended(self, block: int) -> ctypes.c_uint64:
         """The count of blocks that have ended in this block's page."""
-        page = self.word(block, HOST) - int(self.state.ram_start) >> PAGE_BITS
+        page = self.word(block, HOST) - self.raw.ram_start >> PAGE_BITS
         place = int(self.state.code.address) + page * CodePage.size + CodePage.offset("ended")
         return ctypes.c_uint64.from_address(place)
 
