@@ -73,7 +73,7 @@ class Config:
         return self.multiboot or self.firmware is not None or self.drives and self.guest == "" and not self.kernel
 
 
-def config(where: str, guest: str = "debian", *, memory: int | str = "512M", arch: str | None = None,
+def config(where: str, guest: str | None = None, *, memory: int | str = "512M", arch: str | None = None,
            way: str | None = None, time: str = "real", kernel: Path | str | None = None,
            initrd: Path | str | None = None, append: str = "", trace: str | None = None,
            cpus: int = 1, parallel: bool = False, floppies: Files = (), disks: Files = (), cdroms: Files = (),
@@ -82,7 +82,10 @@ def config(where: str, guest: str = "debian", *, memory: int | str = "512M", arc
            disk_bus: str | None = None, parallel_port: Path | str | None = None,
            sound: Path | str | None = None, debug_port: Path | str | None = None,
            test_devices: bool = False) -> Config:
-    """The checked description; `where` says in errors where it came from."""
+    """The checked description; `where` says in errors where it came from. Without a guest a machine starts from its
+    media or firmware, or else it is Debian's."""
+    if guest is None:
+        guest = "" if floppies or disks or cdroms or firmware else "debian"
     found = units.size(memory) if isinstance(memory, str) else memory
     if found is None:
         raise ConfigError(where, "memory", memory, units.SIZES)

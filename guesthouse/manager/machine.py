@@ -71,9 +71,9 @@ class Machine:
     # Its life.
 
     @classmethod
-    def run(cls, guest: str = "debian", *, timeout: float | None = None, **options: Any) -> Self:
-        """Switch on a machine with this guest, a name or a file; the options are those of `create`. After `timeout`
-        seconds of life it is switched off."""
+    def run(cls, guest: str | None = None, *, timeout: float | None = None, **options: Any) -> Self:
+        """Switch on a machine with this guest, a name or a file; without one it starts from its media or firmware, and
+        is "debian" if it has none. The options are those of `create`. After `timeout` seconds it is switched off."""
         return cls.of(cls._described("Machine.run", guest, options), timeout=timeout)
 
     @classmethod
@@ -89,7 +89,7 @@ class Machine:
         return made
 
     @staticmethod
-    def _described(where: str, guest: str, options: dict[str, Any]) -> Config:
+    def _described(where: str, guest: str | None, options: dict[str, Any]) -> Config:
         plural = {"floppy": "floppies", "disk": "disks", "cdrom": "cdroms"}
         return config(where, guest, **{plural.get(key, key): value for key, value in options.items()})
 

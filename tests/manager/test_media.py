@@ -111,3 +111,8 @@ def test_a_multiboot_kernel_is_known_however_it_is_given(tmp_path: Path) -> None
     for described in (config("here", str(kernel)), config("here", "", kernel=kernel, append="one")):
         found = parts(described, "", Announce())
         assert found.config.multiboot and found.kernel == kernel and found.cmdline == described.append
+
+
+def test_a_machine_without_a_guest_starts_from_its_medium_or_is_debian(images: list[Path]) -> None:
+    assert config("here").guest == "debian"
+    assert [config("here", **{where: images[0]}).guest for where in ("floppies", "disks", "cdroms")] == [""] * 3
