@@ -17,7 +17,7 @@ import ctypes
 import hashlib
 import heapq
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +45,7 @@ STRIDE, SAMPLES = 250_000, 16  # nanoseconds from one sample to the next, at lea
 FEWEST, FURTHEST = 1 << 15, 1 << 21  # instructions to both at least, and until the clock is asked: the pace may change
 ENOUGH = 250_000  # nanoseconds that a block has run before it is compiled, those first that have run longest; ...
 FEW = 20_000  # ... before it is looked for on the shelf
+OF_LATE = 20_000_000  # nanoseconds
 AT_ONCE = 2  # jobs of one processor under way, one of them large: the next is better chosen when it can be begun
 MOST, MOST_OF_LOOP = (24, 128), (48, 300)  # blocks, instructions
 LEAST = 1 / 256  # of the ways from where a region begins, those that come by a block
@@ -78,7 +79,8 @@ class Regions:
         self.inbox: list[tuple[str, list[Part]]] = []
         self.unfit = frozenset() if has("fxsr") else engine.of_stack  # handlers whose blocks stay threaded
         self.heads: dict[int, tuple[int, int]] = {}  # blocks that lead into regions: to which, and the handler before
-        self.ready: dict[int, int] = {}  # blocks that have run long enough, and where
+        # Blocks that have run long enough: where, and before which look they were met last, the latest at the end.
+        self.ready: dict[int, tuple[int, int]] = {}
         self.large: set[int] = set()  # those of them with which large regions begin, as far as that is known
         self.placed: dict[int, list[int]] = {}  # the blocks of a region, by where it is
         self.tried: set[tuple[int, int]] = set()
@@ -137,19 +139,27 @@ class Regions:
 
     def order(self, met: Iterable[int]) -> None:
         """Have regions made that begin with blocks that are ready, but not with those that a region on its way has:
-        what has been met in this look first, for it runs now, and then what has run longest. A small region
-        does not wait for a large one."""
+        what has been met in this look first, for it runs now; then what has been met of late; and if nothing is on its
+        way, what has run longest. A small region does not wait for a large one."""
         while len(self.wanted) < AT_ONCE:
             others: set[int] = set().union(*(wanted.blocks for wanted in self.wanted.values()))
             if any(wanted.large for wanted in self.wanted.values()):
                 others |= self.large
             now = [block for block in met if block in self.ready and block not in others]
-            block = max(now or self.ready.keys() - others, key=self.ran, default=0)
+            now = now or [block for block in self.of_late() if block not in others]
+            block = max(now or (() if self.wanted else self.ready), key=self.ran, default=0)
             if not block:
                 return
-            if self.want(block, self.ready[block]):
+            if self.want(block, self.ready[block][0], bool(now)):
                 self._notes[self.note(block) + RAN] = 0
                 del self.ready[block]
+
+    def of_late(self) -> Iterator[int]:
+        """The blocks that are ready and have been met not long ago."""
+        for block, (_, when) in reversed(self.ready.items()):
+            if when < self._due - OF_LATE:
+                return
+            yield block
 
     def begin_anew(self) -> None:
         self.beginnings = self.raw.forgettings
@@ -161,16 +171,22 @@ class Regions:
         where. Then the next sample begins."""
         count = self.raw.met_count
         met = dict(zip(self._met[:count], self._met_at[:count], strict=True))
-        self.ready.update((block, pc) for block, pc in met.items() if self.ran(block) >= ENOUGH)
+        for block, pc in met.items():
+            if self.ran(block) >= ENOUGH:
+                self.ready.pop(block, None)
+                self.ready[block] = pc, self._due
         Processor.sample_anew(self.raw, 0)  # type: ignore[arg-type]
         return met
 
-    def want(self, first: int, pc: int) -> bool:
-        """Have the region compiled that begins with this block, which has been seen at pc. False: it must wait."""
+    def want(self, first: int, pc: int, now: bool = True) -> bool:
+        """Have the region compiled that begins with this block, which has been seen at pc. False: it must wait. A large
+        one that does not run now is not made: others would have to wait, and it can run again."""
         key = first, self.ended(first).value
         if self.leads(first) or key in self.tried:
             return True
         blocks, job = self.gather(first, pc)
+        if job.large and not now:
+            return True
         if job.large and any(wanted.large for wanted in self.wanted.values()):
             self.large.add(first)
             return False

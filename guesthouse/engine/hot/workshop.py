@@ -130,6 +130,7 @@ def in_a_child(parts: list[Part], text: str) -> tuple[int, int]:
     told, tells = os.pipe()
     child = os.fork()
     if child == 0:
+        os.nice(NICE)  # what is small comes first
         os.close(told)  # or it would wait for itself to read what nobody else does if the compiler has ended
         try:
             with open(tells, "wb") as file:
