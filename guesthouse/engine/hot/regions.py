@@ -46,6 +46,7 @@ FEWEST, FURTHEST = 1 << 15, 1 << 21  # instructions to both at least, and until 
 ENOUGH = 250_000  # nanoseconds that a block has run before it is compiled, those first that have run longest; ...
 FEW = 20_000  # ... before it is looked for on the shelf
 OF_LATE = 20_000_000  # nanoseconds
+TRIES = 4  # blocks that a look asks what regions they would begin: it takes a millisecond for each
 AT_ONCE = 2  # jobs of one processor under way, one of them large: the next is better chosen when it can be begun
 MOST, MOST_OF_LOOP = (24, 128), (48, 300)  # blocks, instructions
 LEAST = 1 / 256  # of the ways from where a region begins, those that come by a block
@@ -141,7 +142,9 @@ class Regions:
         """Have regions made that begin with blocks that are ready, but not with those that a region on its way has:
         what has been met in this look first, for it runs now; then what has been met of late; and if nothing is on its
         way, what has run longest. A small region does not wait for a large one."""
-        while len(self.wanted) < AT_ONCE:
+        for _ in range(TRIES):
+            if len(self.wanted) >= AT_ONCE:
+                return
             others: set[int] = set().union(*(wanted.blocks for wanted in self.wanted.values()))
             if any(wanted.large for wanted in self.wanted.values()):
                 others |= self.large
