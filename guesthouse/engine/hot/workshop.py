@@ -18,8 +18,8 @@ from guesthouse.engine.hot.shelf import Part, Shelf
 from guesthouse.typed.machine import assemble, has
 
 
-# Of compilers, where there is another processor for them: of two, the guest has all of one beside two compilers. With
-# more, they have none where the host is busy, and guests stay fifty times slower than they might be.
+# Of compilers, where there is another processor for them: of two processors the guest then has one to itself, beside
+# two compilers. Nicer ones have no time at all where the host is busy, and the guest stays in copies.
 NICE = 4
 
 

@@ -24,6 +24,7 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 Reader = Callable[[Any], int]
 Writer = Callable[[Any, int], object]
 ONES = {1: 0xFF, 2: 0xFFFF, 4: 0xFFFF_FFFF, 8: 0xFFFF_FFFF_FFFF_FFFF}
+REFUSED = 1 << 63  # what typed code answers for what is the board's matter, as processors expect it (engine/cpu.py)
 
 
 class Line:

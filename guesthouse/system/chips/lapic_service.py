@@ -4,10 +4,10 @@ do this part themselves (engine/chip_code.py). After Intel's SDM volume 3, 11.8.
 """
 
 from guesthouse.bits import u64
+from guesthouse.system.chips.kit import REFUSED
 from guesthouse.typed import Array, Struct, clz
 
 EOI = 0xB0  # offset of the register
-REFUSED = 1 << 63  # as processors expect it (engine/cpu.py)
 
 
 class Service(Struct):

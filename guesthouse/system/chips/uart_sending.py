@@ -3,11 +3,11 @@ thirds of all exits of a boot were these, so that processors call this part them
 """
 
 from guesthouse.bits import u8, u64
+from guesthouse.system.chips.kit import REFUSED
 from guesthouse.typed import Array, Struct
 
 KEPT = 256  # bytes that wait for the guest to pause, at most
 DATA, STATUS = 0, 5  # offsets of the registers
-REFUSED = 1 << 63  # as processors expect it (engine/cpu.py)
 
 
 class Sending(Struct):

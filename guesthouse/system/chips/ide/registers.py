@@ -7,6 +7,7 @@ this code (engine/chip_code.py), and leave for the few that a drive or a wire ha
 """
 
 from guesthouse.bits import u8, u16, u32, u64
+from guesthouse.system.chips.kit import REFUSED
 from guesthouse.typed import Array, Pointer, Struct, load, store
 
 IN, OUT = 1, 2  # direction
@@ -14,7 +15,6 @@ EMPTY = 0x7F  # status where nobody is on the cable: it floats, but for BSY, whi
 NO_INTERRUPT, SOFT_RESET, PREVIOUS = 0x02, 0x04, 0x80  # device control
 START, TO_MEMORY = 0x01, 0x08  # command of the bus master
 ACTIVE, ERROR, INTERRUPT, CAPABLE = 0x01, 0x02, 0x04, 0x60  # its status
-REFUSED = 1 << 63  # as processors expect it (engine/cpu.py)
 
 
 class TaskFile(Struct):

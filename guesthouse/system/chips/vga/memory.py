@@ -8,6 +8,7 @@ processors call it themselves. Not modelled: the page bit of odd/even addressing
 """
 
 from guesthouse.bits import rotr, select, u8, u32, u64
+from guesthouse.system.chips.kit import REFUSED
 from guesthouse.typed import Array, Struct, function, load, store
 
 PLANE = 0x10000
@@ -22,7 +23,6 @@ SEQUENCER_INDEX, SEQUENCER, PEL_MASK, DAC_READ, DAC_WRITE, DAC, GRAPHICS_INDEX, 
 SEQUENCER_MASKS = 0x0E_3F_0F_3D_03  # the bits that registers have: register 0 in the lowest byte, none from 5 on
 GRAPHICS_MASKS, LAST_GRAPHICS = 0x0F_0F_7B_03_1F_0F_0F_0F, 8
 READING, WRITING = 3, 0  # DAC state
-REFUSED = 1 << 63  # as processors expect it (engine/cpu.py)
 
 
 class DisplayMemory(Struct):
