@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from bench.sides import COUNT, DEVICES
@@ -50,8 +51,9 @@ def classic(kernel: Path, initrd: Path, memory: int, append: str, way: str, disk
     drives = [Attached("disk", open_disk(Path(disk)), bus=bus) for bus in DEVICES] if disk else []
     board = ClassicPc(memory, RealClock(), lambda memory: SoftVcpu(kind, code, way == "hot"), drives=drives)
     board.serial[0].output = teller(lambda: int(board.vcpu.count))
-    board.load_linux(kernel, initrd, f"console=ttyS0 {append}")
-    board.run()
+    with closing(board):
+        board.load_linux(kernel, initrd, f"console=ttyS0 {append}")
+        board.run()
 
 
 def teller(count: Callable[[], int]) -> Callable[[bytes], None]:

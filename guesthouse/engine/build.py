@@ -172,7 +172,7 @@ def remove_older(path: Path) -> None:
     """Keep the two newest builds of a guest: an older version may still be in use beside this one."""
     builds = sorted(path.parent.glob(f"{path.name.rsplit('-', 1)[0]}-*.code"), key=lambda p: p.stat().st_mtime)
     for old in builds[:-2]:
-        for beside in (old, *(old.with_suffix(suffix) for suffix in (".lock", ".regions", ".whole"))):
+        for beside in (old, *(old.with_suffix(suffix) for suffix in (".lock", ".regions", ".whole", ".later"))):
             beside.unlink(missing_ok=True)
     pieces = sorted((path.parent / "pieces").glob("*"), key=lambda p: p.stat().st_mtime)
     for old in pieces[:-PIECES]:

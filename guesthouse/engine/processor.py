@@ -58,8 +58,9 @@ class Note(Struct):
     """What samples have told about a block."""
 
     block: u64
-    ran: u64  # how long without leading into a region; twice, if it was come back to
-    look: u64  # which was told of it last, or 0
+    ran: u64  # how long without leading into a region; twice, if it was come back to; half as much counts each epoch
+    look: u32  # which was told of it last, or 0
+    epoch: u32  # when that was
     following: Array[u32, FOLLOWING]  # what came next: blocks, counted from where the room begins, ...
     distances: Array[u32, FOLLOWING]  # ... how much further they were, as signed numbers, ...
     often: Array[u32, FOLLOWING]  # ... and how often each came
@@ -87,6 +88,7 @@ class Processor(Stitching):
     pause: u64  # instructions until the next sample of what runs; in one (0) each block is run alone, and noted
     stride: u64  # instructions from sample to sample
     weight: u64  # what a block in a sample stands for, in the unit of Note.ran
+    epoch: u64  # counts up as time goes by
     sampled: u64  # how many blocks it has
     last: u64  # the last of them, or 0; ...
     last_at: u64  # ... where that was
@@ -221,11 +223,14 @@ class Processor(Stitching):
                     self.follows(self.note(before), u32(block - self.room_start), u32(distance))
                 if header.way == NO_WAY:
                     note = self.note(block)
+                    ages = self.epoch - u64(note.epoch)
+                    note.ran = select(ages > 63, u64(0), note.ran >> (ages & 63))
                     note.ran += select(before != 0 and -distance < FAR, 2 * self.weight, self.weight)
+                    note.epoch = u32(self.epoch)
                     self.uncovered += 1
-                    if note.look != self.look and note.ran >= self.enough:
+                    if note.look != u32(self.look) and note.ran >= self.enough:
                         self.met[self.met_count], self.met_at[self.met_count] = block, self.start
-                        note.look, self.met_count = self.look, self.met_count + 1
+                        note.look, self.met_count = u32(self.look), self.met_count + 1
         if self.sampled > SAMPLE:
             self.sampled = self.last = u64(0)
             self.pause = select(self.met_count + SAMPLE <= MET, self.stride, u64(NEVER))
@@ -535,7 +540,7 @@ class Processor(Stitching):
             if code != 0:
                 place.following, header.links = header.links, link
                 self.aim_link(link, header.count, record, code, self.pc)
-        elif place.record == record:
+        elif place.record == record and self.pause != 0:  # else it is only that each block is run alone
             place.strange += 1
             if place.strange & (AGAIN - 1) == 0:
                 self.aim_link(link, header.count, record, self.entrance(record), self.pc)

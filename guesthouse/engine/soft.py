@@ -142,6 +142,11 @@ class SoftVcpu:
         if self._forge:
             self._forge.reach(self._filled[1].value)
 
+    def close(self) -> None:
+        """It will not run again."""
+        if self.regions is not None:
+            self.regions.leave()
+
     def recall(self) -> None:
         """From any thread: make the run under way come back with Budget soon. For parallel processors."""
         self._words[RECALLED] = self._words[CALLED] = 1

@@ -126,6 +126,9 @@ class Vcpu(Protocol):
     def stop(self) -> None:
         """From any thread: make the run under way, or the next, return Stopped soon."""
 
+    def close(self) -> None:
+        """It will not run again."""
+
     @property
     def count(self) -> int:
         """Instructions executed since the beginning."""

@@ -41,6 +41,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     floppy.write_bytes(SECTOR.ljust(510, b"\0") + b"\x55\xaa" + bytes(1_474_560 - 512))
     monkeypatch.setattr(checking, "SLICE", 1 << 20)
     monkeypatch.setattr(regions, "ENOUGH", 1)
+    monkeypatch.setattr(regions, "STAYS", 0)
     monkeypatch.setattr(compiler, "compiler_of", lambda engine: Later(X86_GUEST))
     return config("test", str(floppy), memory="16M")
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from guesthouse.engine.build import Engine
-from guesthouse.engine.hot.compiler import Job
+from guesthouse.engine.hot.job import Job
 from guesthouse.engine.hot.workshop import Inside
 from guesthouse.engine.hot.regions import Regions
 from guesthouse.engine.hot.shelf import Part, Shelf

@@ -38,6 +38,7 @@ def test_both_ways_agree_about_random_worlds(name: str) -> None:
 def test_regions_agree_with_threaded_code_about_random_loops(
         life: type[Life], worlds: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(regions, "ENOUGH", 1)
+    monkeypatch.setattr(regions, "STAYS", 0)
     code = engine(life.guest, code_folder())
     assert compare("loops", life(), (Way(code), Way(code, Regional(life.guest))), worlds * TIMES, 150) > 20
 

@@ -24,6 +24,7 @@ LOOPS = {
 @pytest.mark.parametrize("name", LOOPS)
 def test_hot_code_is_as_exact_as_threaded_code(compiled, name, monkeypatch):
     monkeypatch.setattr(regions, "ENOUGH", 1)
+    monkeypatch.setattr(regions, "STAYS", 0)
     body = LOOPS[name]
     made = []
     for hot in (False, True):
@@ -46,6 +47,7 @@ def test_hot_code_is_as_exact_as_threaded_code(compiled, name, monkeypatch):
 def test_accesses_near_one_another_ask_for_their_page_once(compiled, monkeypatch):
     texts, real = [], workshop.machine_code
     monkeypatch.setattr(regions, "ENOUGH", 1)
+    monkeypatch.setattr(regions, "STAYS", 0)
     monkeypatch.setattr(workshop, "machine_code", lambda text: (texts.append(text), real(text))[1])
     machine = Machine(compiled)
     body = [*(word("ld", rd=n, rs1=10, imm=8 * n) for n in (5, 6, 7)), word("addi", rd=10, rs1=10, imm=8),

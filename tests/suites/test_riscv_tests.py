@@ -78,6 +78,7 @@ def test_passes(path, way, board, request):
 @pytest.mark.parametrize("path", built())
 def test_passes_hot(path, board, compiled, monkeypatch):
     monkeypatch.setattr(regions, "ENOUGH", 1)
+    monkeypatch.setattr(regions, "STAYS", 0)
     made = board(compiled)
     made.load_elf(path)
     tohost, made.tohost, entry = made.tohost, None, int(made.state.pc)

@@ -1,13 +1,16 @@
 """The hot way against the threaded way: the same state after the same number of instructions, wherever that is."""
 
 import inspect
+import time
 
 import pytest
 
 from guesthouse.bits import u64
 from guesthouse.engine.hot import compiler as compiler_module
 from guesthouse.engine.hot import lowered, regions, workshop
-from guesthouse.engine.hot.compiler import Compiler, Job
+from guesthouse.engine.hot.compiler import Compiler, spare_processors
+from guesthouse.engine.hot.job import Job
+from guesthouse.engine.hot.later import Later
 from guesthouse.engine.hot.workshop import Inside
 from guesthouse.engine.hot.native import FEATURES
 from guesthouse.engine.hot.library import Library
@@ -80,6 +83,7 @@ VALUES = [0x3FF0_0000_0000_0000, 0x7FF0_0000_0000_0000, 0x7FF4_0000_0000_0001, 1
 def test_the_host_raises_what_the_guest_would(threaded, mxcsr, monkeypatch):
     """Special numbers in turn, as operands of hot floating point: results and flags are those of the threaded way."""
     monkeypatch.setattr(regions, "ENOUGH", 1)
+    monkeypatch.setattr(regions, "STAYS", 0)
     native = threaded.vcpu.engine
     code = assemble("next: movapd xmm4, xmm0; addsd xmm4, xmm1; movapd xmm5, xmm0; mulsd xmm5, xmm1; "
                     "movapd xmm6, xmm0; divsd xmm6, xmm1; movapd xmm7, xmm0; sqrtsd xmm7, xmm1; "
@@ -162,6 +166,7 @@ def test_the_host_does_what_the_bodies_of_sse_do(threaded, module):
 def test_hot_code_is_as_exact_as_threaded_code(threaded, name, host, monkeypatch):
     """With the host's vector unit, and as on a host whose unit is none of ours."""
     monkeypatch.setattr(regions, "ENOUGH", 2)
+    monkeypatch.setattr(regions, "STAYS", 0)
     if not host:
         monkeypatch.setattr(lowered, "has", lambda feature: False)
     native = threaded.vcpu.engine
@@ -179,6 +184,7 @@ def test_hot_code_is_as_exact_as_threaded_code(threaded, name, host, monkeypatch
 def test_addresses_that_count_from_the_region_are_exact(threaded, monkeypatch):
     """Relative to RIP, of which nobody knows where it is: in a page, over its end, and in the next."""
     monkeypatch.setattr(regions, "ENOUGH", 2)
+    monkeypatch.setattr(regions, "STAYS", 0)
     native, code = threaded.vcpu.engine, b""
     for opcode, to in (("4803", 0x10), ("4889", 0x18), ("4831", 0x1C), ("4803", 0xFFC), ("4889", 0xFF4),
                        ("4831", 0x1000), ("4803", 0x1008), ("4889", 0x14)):
@@ -232,6 +238,7 @@ def test_code_at_either_end_of_the_address_space_is_found_though_it_was_never_de
 def test_what_follows_from_the_mode_is_no_question_in_a_region(threaded, monkeypatch):
     """Nor are base and index registers that an operand does not have."""
     monkeypatch.setattr(regions, "ENOUGH", 1)
+    monkeypatch.setattr(regions, "STAYS", 0)
     texts, machine_code = [], workshop.machine_code
     monkeypatch.setattr(workshop, "machine_code", lambda text: texts.append(text) or machine_code(text))
     made = prepared(assemble("next: push rax; mov rdx, [rsp]; call inner; pop rcx; jmp next; inner: ret", {}),
@@ -249,6 +256,7 @@ def test_what_follows_from_the_mode_is_no_question_in_a_region(threaded, monkeyp
 @pytest.mark.parametrize("lives", [1, 4])
 def test_a_compiler_that_was_killed_leaves_the_guest_to_the_threaded_way(threaded, monkeypatch, tmp_path, lives):
     monkeypatch.setattr(regions, "ENOUGH", 2)
+    monkeypatch.setattr(regions, "STAYS", 0)
     monkeypatch.setattr(compiler_module, "LIVES", lives)
     native = threaded.vcpu.engine
     cold, hot = (prepared(assemble(f"next: {PROGRAMS['memory']}", {"room": DATA}), native) for _ in range(2))
@@ -270,6 +278,42 @@ def test_a_compiler_that_was_killed_leaves_the_guest_to_the_threaded_way(threade
     assert state_of(cold) == state_of(hot)
 
 
+@pytest.mark.skipif(not spare_processors(), reason="this host has one processor, and compiles nothing unasked")
+def test_what_a_run_had_no_time_for_is_made_by_the_next_one(threaded, monkeypatch, tmp_path):
+    monkeypatch.setattr(regions, "ENOUGH", 2)
+    monkeypatch.setattr(regions, "STAYS", 0)
+    native, path = threaded.vcpu.engine, tmp_path / "x86.regions"
+    first, second = (prepared(assemble(f"next: {PROGRAMS['memory']}", {"room": DATA}), native) for _ in range(2))
+    slow = Compiler(X86_GUEST, path)
+    monkeypatch.setattr(slow, "send", lambda job, inbox: None)
+    way = Regions(native, first.cpu, slow)
+    for _ in range(20):
+        first.vcpu.run(20_000)
+        way.look()
+    wanted = [wanted.job for wanted in way.wanted.values()]
+    way.leave()
+    assert wanted and Later(path.with_suffix(".later")).jobs()[:len(wanted)] == wanted
+    idle = Compiler(X86_GUEST, path)
+    until = time.monotonic() + 60
+    while not idle.shelf.parts.keys() >= {job.name for job in wanted} and time.monotonic() < until:
+        time.sleep(0.01)
+        idle.hear()
+    monkeypatch.setattr(idle, "send", lambda job, inbox: pytest.fail("it was made already"))
+    way = Regions(native, second.cpu, idle)
+    monkeypatch.setattr(regions, "FEW", 2)
+    way.raw.enough = 2
+    for _ in range(20):
+        second.vcpu.run(20_000)
+        if not way.installed:
+            way.look()
+    assert way.installed
+    for machine in (first, second):
+        machine.vcpu.run(1000)
+    assert state_of(first) == state_of(second)
+    idle.leave([])
+    assert not {job.name for job in Later(path.with_suffix(".later")).jobs()} & {job.name for job in wanted}
+
+
 def test_a_function_of_the_library_has_the_same_name_whatever_was_made_before_it():
     """Regions on the shelf ask for it by that name, in every process."""
     functions = [X86.walk, X86.page_fault, X86.forget]
@@ -286,6 +330,7 @@ def test_a_function_of_the_library_has_the_same_name_whatever_was_made_before_it
 
 def test_a_region_that_cannot_be_made_stops_nothing(threaded, monkeypatch):
     monkeypatch.setattr(regions, "ENOUGH", 2)
+    monkeypatch.setattr(regions, "STAYS", 0)
     native = threaded.vcpu.engine
     cold, hot = (prepared(assemble(f"next: {PROGRAMS['memory']}", {"room": DATA}), native) for _ in range(2))
     inside = Inside(X86_GUEST)

@@ -31,6 +31,7 @@ def counted(native: Any, source: str, monkeypatch: pytest.MonkeyPatch,
     remembers of pages apart); the machine, which has run it for a while, and its hot way."""
     texts: list[str] = []
     monkeypatch.setattr(regions, "ENOUGH", 1)
+    monkeypatch.setattr(regions, "STAYS", 0)
     real = workshop.machine_code
     monkeypatch.setattr(workshop, "machine_code", lambda text, *more: (texts.append(text), real(text, *more))[1])
     machine = prepared(assemble(source, {"room": DATA}), native, bits)

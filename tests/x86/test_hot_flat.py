@@ -72,6 +72,7 @@ def seen(machine: Any) -> tuple[Any, ...]:
 def test_flat_code_is_as_exact_when_hot(name: str, machine_code: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """And it never leaves the fast path."""
     monkeypatch.setattr(regions, "ENOUGH", 2)
+    monkeypatch.setattr(regions, "STAYS", 0)
     cold, hot = made(LOOPS[name], machine_code), made(LOOPS[name], machine_code)
     way = Regions(machine_code, hot.cpu, Inside(X86_GUEST))
     for budget in (20_000, 20_000, 20_000, 1, 7, 4096, 2, 3, 5, 100_000):
@@ -109,6 +110,7 @@ OVER_THE_END = {  # the last instructions, the first, and what EAX is after a hu
 def test_code_goes_on_at_zero_after_the_last_byte(name: str, way: str, machine_code: Engine,
                                                   monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(regions, "ENOUGH", 2)
+    monkeypatch.setattr(regions, "STAYS", 0)
     last, first, expected = OVER_THE_END[name]
     length = {"falls": 4, "jumps": 5, "calls": 6}[name]
     machine = made(b"\x90", None if way == "plain" else machine_code)
@@ -135,6 +137,7 @@ def test_an_instruction_over_the_end_of_a_flat_segment_faults(machine_code: Engi
 def test_the_same_page_of_32_bit_code_is_decoded_once_wherever_it_is_mapped(
         machine_code: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(regions, "ENOUGH", 2)
+    monkeypatch.setattr(regions, "STAYS", 0)
     machine = made(b"\x90", machine_code)
     code = assemble("next: add eax, ebx; call inner; dec ecx; jnz next; jmp next; inner: push rcx; pop rdx; ret", {})
     machine.memory.write(FIRST, code)
@@ -157,6 +160,7 @@ def test_the_same_page_of_32_bit_code_is_decoded_once_wherever_it_is_mapped(
 def test_a_segment_that_is_not_whole_is_checked_when_hot(machine_code: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """MOV EAX, FS:[EBX]; ADD EBX, 4; JMP back: until FS ends."""
     monkeypatch.setattr(regions, "ENOUGH", 2)
+    monkeypatch.setattr(regions, "STAYS", 0)
     machine = made(bytes.fromhex("64 8b 03 83 c3 04 eb f8"), machine_code)
     segment = machine.cpu.segments[FS]
     segment.base, segment.limit, machine.cpu.r[3] = u64(LOCAL), u32(0x6FF), u64(0)

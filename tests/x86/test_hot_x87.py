@@ -179,6 +179,7 @@ def compare(native: Any, inside: Inside, code: bytes, seed: int, usual: bool, sl
 def test_random_loops_of_x87_code_are_as_exact_as_threaded_code(
         threaded: Any, monkeypatch: pytest.MonkeyPatch, usual: bool) -> None:
     monkeypatch.setattr(regions, "ENOUGH", 2)
+    monkeypatch.setattr(regions, "STAYS", 0)
     native, inside, installed = threaded.vcpu.engine, Inside(X86_GUEST), 0
     for seed in range(SEEDS):
         chance = random.Random(seed)
@@ -192,6 +193,7 @@ def test_c1_tells_how_the_last_operation_of_a_loop_rounded(
         threaded: Any, monkeypatch: pytest.MonkeyPatch, control: int) -> None:
     """Each operation that rounds, as the last one."""
     monkeypatch.setattr(regions, "ENOUGH", 2)
+    monkeypatch.setattr(regions, "STAYS", 0)
     native, inside = threaded.vcpu.engine, Inside(X86_GUEST)
     last = [memory(op, digit, 0x20) for op in (0xD8, 0xDC, 0xDA, 0xDE) for digit in (0, 1, 4, 5, 6, 7)]
     last += [memory(op, 2, ROOM) for op in (0xD9, 0xDD, 0xDF, 0xDB)]
@@ -221,6 +223,7 @@ def test_c1_tells_how_the_last_operation_of_a_loop_rounded(
 def test_c1_is_told_to_fnstsw_at_the_beginning_of_a_loop_from_what_was_rounded_at_its_end(
         threaded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(regions, "ENOUGH", 2)
+    monkeypatch.setattr(regions, "STAYS", 0)
     body = b"\xdf\xe0\x01\xc2\xdd\xd9" + memory(0xDD, 0, 0x20) + memory(0xDC, 1, 0x28)  # FNSTSW; ADD EDX, EAX
     body += b"\xff\xc9\x0f\x85" + (-len(body) - 8 & 0xFFFF_FFFF).to_bytes(4, "little")
     seen, inside = set(), Inside(X86_GUEST)

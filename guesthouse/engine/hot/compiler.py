@@ -1,9 +1,9 @@
 """Has regions made by a process of its own (workshop.py): neither Python's lock nor LLVM stops the guest.
 
-What a processor wants compiled goes there as a job; what has been made comes back, and onto the shelf.
+What a processor wants compiled goes there as a job; what has been made comes back, and onto the shelf. If earlier runs
+have left jobs, the process begins with the guest, and makes these while it is asked for nothing else.
 """
 
-import hashlib
 import os
 import pickle
 import subprocess
@@ -11,52 +11,33 @@ import sys
 import threading
 import weakref
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 from guesthouse.engine.build import Engine
 from guesthouse.engine.op import Guest
+from guesthouse.engine.hot.job import Job
+from guesthouse.engine.hot.later import Later
 from guesthouse.engine.hot.shelf import Part, Shelf
 from guesthouse.trace import value
 
 LIVES = 4  # of the compiler's process
-LARGE = 128  # instructions of a region, for more of which LLVM takes a quarter of a second
-# A block: where it lies from the page of the region's first block on, count, records with handler numbers, whether it
-# falls, mode.
-Told = tuple[int, int, list[bytes], bool, int]
-
-
-@dataclass
-class Job:
-    """What the compiler gets. The name follows from the rest. `comes`: for each block, the number of the one from
-    which it was first seen to be reached."""
-
-    name: str
-    home: int  # see Block in engine/processor.py
-    blocks: list[Told]
-    comes: list[int] = field(default_factory=list)
-
-    @property
-    def large(self) -> bool:
-        return sum(block[1] for block in self.blocks) > LARGE
-
-
-def digest(block: Told) -> str:
-    """What tells a block, its instructions and where it lies, from all others."""
-    return hashlib.blake2b(b"".join(block[2]) + f"{block[:2]} {block[3:]}".encode(), digest_size=12).hexdigest()
 
 
 class Compiler:
     """Compiles for all processors of a kind, in a process that begins with the first job and ends with this one."""
 
     def __init__(self, guest: Guest, path: Path) -> None:
-        self.guest, self.path, self.shelf = guest, path, Shelf(path)
+        self.guest, self.path, self.shelf, self.later = guest, path, Shelf(path), Later(path.with_suffix(".later"))
         self._lock = threading.Lock()
         self._inboxes: list[tuple[str, list[tuple[str, list[Part]]]]] = []
         self._heard = bytearray()
         self._process: subprocess.Popen[bytes] | None = None
         self._lives = LIVES
+        self._unasked: set[str] = set()  # what has been made, or could not be
+        if spare_processors() and any(name not in self.shelf.parts for name in self.later.names()):
+            with suppress(OSError):
+                self._process = self._begin()
 
     def send(self, job: Job, inbox: list[tuple[str, list[Part]]]) -> None:
         with self._lock:
@@ -79,6 +60,7 @@ class Compiler:
             self._process.wait()
         self._process, self._lives = None, max(0, self._lives - 1)
         self._heard.clear()
+        self.later.forget()
         for name, inbox in self._inboxes:
             inbox.append((name, []))
         self._inboxes.clear()
@@ -114,10 +96,18 @@ class Compiler:
                         inbox.append((name, parts))
                         del self._inboxes[n]
                         break
+                else:
+                    self._unasked.add(name)
+                    for part in parts:
+                        self.shelf.note(part)
             if ended:
                 self._give_up()
         finally:
             self._lock.release()
+
+    def leave(self, jobs: list[Job]) -> None:
+        """A guest ends, and these have not been made."""
+        self.later.keep(jobs, self.shelf.parts.keys() | self._unasked)
 
 
 COMPILERS: dict[Path, Compiler] = {}
@@ -128,6 +118,11 @@ def compiler_of(engine: Engine) -> Compiler:
     if engine.shelf not in COMPILERS:
         COMPILERS[engine.shelf] = Compiler(engine.guest, engine.shelf)
     return COMPILERS[engine.shelf]
+
+
+def spare_processors() -> bool:
+    """Whether there is a processor beside the one that the guest runs on."""
+    return not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) > 1
 
 
 def write_message(file: IO[bytes], what: Any) -> None:

@@ -29,26 +29,31 @@ from guesthouse.engine.processor import (
     ANYWHERE, BUCKETS, FOLLOWING, JUMPS, MET, NO_WAY, NOTES, PAGE_MASK, SAMPLE, Jump, Note, Processor, bucket_index,
     jump_index,
 )
-from guesthouse.engine.hot.compiler import Compiler, Job, Told, digest
+from guesthouse.engine.hot.compiler import Compiler
+from guesthouse.engine.hot.job import Job, Told, digest
 from guesthouse.engine.hot.shelf import Part
 from guesthouse.typed.machine import Code, has
 
 if TYPE_CHECKING:
     from guesthouse.engine.hot.workshop import Inside
 
-SHARE = 32  # looks that bring no region may take one part of the time, ...
+SHARE = 64  # looks that bring no region may take one part of the time, ...
 SAVED = 16_000_000  # ... of which so many nanoseconds may be saved
 LOOK, LONGEST = 1_000_000, 48_000_000  # nanoseconds to the next look, at least and at most
 WORTH = 64  # blocks without a region in the samples, for which a look is worth its time
-CLOCK = 1_000_000  # nanoseconds after which the clock is asked, ...
-STRIDE, SAMPLES = 250_000, 16  # nanoseconds from one sample to the next, at least; or so many for each look
+CLOCK = 1_000_000  # nanoseconds after which the clock is asked, or when the next look is due; ...
+STRIDE, SAMPLES = 250_000, 4  # nanoseconds from one sample to the next, at least; or so many for each look
 FEWEST, FURTHEST = 1 << 15, 1 << 21  # instructions to both at least, and until the clock is asked: the pace may change
-ENOUGH = 250_000  # nanoseconds that a block has run before it is compiled, those first that have run longest; ...
-FEW = 20_000  # ... before it is looked for on the shelf
+EPOCH = 1 << 28  # nanoseconds after which it counts half for how long a block has run
+ENOUGH = 1_000_000  # nanoseconds that a block has run of late before it is compiled, those first that have run longest:
+# it has had a five-hundredth of the time, and what has less is better left in copies; ...
+FEW, SIGHTINGS = 100_000, 3  # ... before it is looked for on the shelf; and it has been met so many times
 OF_LATE = 20_000_000  # nanoseconds
+LAST = 60_000_000  # nanoseconds that the end of a guest may take to tell what was not compiled
 TRIES = 4  # blocks that a look asks what regions they would begin: it takes a millisecond for each
 AT_ONCE = 2  # jobs of one processor under way, one of them large: the next is better chosen when it can be begun
 MOST, MOST_OF_LOOP = (24, 128), (48, 300)  # blocks, instructions
+STAYS = 64  # instructions that a region executes at least until it is left: that takes the time of half as many copies
 LEAST = 1 / 256  # of the ways from where a region begins, those that come by a block
 HEADER = processor.Block
 JUMP, RECORD = Jump.size // 8, Jump.offset("record") // 8
@@ -61,10 +66,10 @@ ABOUT, RAN, AFTER = Note.offset("block") // 8, Note.offset("ran") // 8, Note.off
 class Wanted:
     """A region on its way: where its blocks are, and how it stood with their pages and all blocks when it was sent."""
 
+    job: Job
     blocks: list[int]
     ended: list[int]
     beginnings: int
-    large: bool
 
 
 class Regions:
@@ -85,6 +90,7 @@ class Regions:
         self.large: set[int] = set()  # those of them with which large regions begin, as far as that is known
         self.placed: dict[int, list[int]] = {}  # the blocks of a region, by where it is
         self.tried: set[tuple[int, int]] = set()
+        self.brief: dict[int, int] = {}  # how often a region that would begin there was found to be left too soon
         self.wanted: dict[str, Wanted] = {}
         # Regions of the shelf and pages of RAM where they did not fit: how often, and before which look not again.
         self.refused: dict[tuple[str, int], tuple[int, int]] = {}
@@ -117,18 +123,19 @@ class Regions:
             self._saved = min(self._saved + (now - self._looked) // SHARE, SAVED) - cost
             wait = min(max(-self._saved * SHARE, LOOK), LONGEST)
             self._looked, self._due, self._between = ended, ended + wait, max(wait // SAMPLES, STRIDE)
-            self.raw.weight = self._between // SAMPLE
+            weight = self._between // SAMPLE
+            self.raw.weight, self.raw.enough = weight, max(FEW, SIGHTINGS * weight)
+        self.raw.epoch = now // EPOCH & 0xFFFF_FFFF
         (before, at), self._attended = self._attended, (executed, now)
         ran, took = executed - before, now - at + 1
         self.raw.stride = max(ran * self._between // took, FEWEST)
-        return min(max(ran * CLOCK // took, FEWEST), FURTHEST)
+        return min(max(ran * max(self._due - now, CLOCK) // took, FEWEST), FURTHEST)
 
     def look(self) -> None:
         """Between two runs: learn from the samples, take what has been compiled."""
         if self.beginnings != self.raw.forgettings:  # all blocks are gone, and their places will be others'
             self.begin_anew()
-        if self.wanted:
-            self.compiler.hear()
+        self.compiler.hear()
         while self.inbox:
             self.receive(*self.inbox.pop(0))
         met = self.learn()
@@ -146,7 +153,7 @@ class Regions:
             if len(self.wanted) >= AT_ONCE:
                 return
             others: set[int] = set().union(*(wanted.blocks for wanted in self.wanted.values()))
-            if any(wanted.large for wanted in self.wanted.values()):
+            if any(wanted.job.large for wanted in self.wanted.values()):
                 others |= self.large
             now = [block for block in met if block in self.ready and block not in others]
             now = now or [block for block in self.of_late() if block not in others]
@@ -164,9 +171,22 @@ class Regions:
                 return
             yield block
 
+    def leave(self) -> None:
+        """The guest ends: what is on its way, and what has run long enough, is for the next run."""
+        jobs, covered = [wanted.job for wanted in self.wanted.values()], set[int]()
+        until = self.clock() + LAST
+        for block in sorted(self.ready, key=self.ran, reverse=True) if self.beginnings == self.raw.forgettings else ():
+            if self.clock() > until:
+                break
+            if block not in covered and not self.leads(block) and (block, self.ended(block).value) not in self.tried:
+                blocks, job = self.gather(block, self.ready[block][0])
+                covered.update(blocks)
+                jobs += [job] * bool(job.blocks)
+        self.compiler.leave(jobs)
+
     def begin_anew(self) -> None:
         self.beginnings = self.raw.forgettings
-        for of_old in (self.tried, self.heads, self.placed, self.ready, self.large, self.refused, self.digests):
+        for of_old in (self.tried, self.heads, self.placed, self.ready, self.large, self.brief, self.refused, self.digests):
             of_old.clear()
 
     def learn(self) -> dict[int, int]:
@@ -175,7 +195,7 @@ class Regions:
         count = self.raw.met_count
         met = dict(zip(self._met[:count], self._met_at[:count], strict=True))
         for block, pc in met.items():
-            if self.ran(block) >= ENOUGH:
+            if self.ran(block) >= ENOUGH << self.brief.get(block, 0):
                 self.ready.pop(block, None)
                 self.ready[block] = pc, self._due
         Processor.sample_anew(self.raw, 0)  # type: ignore[arg-type]
@@ -190,13 +210,16 @@ class Regions:
         blocks, job = self.gather(first, pc)
         if job.large and not now:
             return True
-        if job.large and any(wanted.large for wanted in self.wanted.values()):
+        if job.large and any(wanted.job.large for wanted in self.wanted.values()):
             self.large.add(first)
             return False
+        if not job.blocks:
+            self.brief[first] = self.brief.get(first, 0) + 1
+            return True
         self.tried.add(key)
-        if job.blocks and job.name not in self.wanted:
+        if job.name not in self.wanted:
             ended = [self.ended(block).value for block in blocks]
-            self.wanted[job.name] = Wanted(blocks, ended, self.beginnings, job.large)
+            self.wanted[job.name] = Wanted(job, blocks, ended, self.beginnings)
             self.compiler.send(job, self.inbox)
         return True
 
@@ -282,25 +305,28 @@ class Regions:
         """The blocks of a region that begins with this one. If it comes back to where it began, it has all of the loop,
         or each turn would go through several regions. Else it stays smaller, for LLVM's time for each instruction grows
         with the region, and has no blocks that lead into regions already: going there costs little then, and making
-        them again, much."""
-        taken, blocks, comes, turns = self.follow(first, pc, MOST_OF_LOOP, True)
+        them again, much. None if it would soon be left: copies are better then."""
+        taken, blocks, comes, turns, stays = self.follow(first, pc, MOST_OF_LOOP, True)
         if not turns:
-            taken, blocks, comes, _ = self.follow(first, pc, MOST, False)
+            taken, blocks, comes, _, stays = self.follow(first, pc, MOST, False)
+        if not stays:
+            taken, blocks, comes = [], [], []
         home = self.word(first, HOME)
         name = hashlib.blake2b(f"{home} {' '.join(map(digest, blocks))}".encode(), digest_size=12).hexdigest()
         return taken, Job(f"region.{name}", home, blocks, comes)
 
     def follow(self, first: int, pc: int, limits: tuple[int, int],
-               again: bool) -> tuple[list[int], list[Told], list[int], bool]:
+               again: bool) -> tuple[list[int], list[Told], list[int], bool, bool]:
         """The blocks that were seen to follow one another from here on, those that follow most often first; with those
         that lead into regions, if they may be compiled again. For each: what the compiler gets, and after which it
-        comes; and whether any leads back to the first."""
+        comes; and whether any leads back to the first, and whether it takes long enough until the blocks are left."""
         mode, (most, room), turns = self.word(first, MODE), limits, False
         blocks: list[Told] = []
         taken: list[int] = []
         comes: list[int] = []
         at = pc & ~PAGE_MASK
         known = {at}
+        ways: list[tuple[int, int, int]] = []  # the instructions before, where it leads, and how often it was taken
         pages: dict[int, int] = {}
         queue = [(-1.0, at, first, 0)]
         while queue and len(taken) < most:
@@ -316,12 +342,16 @@ class Regions:
             of_all = flow / sum(times for _, _, times in following) if following else 0
             for after, distance, times in following:
                 there, part = at + distance & ALL_ONES, of_all * times
+                ways.append((made[1], there, times))
                 turns = turns or after == first
                 if part <= -LEAST and there not in known and self.word(after, MODE) == mode:
                     known.add(there)
                     if again or not self.leads(after):
                         heapq.heappush(queue, (part, there, after, len(taken) - 1))
-        return taken, blocks, comes, turns
+        inside = {told[0] for told in blocks}
+        executed, left = (sum(count * times for count, _, times in ways),
+                          sum(times for _, there, times in ways if there not in inside))
+        return taken, blocks, comes, turns, executed >= STAYS * left
 
     def following(self, block: int) -> list[tuple[int, int, int]]:
         """The blocks that samples have met after this one, how far on each is, and how often it came."""
@@ -363,7 +393,7 @@ class Regions:
 
     def numbers(self, block: int) -> Any:
         """The numbers of the handlers of a block's records."""
-        count = int(HEADER.at(block).records)
+        count = self.word(block, RECORDS)
         return (ctypes.c_uint16 * count).from_address(block + HEADER.size + count * self.guest.record.size)
 
     def digest(self, block: int, at: int) -> str:

@@ -12,7 +12,8 @@ import hashlib
 import json
 import os
 import tempfile
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from guesthouse.engine.cpu import PAGE
@@ -86,6 +87,14 @@ class Shelf:
             return None
         return whole[head:]
 
+    def whole(self, name: str) -> list[Part]:
+        """A part and all that it needs, with their objects; none if one of them is not here, or not whole."""
+        part, found = self.parts.get(name), self.object(name)
+        needed = [self.whole(needed) for needed in part.needs] if part else []
+        if part is None or not found or not all(needed):
+            return []
+        return [*(one for parts in needed for one in parts), replace(part, object=found)]
+
     def add(self, part: Part) -> None:
         """Keep a part, if it is new."""
         if part.name in self.parts:
@@ -100,11 +109,18 @@ class Shelf:
         entry = len(head).to_bytes(4, "little") + len(part.object).to_bytes(4, "little") + digest(whole) + whole
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with open(self.path.with_suffix(".lock"), "w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
+            with locked(self.path):
                 append(self.path, entry)
         except OSError:
             self.path = None  # no room, no permission: then without
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Alone among those who write to this file, or to one beside it."""
+    with open(path.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def digest(data: bytes) -> bytes:

@@ -3,15 +3,19 @@
 import ctypes
 import os
 import pickle
+import queue
 import sys
 import threading
 import traceback
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from guesthouse.engine.op import Guest, find_guest
-from guesthouse.engine.hot.compiler import Job, Told, digest, write_message
+from guesthouse.engine.hot.compiler import spare_processors, write_message
+from guesthouse.engine.hot.job import Job, Told, digest
+from guesthouse.engine.hot.later import Later
 from guesthouse.engine.hot.library import Library
 from guesthouse.engine.hot.region import PASSES, Block, Instruction, Region
 from guesthouse.engine.hot.shelf import Part, Shelf
@@ -21,6 +25,7 @@ from guesthouse.typed.machine import assemble, has
 # Of compilers, where there is another processor for them: of two processors the guest then has one to itself, beside
 # two compilers. Nicer ones have no time at all where the host is busy, and the guest stays in copies.
 NICE = 4
+CHILD_ENDED, ENDED = "a child has ended", "nobody will send more"  # among the jobs
 
 
 class Workshop:
@@ -90,6 +95,9 @@ class Inside:
     def hear(self) -> None:
         pass
 
+    def leave(self, jobs: list[Job]) -> None:
+        pass
+
 
 def finished(parts: list[Part], text: str) -> list[Part]:
     if parts:
@@ -99,11 +107,15 @@ def finished(parts: list[Part], text: str) -> list[Part]:
 
 def main(origin: str, path: str) -> None:
     """The compiler's process: jobs come on standard input, parts go to standard output and onto the shelf. A large one
-    is finished by a child: small loops, which a program may be in for a tenth of a second, do not wait for it."""
-    if hasattr(os, "sched_getaffinity") and len(os.sched_getaffinity(0)) > 1:
+    is finished by a child: small loops, which a program may be in for a tenth of a second, do not wait for it. What
+    earlier runs have left is made while nothing else is to be done."""
+    if spare_processors():
         os.nice(NICE)
     workshop, shelf = Workshop(find_guest(origin, whole=True)), Shelf(Path(path))
-    source, sink, one_at_a_time = sys.stdin.buffer, sys.stdout.buffer, threading.Lock()
+    later = deque(Later(Path(path).with_suffix(".later")).jobs() if spare_processors() else ())
+    sink, one_at_a_time, children = sys.stdout.buffer, threading.Lock(), 0
+    jobs: queue.SimpleQueue[Job | str] = queue.SimpleQueue()
+    threading.Thread(target=listen, args=(jobs,), daemon=True).start()
 
     def send(job: Job, parts: list[Part]) -> None:
         with one_at_a_time, suppress(BrokenPipeError):  # then our end is near, too
@@ -111,18 +123,35 @@ def main(origin: str, path: str) -> None:
             for part in parts:
                 shelf.add(part)
 
-    while size := source.read(8):
-        job = pickle.loads(source.read(int.from_bytes(size, "little")))
-        try:
-            parts, text = workshop.begun(job)
-            if job.large and parts and hasattr(os, "fork"):
-                threading.Thread(target=hear, args=(*in_a_child(parts, text), job, send), daemon=True).start()
-                continue
-            finished(parts, text)
-        except Exception:
-            traceback.print_exc()
-            parts = []
+    def finish(child: int, told: int, job: Job) -> None:
+        hear(child, told, job, send)
+        jobs.put(CHILD_ENDED)
+
+    while (job := jobs.get() if children or not later or not jobs.empty() else later.popleft()) != ENDED:
+        if isinstance(job, str):
+            children -= 1
+            continue
+        parts = shelf.whole(job.name)
+        if not parts:
+            try:
+                parts, text = workshop.begun(job)
+                if job.large and parts and hasattr(os, "fork"):
+                    children += 1
+                    threading.Thread(target=finish, args=(*in_a_child(parts, text), job), daemon=True).start()
+                    continue
+                finished(parts, text)
+            except Exception:
+                traceback.print_exc()
+                parts = []
         send(job, parts)
+
+
+def listen(jobs: "queue.SimpleQueue[Job | str]") -> None:
+    """Whoever sends jobs does not wait until they are made."""
+    source = sys.stdin.buffer
+    while size := source.read(8):
+        jobs.put(pickle.loads(source.read(int.from_bytes(size, "little"))))
+    jobs.put(ENDED)
 
 
 def in_a_child(parts: list[Part], text: str) -> tuple[int, int]:

@@ -518,6 +518,8 @@ class Board:
         """Give everything back to the host."""
         if not self.closed:
             self.closed = True
+            for core in self.cores:
+                core.vcpu.close()
             self._ears.close()
             self._bell.close()
             self._ring.close()
