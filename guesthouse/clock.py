@@ -183,8 +183,7 @@ class RealClock(Clock):
         if at is None or not self._rate:
             return limit
         until = int((at - self._now) / self.scale) * self._rate // SECOND
-        until = max(FEWEST, until + until // BEYOND)
-        return until if until <= 2 * limit else limit  # not a whole slice and the rest of one
+        return min(limit, max(FEWEST, until + until // BEYOND))
 
     def tell_rate(self, rate: int) -> None:
         self._rate = rate

@@ -278,6 +278,38 @@ def test_a_compiler_that_was_killed_leaves_the_guest_to_the_threaded_way(threade
     assert state_of(cold) == state_of(hot)
 
 
+@pytest.mark.parametrize(("stays", "made"), [(3, False), (2, True)])
+def test_what_is_left_at_once_stays_in_copies(threaded, monkeypatch, stays, made):
+    monkeypatch.setattr(regions, "ENOUGH", 2)
+    monkeypatch.setattr(regions, "STAYS", stays)
+    for limits in ("MOST", "MOST_OF_LOOP"):
+        monkeypatch.setattr(regions, limits, (1, 100))  # blocks, of two instructions
+    machine = prepared(assemble("next: add rax, rbx; jmp other; other: xor rbx, rax; jmp next", {}),
+                       threaded.vcpu.engine)
+    way = Regions(machine.vcpu.engine, machine.cpu, Inside(X86_GUEST))
+    for _ in range(20):
+        machine.vcpu.run(20_000)
+        way.look()
+    assert bool(way.installed) == made == (not way.brief)
+
+
+def test_how_long_a_block_has_run_counts_half_each_epoch(threaded, monkeypatch):
+    monkeypatch.setattr(regions, "ENOUGH", 1 << 60)
+    machine = prepared(assemble("next: add rax, rbx; jmp next", {}), threaded.vcpu.engine)
+    way = Regions(machine.vcpu.engine, machine.cpu, Inside(X86_GUEST))
+    way.raw.weight = 1 << 30
+    machine.vcpu.run(20_000)
+    block = way.last(START)
+    ran, way.raw.weight = way.ran(block), 0
+    assert ran >= 1 << 30
+    for ages in (0, 1, 2, 70):
+        way.raw.epoch += ages
+        way.look()
+        machine.vcpu.run(20_000)
+        ran >>= ages
+        assert way.ran(block) == ran
+
+
 @pytest.mark.skipif(not spare_processors(), reason="this host has one processor, and compiles nothing unasked")
 def test_what_a_run_had_no_time_for_is_made_by_the_next_one(threaded, monkeypatch, tmp_path):
     monkeypatch.setattr(regions, "ENOUGH", 2)

@@ -25,7 +25,8 @@ LIVES = 4  # of the compiler's process
 
 
 class Compiler:
-    """Compiles for all processors of a kind, in a process that begins with the first job and ends with this one."""
+    """Compiles for all processors of a kind, in a process that begins with the first job, which may be one that an
+    earlier run has left, and ends with this one."""
 
     def __init__(self, guest: Guest, path: Path) -> None:
         self.guest, self.path, self.shelf, self.later = guest, path, Shelf(path), Later(path.with_suffix(".later"))

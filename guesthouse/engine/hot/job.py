@@ -1,4 +1,4 @@
-"""What the compiler gets: the blocks of a region, each as its records stand, and nothing of where the guest has them."""
+"""What the compiler gets: the blocks of a region, as their records stand, and nothing of where the guest has them."""
 
 import hashlib
 from dataclasses import dataclass, field

@@ -53,7 +53,7 @@ LAST = 60_000_000  # nanoseconds that the end of a guest may take to tell what w
 TRIES = 4  # blocks that a look asks what regions they would begin: it takes a millisecond for each
 AT_ONCE = 2  # jobs of one processor under way, one of them large: the next is better chosen when it can be begun
 MOST, MOST_OF_LOOP = (24, 128), (48, 300)  # blocks, instructions
-STAYS = 64  # instructions that a region executes at least until it is left: that takes the time of half as many copies
+STAYS = 64  # instructions that a region executes until it is left, at least: coming and going takes that long
 LEAST = 1 / 256  # of the ways from where a region begins, those that come by a block
 HEADER = processor.Block
 JUMP, RECORD = Jump.size // 8, Jump.offset("record") // 8
@@ -124,7 +124,7 @@ class Regions:
             wait = min(max(-self._saved * SHARE, LOOK), LONGEST)
             self._looked, self._due, self._between = ended, ended + wait, max(wait // SAMPLES, STRIDE)
             weight = self._between // SAMPLE
-            self.raw.weight, self.raw.enough = weight, max(FEW, SIGHTINGS * weight)
+            self.raw.weight, self.raw.enough = weight, max(min(FEW, ENOUGH), SIGHTINGS * weight)
         self.raw.epoch = now // EPOCH & 0xFFFF_FFFF
         (before, at), self._attended = self._attended, (executed, now)
         ran, took = executed - before, now - at + 1
@@ -186,7 +186,8 @@ class Regions:
 
     def begin_anew(self) -> None:
         self.beginnings = self.raw.forgettings
-        for of_old in (self.tried, self.heads, self.placed, self.ready, self.large, self.brief, self.refused, self.digests):
+        for of_old in (self.tried, self.heads, self.placed, self.ready, self.large, self.brief, self.refused,
+                       self.digests):
             of_old.clear()
 
     def learn(self) -> dict[int, int]:
