@@ -94,6 +94,7 @@ class Trace:
                  write: Callable[[str], None] = to_stderr) -> None:
         self.patterns, self.start, self.write = patterns, start, write
         self.count = count or (lambda: 0)
+        self.sources: set[str] = set()  # whoever has asked
 
     @classmethod
     def parse(cls, text: str, count: Callable[[], int] | None = None,
@@ -111,7 +112,8 @@ class Trace:
 
     def on(self, source: str) -> Emit | None:
         """A callable `emit(event, **details)` if anything of this source is wanted, else None."""
-        if not any(self._covers(p, source) or _may_be_below(p, source) for p in self.patterns):
+        self.sources.add(source)
+        if not any(self._tells(p, source) for p in self.patterns):
             return None
         wanted: dict[str, bool] = {}
 
@@ -123,6 +125,13 @@ class Trace:
                 self.write(" ".join([str(now), name, *(f"{k}={_shown(v)}" for k, v in details.items())]))
 
         return emit
+
+    def unheard(self) -> list[str]:
+        """The patterns that mean nothing that is there."""
+        return [p for p in self.patterns if not any(self._tells(p, source) for source in self.sources)]
+
+    def _tells(self, pattern: str, source: str) -> bool:
+        return self._covers(pattern, source) or _may_be_below(pattern, source)
 
     @staticmethod
     def _covers(pattern: str, name: str) -> bool:

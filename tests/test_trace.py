@@ -52,6 +52,13 @@ def test_events_before_the_start_are_not_told(lines):
     assert lines == ["1000 uart.late"]
 
 
+def test_names_of_what_is_not_there_are_known_once_all_have_asked():
+    trace = Trace.parse("uart*,nosuch,lapic.x,riscv.*,[a")
+    for source in ("uart0", "lapic", "exit"):
+        trace.on(source)
+    assert trace.unheard() == ["nosuch", "riscv.*", "[a"]
+
+
 @pytest.mark.parametrize("text", ["uart@", "uart@soon", "@5", "uart@-1", "uart@²"])
 def test_a_wrong_trace_expression_is_the_users_mistake(text):
     with pytest.raises(ConfigError, match="--trace"):

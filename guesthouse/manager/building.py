@@ -116,7 +116,8 @@ def board(parts: Parts, announce: Announce) -> Any:
     described = parts.config
     virtual = described.time == "virtual"
     kind, processors = board_class(described), vcpu_factory(described, announce)
-    options: dict[str, Any] = {"trace": Trace.parse(described.trace)}
+    trace = Trace.parse(described.trace)
+    options: dict[str, Any] = {"trace": trace}
     if described.cpus > 1:
         options |= {"cpus": described.cpus, "parallel": described.parallel}
     with ExitStack() as opened:
@@ -132,6 +133,8 @@ def board(parts: Parts, announce: Announce) -> Any:
             made.add_test_devices()
         start_kernel(made, parts)
         opened.pop_all()
+    for name in trace.unheard():
+        announce.warn(f"--trace {name} tells nothing: this machine has {', '.join(sorted(trace.sources))}.")
     return made
 
 
