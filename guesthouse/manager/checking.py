@@ -48,6 +48,10 @@ class Held:
         if self.open:
             self.compiler.hear()
 
+    def leave(self, jobs: Any) -> None:
+        if not self.mute:
+            self.compiler.leave(jobs)
+
 
 @dataclass(frozen=True)
 class Verdict:
