@@ -57,6 +57,9 @@ class Scripted:
     def stop(self):
         self.stopping = True
 
+    def close(self):
+        """Nothing is left of it."""
+
 
 def x86_state():
     return SimpleNamespace(intr=0, nmi=0, smi=0, ferr=0, flags=0x202, cpl=0, ticks=0, pace=1024, tsc_offset=0)
