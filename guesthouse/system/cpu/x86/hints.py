@@ -25,9 +25,8 @@ def prefetchw(cpu, address) -> None:
 
 @op("NP 0F AE /7", M)
 @op("66 0F AE /7", M)
-@op("66 0F AE /6", M)
 def clflush(cpu, address) -> None:
-    """SDM 2A, CLFLUSH, CLFLUSHOPT, CLWB. Not modelled: the fault that an unmapped address gives."""
+    """SDM 2A, CLFLUSH, CLFLUSHOPT. Not modelled: the fault that an unmapped address gives. CPUID has no CLWB."""
 
 
 @op("NP 0F AE E8+i")
