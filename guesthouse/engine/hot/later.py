@@ -6,14 +6,12 @@ run that has something to say: its own jobs first, then those of earlier runs th
 """
 
 import json
-import os
-import tempfile
 from collections.abc import Container, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from guesthouse.engine.hot.job import Job
-from guesthouse.engine.hot.shelf import digest, locked
+from guesthouse.engine.hot.shelf import digest, locked, write_anew
 
 MOST = 256  # jobs
 
@@ -39,8 +37,9 @@ class Later:
         mine = {job.name: json.dumps(job.as_json()).encode() for job in jobs if job.name not in made}
         with suppress(OSError), locked(self.path):
             others = {name: told for name, told in self._lines() if name not in made}
-            if mine or others:
-                self._write(list((mine | {name: told for name, told in others.items() if name not in mine}).items()))
+            lines = [name.encode() + b" " + told for name, told in (mine | others | mine).items()][:MOST]
+            if lines:
+                write_anew(self.path, b"".join(digest(line).hex().encode() + b" " + line + b"\n" for line in lines))
             else:
                 self.forget()
 
@@ -61,17 +60,3 @@ class Later:
             if told.decode("latin-1") == digest(whole).hex():
                 name, _, job = whole.partition(b" ")
                 yield name.decode(), job
-
-    def _write(self, jobs: list[tuple[str, bytes]]) -> None:
-        assert self.path is not None
-        with tempfile.NamedTemporaryFile(dir=self.path.parent, prefix=self.path.stem, suffix=".tmp",
-                                         delete=False) as file:
-            try:
-                for name, told in jobs[:MOST]:
-                    whole = name.encode() + b" " + told
-                    file.write(digest(whole).hex().encode() + b" " + whole + b"\n")
-                file.flush()
-                os.replace(file.name, self.path)
-            except BaseException:
-                os.unlink(file.name)
-                raise

@@ -159,9 +159,14 @@ def tidy(path: Path) -> None:
     kept = [entry for entry in kept if digest(entry[FRONT:]) == entry[8:FRONT]]
     if len(data) > LIMIT:
         kept = kept[len(kept) // 2:]
+    write_anew(path, MAGIC + b"".join(kept))
+
+
+def write_anew(path: Path, data: bytes) -> None:
+    """Put a whole file in the place of one that may be there."""
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.stem, suffix=".tmp", delete=False) as file:
         try:
-            file.write(MAGIC + b"".join(kept))
+            file.write(data)
             file.flush()
             os.replace(file.name, path)
         except BaseException:
