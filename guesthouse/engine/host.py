@@ -28,10 +28,19 @@ class HostUnit:
     registers: tuple[str, ...] = field(default=())
 
 
-def flags_of(name: str, mask: int, a: Any, b: Any, places: Any) -> Any:
-    """What one of the host's arithmetic instructions on a and b leaves in AX after LAHF and SETO, as far as the mask
-    has it. ZF, and CF if asked for, go to the bytes at these addresses. In handlers on x86-64 hosts
-    (op.Guest.hosted)."""
+def flags_of(name: str, a: Any, b: Any, carry: Any = None) -> Any:
+    """What one of the host's arithmetic instructions on a and b leaves in AX after LAHF and SETO. If the guest's CF
+    is the host's, too, it goes to the byte at the address `carry`. In handlers on x86-64 hosts (op.Guest.hosted)."""
+    raise NotImplementedError
+
+
+def condition_of(number: int, flags: Any) -> Any:
+    """Whether a condition of a signed comparison, by x86's number of it, holds of such flags."""
+    raise NotImplementedError
+
+
+def standing(number: int) -> Any:
+    """Whether a condition, by x86's number of it, holds of the host's flags as they are when a stencil begins."""
     raise NotImplementedError
 
 

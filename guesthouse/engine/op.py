@@ -122,6 +122,7 @@ class Guest:
     registers: tuple[str, ...] = ()  # fields of the state that hot code keeps in variables, pc among them
     settled: Callable[[int], dict[str, int]] = lambda mode: {}  # fields of the state that follow from the mode of use()
     hosted: dict[Any, Any] = field(default_factory=dict)  # functions that handlers have as others on x86-64 hosts
+    standing: dict[Any, Any] = field(default_factory=dict)  # others for branches of stencils, where flags still stand
     deferred: tuple[Callable[..., None], ...] = ()  # methods of the state that only write such fields, from numbers
     bases: frozenset[int] = frozenset()  # where the registers are of which addresses are made (hot/pages.py), ...
     pages: frozenset[int] = frozenset()  # ... and those of them by which hot code remembers pages

@@ -19,20 +19,22 @@ import ctypes
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 from guesthouse.bits import u8, u16, u32, u64
 from guesthouse.engine.cpu import ALL_32, SLOW
-from guesthouse.engine.host import flags_of
+from guesthouse.engine.host import condition_of, flags_of, standing
 from guesthouse.engine.op import FALLS, LEAVES, Guest, Handler
 from guesthouse.engine.stitching import (
     ASIDE, AT, BY_ADDRESS, BY_HANDLER, BY_NUMBER, BY_NUMBER_IS, BY_RECORD, BY_RECORD_IS, CODE, CONTEXT, COUNT, FIELD_8,
     FIELD_32, FIELD_64, IN_CONTEXT, LAND, LANDING, LANDING_FAR, LOOK_AGAIN, NEAR, NEXT, NUMBER, RECORD,
     TO_HANDLER, TO_LINK, UNMADE, Hole, Stencil, Stitching,
 )
-from guesthouse.engine.threaded import ADVANCE, SIGNATURE, TYPES, Handling, Threaded, go_on, host_flags, word_of
-from guesthouse.engine.tight import TIGHT, TIGHTEST, tight
+from guesthouse.engine.threaded import (
+    ADVANCE, SIGNATURE, TYPES, Handling, Threaded, go_on, host_condition, host_flags, host_standing, word_of,
+)
+from guesthouse.engine.tight import KIND, TIGHT, TIGHTEST, still, tight
 from guesthouse.errors import DefinitionError
 from guesthouse.typed.elf import R_8, R_32, R_32S, R_64, R_PC32, R_PLT32, Function, Relocation, functions
 from guesthouse.typed.emit import HOUSE, OFTEN, Emitter, Unit
@@ -45,6 +47,8 @@ HOLE = "%hole."
 OF_LINKS = {"unmade": UNMADE, "count": COUNT, "code": CODE, "at": AT, "context": CONTEXT}
 ELSEWHERE = 2  # in %way: pc has been stored
 JMP, NOP = 0xE9, b"\x90"
+STANDING, STANDS = ".standing", "; the host's flags stand: "
+BRANCH = re.compile(rb"[\x70-\x7F]|\x0F[\x80-\x8F]")  # Jcc, short or near
 OURS = {"next": NEXT, "aside": ASIDE, "record": RECORD, "number": NUMBER, "land": LAND, "by_record": BY_RECORD_IS,
         "by_number": BY_NUMBER_IS}
 TAKES = dict.fromkeys((NEXT, ASIDE, UNMADE, CODE, BY_RECORD_IS, BY_NUMBER_IS), (R_PC32, R_PLT32)) | {AT: (R_64,)} | \
@@ -73,6 +77,8 @@ class Fast(Handling):
         self.links: list[str] = []
         self.called_at: Any = None  # where the stack has the address that a call, or a return, is about
         self.returned_at: Any = None
+        self.standing: dict[Any, Any] = {}  # what is lowered as what, if the host's flags stand
+        self.looks = 0  # how often that was; more than once, if anything has been done before
 
     def call(self, function: Any, args: list[Any], named: dict[str, Any]) -> Any:
         if function is Stitching.note_call:
@@ -141,7 +147,9 @@ class Fast(Handling):
         if function in self.slow:
             self.raise_abandon()
             return None
-        return super().inline(function, args, named)
+        if function in self.standing:
+            self.looks += 2 if self.leaves or self.changed else 1
+        return super().inline(self.standing.get(function, function), args, named)
 
     def call_compiled(self, function: Any, args: list[Any], named: dict[str, Any]) -> Any:
         if self.e.open and self.changed and function not in self.slow:
@@ -170,7 +178,7 @@ class Stencils(Threaded):
 
     def __init__(self, guest: Guest, mask: int, value: int) -> None:
         self.guest, self.known = guest, {}
-        self.unit = Unit(intrinsics={flags_of: host_flags})
+        self.unit = Unit(intrinsics={flags_of: host_flags, condition_of: host_condition, standing: host_standing})
         self.fixed = {guest.state.offset(name): number for name, number in settled(guest, mask, value).items()}
         for name, what in guest.record.fields.items():
             bits = 8 * what.kind.size
@@ -199,17 +207,23 @@ class Stencils(Threaded):
         """A handler's stencils, if there can be one that does anything: for a branch to blocks in its own page, and in
         others; for operands as they come, and as they mostly are (Guest.usual)."""
         if handler.op.ends != LEAVES and not handler.op.counts and (text := self.stencil(name, handler, branches)):
-            for far in choices(re.findall(r"@code\.(\w+)", text)):
+            ways = choices(re.findall(r"@code\.(\w+)", text))
+            for far in ways:
                 self.stencil(f"{name}.far.{'.'.join(far)}", handler, branches, far)
+            for far in ((), *ways) if ways and self.guest.standing else ():
+                end = f".far.{'.'.join(far)}" if far else ""
+                self.stencil(f"{name}{STANDING}{end}", handler, branches, far, standing=True)
             if any(text.count(f"{HOLE}{field}") > 1 for field, _ in self.guest.usual):
                 self.known = {field: u64(value) for field, value in self.guest.usual}
                 self.stencil(f"{name}.usual", handler, branches)
                 self.known = {}
 
-    def stencil(self, name: str, handler: Handler, branches: bool, far: Sequence[str] = ()) -> str:
+    def stencil(self, name: str, handler: Handler, branches: bool, far: Sequence[str] = (),
+                standing: bool = False) -> str:
         """Write one, and return its text; none if there cannot be one. `far`: the links that may lead to another
-        page."""
+        page. `standing`: for a branch that asks for the host's flags as they stand, and for nothing else."""
         lower, state, record, left = self.begin()
+        lower.standing = self.guest.standing if standing else {}
         lower.e.slots.append("  %way = alloca i64")
         try:
             if handler.op.ends != FALLS:
@@ -219,7 +233,7 @@ class Stencils(Threaded):
             lower.call(handler.op.run, [state, *arguments], {})
         except DefinitionError:
             return ""
-        if not lower.e.open:
+        if not lower.e.open or standing and lower.looks != 1:
             return ""
         if handler.op.ends == FALLS and not branches:
             self.tail(lower, "@next", "poison", "%left")
@@ -334,7 +348,7 @@ class Stencils(Threaded):
     def add(self, name: str, lower: Lower) -> str:
         # optsize: a branch to where a jump aside is all that follows becomes that jump: slow paths take no room.
         text = lower.e.text(f"define preserve_nonecc i64 {name}{SIGNATURE} nounwind optsize")
-        self.unit.functions.append(text)
+        self.unit.functions.append(text + (f"\n{STANDS}{name[1:]}" if lower.stands else ""))
         return text
 
 
@@ -356,20 +370,23 @@ class Finished:
     holes: list[Hole]
     narrow: int
     links: list[str]  # the fields that tell how far they lead
+    stands: bool = False
 
 
 def patterns(text: str) -> bytes:
-    """The functions of a module, with their tight kinds."""
+    """The functions of a module, with their tight kinds, and whether they leave the guest's flags in the host's."""
     octets, assembly = assemble_static(text)
-    return json.dumps([(f.name, f.code.hex(), [astuple(r) for r in f.relocations])
+    stand = set(re.findall(f"^{STANDS}(.*)", text, re.MULTILINE)) & still(assembly)
+    return json.dumps([(f.name, f.code.hex(), [astuple(r) for r in f.relocations], KIND.sub("", f.name) in stand)
                        for f in (*functions(octets), *tight(assembly))]).encode()
 
 
 def table(guest: Guest, parts: Iterable[bytes]) -> bytes:
     """What Dialect.table leads to: a Stencil for each number, those to be taken instead, then holes and code."""
-    given = (Function(name, bytes.fromhex(code), tuple(Relocation(*r) for r in relocations))
-             for part in parts for name, code, relocations in json.loads(part))
-    found = {f.name: made for f in given if (made := finished(guest, f))}
+    found = {}
+    for name, code, relocations, stands in (told for part in parts for told in json.loads(part)):
+        if made := finished(guest, Function(name, bytes.fromhex(code), tuple(Relocation(*r) for r in relocations))):
+            found[name] = replace(made, stands=stands)
     handlers = {f"h{n}" for n in range(len(guest.handlers) + 1)}
     for name in [n for n, made in found.items() if n in handlers and
                  any(f"{n}.far.{'.'.join(far)}" not in found for far in choices(made.links))]:
@@ -385,7 +402,9 @@ def table(guest: Guest, parts: Iterable[bytes]) -> bytes:
             head.code, head.holes = u32(code_at + len(codes)), u32(len(heads) + len(holes))
             head.length, head.count, head.narrow = u16(len(made.code)), u16(len(made.holes)), u16(made.narrow)
             head.slow = u8(any(int(one.kind) == ASIDE for one in made.holes))
-            head.stays = u8(number in (len(guest.handlers) + BY_HANDLER, len(guest.handlers) + TO_HANDLER))
+            head.stays = u8(number in (len(guest.handlers) + BY_HANDLER, len(guest.handlers) + TO_HANDLER) or
+                            STANDING in name)  # whoever comes from elsewhere has other flags
+            head.stands, head.standing = u8(made.stands), u16(place.get(f"{name}{STANDING}", 0))
             head.links, head.usual = u8(len(made.links)), u16(place.get(f"{name}.usual", 0))
             for n, kind in enumerate((TIGHTEST, TIGHT)):
                 head.tight[n] = u16(place.get(f"{name}.{kind}", 0))
@@ -402,6 +421,8 @@ def table(guest: Guest, parts: Iterable[bytes]) -> bytes:
 def finished(guest: Guest, function: Function) -> Finished | None:
     """A stencil's code and holes; None if it needs more than can be filled in."""
     code, relocations = function.code, function.relocations
+    if STANDING in function.name and not BRANCH.match(code):
+        return None
     if relocations and relocations[-1].symbol == "next" and code[-5] == JMP and relocations[-1].at == len(code) - 4:
         code, relocations = code[:-5] or NOP, relocations[:-1]  # the next copy stands there
     links = sorted({r.symbol.removeprefix("code.") for r in relocations if r.symbol.startswith("code.")})

@@ -52,12 +52,14 @@ class Stencil(Struct):
     slow: u8  # it may jump to its handler, aside of the block
     stays: u8  # the record keeps its handler
     lands: u8  # a landing stands behind it
+    stands: u8  # it ends with the guest's flags in the host's
     links: u8  # how many blocks it leads to, and which fields of the record tell how far they are
     link_place: Array[u8, 2]
     link_octets: Array[u8, 2]
     usual: u16  # number of the stencil to be taken instead if operands are as they mostly are, or 0
     far: Array[u16, 3]  # numbers of those to be taken instead if the first of these blocks may not be in the page of
     #                     this one, if the second may not, if both may not
+    standing: u16  # number of that to be taken instead where the host's flags stand, which asks for them first
     tight: Array[u16, 2]  # numbers of those to be taken instead if all its operands have 8 bits, if its registers have
 
 
@@ -121,10 +123,10 @@ class Stitching(Sharing):
             return
         if self.forge == self.forge_start:
             self.begin_forge(table)
-        aside, more, n = self.forge, u64(0), u64(0)
+        aside, more, n, before = self.forge, u64(0), u64(0), table
         while n < records:
             record = first + n * guest.record.size
-            stencil = self.choose(guest, table, record, numbers, n, host)
+            stencil = before = self.choose(guest, table, record, numbers, n, host, before)
             aside, more = aside + self.size_of(stencil), more + self.size_aside(table, stencil)
             if Pointer[Stencil](stencil)[0].lands != 0:
                 landing = self.landing(table, record, host)
@@ -132,10 +134,10 @@ class Stitching(Sharing):
             n += 1
         if aside + more + LEAST > self.forge_end:
             return  # until all blocks are forgotten
-        at, n = self.forge, u64(0)
+        at, n, before = self.forge, u64(0), table
         while n < records:
             record, number = first + n * guest.record.size, u64(Pointer[u16](numbers)[n])
-            stencil = self.choose(guest, table, record, numbers, n, host)
+            stencil = before = self.choose(guest, table, record, numbers, n, host, before)
             self.copy_to(table, stencil, record, number, at, aside)
             place = Pointer[Stencil](stencil)[0]
             if place.stays == 0 and Pointer[Record](record)[0].handler == self.handlers[number]:
@@ -188,21 +190,24 @@ class Stitching(Sharing):
             u64(place.links) * self.size_of(self.own(table, u64(TO_LINK)))
 
     @function
-    def choose(self, guest: static, table: u64, record: u64, numbers: u64, n: u64, host: u64) -> u64:
-        """The stencil for a record: that of its handler, if there is one into which its operands fit."""
+    def choose(self, guest: static, table: u64, record: u64, numbers: u64, n: u64, host: u64, before: u64) -> u64:
+        """The stencil for a record: that of its handler, if there is one into which its operands fit. `before`: which
+        has been chosen for the record before it; for the first, that of number 0."""
         stencil = table + u64(Pointer[u16](numbers)[n]) * Stencil.size
         place, usual = Pointer[Stencil](stencil)[0], True
         for name, value in guest.usual:
             usual = usual and getattr(Pointer[guest.record](record)[0], name) == value
         if usual and place.usual != 0:
             stencil = table + u64(place.usual) * Stencil.size
-        n, offset, far = u64(0), host & (PAGE - 1), u64(0)
-        while n < u64(place.links):
-            if offset + load_sized(record + u64(place.link_place[n]), u64(place.link_octets[n])) > PAGE - INSTRUCTION:
+        if place.standing != 0 and Pointer[Stencil](before)[0].stands != 0:
+            stencil = table + u64(place.standing) * Stencil.size
+        n, offset, far, near = u64(0), host & (PAGE - 1), u64(0), Pointer[Stencil](stencil)[0]
+        while n < u64(near.links):
+            if offset + load_sized(record + u64(near.link_place[n]), u64(near.link_octets[n])) > PAGE - INSTRUCTION:
                 far = far + n + 1
             n += 1
         if far != 0:
-            stencil = table + u64(place.far[far - 1]) * Stencil.size
+            stencil = table + u64(near.far[far - 1]) * Stencil.size
         n, wide = u64(0), Pointer[Stencil](stencil)[0]
         while n < 2:
             tight = table + u64(wide.tight[n]) * Stencil.size

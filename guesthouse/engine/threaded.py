@@ -10,7 +10,7 @@ from typing import Any
 
 from guesthouse.bits import u8, u16, u32, u64
 from guesthouse.engine.cpu import FAULT, NONE, PAGE, TLB_SIZE, TlbEntry
-from guesthouse.engine.host import flags_of
+from guesthouse.engine.host import condition_of, flags_of
 from guesthouse.engine.op import FALLS, LEAVES, Guest, Handler, Op
 from guesthouse.engine.processor import ABANDONED, LEFT, LOOKUP, enter
 from guesthouse.typed import Abandon, compare_exchange
@@ -25,6 +25,7 @@ from guesthouse.typed.values import Ref, Scalar
 SIGNATURE = "(ptr %record, i64 %left, i64 %page_mask, i64 %place_mask, ptr %cpu, i64 %tlb, i64 %more)"
 TYPES = "(ptr, i64, i64, i64, ptr, i64, i64)"
 MASKS = str(-PAGE), str((TLB_SIZE - 1) * TlbEntry.size)  # of an address's page, and of its entry in the address cache
+CONDITIONS = "o", "b", "e", "be", "s", "p", "l", "le"  # of the host, as x86 numbers them: each second
 HEADER = f"define internal preserve_nonecc i64 {{}}{SIGNATURE} nounwind"
 
 
@@ -35,6 +36,7 @@ class Handling(Lower):
         super().__init__(unit, emitter)
         self.hosted = guest.hosted if host_is("x86_64 elf") and has("sahf") else {}  # the first had no LAHF
         self.changed = False  # something that the guest can see
+        self.stands = False  # the guest's flags were the host's when they were told last
 
     def inline(self, function: Any, args: list[Any], named: dict[str, Any]) -> Any:
         return super().inline(self.hosted.get(function, function), args, named)
@@ -45,7 +47,7 @@ class Threaded:
 
     def __init__(self, guest: Guest) -> None:
         self.guest = guest
-        self.unit = Unit(intrinsics={enter: call_handler, flags_of: host_flags})
+        self.unit = Unit(intrinsics={enter: call_handler, flags_of: host_flags, condition_of: host_condition})
         self.emit("@abandon", abandon, end=ABANDONED)
         self.again()
 
@@ -162,24 +164,37 @@ class Threaded:
         lower.e.end(f"ret i64 {done}")
 
 
-def host_flags(lower: "Handling", name: str, mask: int, a: Any, b: Any, bytes_at: Any) -> Any:
+def host_flags(lower: "Handling", name: str, a: Any, b: Any, carry: Any = None) -> Any:
     """flags_of(). One piece of assembly: LLVM would put others' work between two that look at the same flags."""
-    lower.changed = True
+    lower.changed, lower.stands = True, carry is not None
     given = a.type if isinstance(a, Scalar) else type(a)
     size = {8: "b", 16: "w", 32: "l", 64: "q"}[given.bits]
     values = [f"i{given.bits} {lower.lift(value, given).text}" for value in (a, b)]
-    places = [lower.e.op(f"inttoptr i64 {at.text} to ptr") for at in lower.items(bytes_at)]
-    sets = [f"{what} ${n}; " for n, what in enumerate(("setz", "setc")[:len(places)], 1)]
+    places = [] if carry is None else [f"ptr elementtype(i8) {lower.e.op(f'inttoptr i64 {carry.text} to ptr')}"]
     changes, first = name == "add", 1 + len(places)
     outputs = ["={ax}", *["=*m"] * len(places), *["=r"] * changes]
     inputs = ["r", str(first)] if changes else ["r", "r"]
     source, to = first + changes, first if changes else first + 1
     result = f"{{ i16, i{given.bits} }}" if changes else "i16"
-    text = f"{name}{size} ${source}, ${to}; {''.join(sets)}lahf; seto %al; andl $${mask}, %eax"
-    operands = [*(f"ptr elementtype(i8) {place}" for place in places), values[1], values[0]]
+    tells = ("movb $$0, $1", "movb $$0, %al") if name == "test" else ("setc $1", "seto %al")  # CF and OF
+    text = "; ".join([f"{name}{size} ${source}, ${to}", *tells[:len(places)], "lahf", tells[1]])
     constraints = ",".join([*outputs, *inputs, "~{flags}"])
-    made = lower.e.op(f'call {result} asm "{text}", "{constraints}"({", ".join(operands)})')
+    made = lower.e.op(f'call {result} asm "{text}", "{constraints}"({", ".join([*places, values[1], values[0]])})')
     return Scalar(u16, lower.e.op(f"extractvalue {result} {made}, 0") if changes else made)
+
+
+def host_condition(lower: "Handling", number: int, flags: Any) -> Any:
+    """condition_of(): OF comes back by an addition that overflows if it was one, and the others by SAHF."""
+    told = lower.e.op(f'call {{ i16, i8 }} asm "addb $$127, %al; sahf", "={{ax}},={{@cc{CONDITIONS[number // 2]}}},0,'
+                      f'~{{flags}}"(i16 {flags.text})')
+    holds = lower.e.op(f"extractvalue {{ i16, i8 }} {told}, 1")
+    return Scalar(bool, lower.e.op(f"icmp ne i8 {holds}, 0"))
+
+
+def host_standing(lower: "Handling", number: int) -> Any:
+    """standing(). Assembly without an instruction, which LLVM takes for what has left the flags."""
+    holds = lower.e.op(f'call i8 asm sideeffect "", "={{@cc{CONDITIONS[number // 2]}}},~{{flags}}"()')
+    return Scalar(bool, lower.e.op(f"icmp ne i8 {holds}, 0"))
 
 
 def call_handler(lower: Lower, cpu: Any, record: Any, left: Any) -> Any:

@@ -46,6 +46,8 @@ MASKS = dict(zip(threaded.MASKS, ("r14", "r15"), strict=True))
 PINNED = re.compile(rf"\tand([lq])\t\$({'|'.join(MASKS)}), (%\w+)$")
 STATE, COUNT = "%rdi", "$hole.count."  # of instructions: it always has 8 bits
 TIGHT, TIGHTEST = "tight", "tightest"
+KIND = re.compile(rf"\.({TIGHT}|{TIGHTEST})$")
+STILL = re.compile(r"\t(?:(?:mov|set)\w*\t|jmp\tnext\b)")  # changes no flags
 LEGACY = {f"r{n}": [f"r{n}", f"r{n}d", f"r{n}w", f"r{n}b"] for n in range(8, 16)} | {
     f"r{x}x": [f"r{x}x", f"e{x}x", f"{x}x", f"{x}l", f"{x}h"] for x in "abcd"} | {
     f"r{x}": [f"r{x}", f"e{x}", x, f"{x}l"] for x in ("si", "di", "bp")}
@@ -68,12 +70,27 @@ def tight(assembly: str) -> list[Function]:
     for name, body in FUNCTION.findall(assembly):
         if not set(LOCAL.findall(body)) <= set(LABEL.findall(body)):
             continue  # it needs data of its own
-        lines = shortened([line for line in body.splitlines() if line.strip() and not line.startswith("\t#")])
+        lines = shortened(plain(body))
         kinds = [edited(f"{name}.{kind}", lines, kind) for kind in (TIGHT, TIGHTEST)]
         made += kinds if len(kinds[0].holes) < len(kinds[1].holes) else kinds[:1]
     first, second = ({f.name: f for f in assembled(made, number)} for number in NUMBERS)
     found = (filled(first[it.name], second[it.name], it.holes) for it in made)
     return [function for function in found if function]
+
+
+def still(assembly: str) -> set[str]:
+    """The functions that end with the host's flags as LAHF has told them. So do their tight kinds."""
+    found = set()
+    for name, body in FUNCTION.findall(assembly):
+        before, told, after = body.rpartition("\tlahf\n")
+        if told and "next" not in before and not LABEL.search(body) and all(map(STILL.match, plain(after))):
+            found.add(name)
+    return found
+
+
+def plain(body: str) -> list[str]:
+    """The lines of a function without comments."""
+    return [line for line in body.splitlines() if line.strip() and not line.startswith("\t#")]
 
 
 def shortened(lines: list[str]) -> list[str]:

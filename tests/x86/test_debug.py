@@ -158,14 +158,14 @@ def recorded(m: Machine) -> list[tuple[int, int]]:
 
 def test_btf_steps_from_branch_to_branch_and_is_cleared_by_the_trap(m: Machine) -> None:
     branches_watched(m, BTF, TF)
-    m.cpu.zero = u8(0)
+    m.cpu.set_zero(u8(0))
     cpu = m.run("90 7502 eb02 90 90 ffc0", 2)  # nop; jnz, which goes over the jump: ZF is clear
     assert met(m) == BS and m.frame()[0] == CODE + 5 and int(cpu.model_specific(u64(0x1D9), u64(0))) == 0
 
 
 def test_btf_lets_repetitions_and_branches_not_taken_pass(m: Machine) -> None:
     branches_watched(m, BTF, TF | 0x40)
-    m.cpu.zero = u8(1)
+    m.cpu.set_zero(u8(1))
     m.cpu.r[1], m.cpu.r[7] = u64(3), u64(DATA)
     m.run("f3aa 7502 90 eb10", 2)
     for _ in range(4):

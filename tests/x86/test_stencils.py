@@ -64,6 +64,40 @@ def test_a_loop_runs_in_copies_alone_and_looks_nothing_up(stitched: Stitched) ->
     assert copies == sorted(copies)  # one behind the other
 
 
+@pytest.mark.parametrize("setter", ["cmp rdx, rbx", "test rdx, rbx", "add rdx, rbx", "sub edx, ebx", "dec rdx",
+                                    "inc rdx", "shl rdx, 1", "cmp rdx, [rsi]", "sar edx, 1", "imul rdx, rbx"])
+def test_a_branch_right_behind_what_sets_the_flags(setter: str, stitched: Stitched, threaded: Ours) -> None:
+    """It asks the host's flags where these are the guest's, and whoever comes to it from elsewhere the guest's."""
+    skipped, code = assemble("inc rax", {}), b""
+    for cc in range(16):
+        code += assemble(f"mov rdx, rdi; {setter}", {}) + bytes([0x70 + cc, len(skipped)]) + skipped
+        code += assemble("add rax, rax", {})
+    code += assemble("rol rdi, 3; xor rbx, rdi; mov [rsi], rbx", {})
+    code += b"\xE9" + (-len(code) - 5).to_bytes(4, "little", signed=True)
+    found = []
+    for ours in (stitched, threaded):
+        ours.prepare(code, BEFORE, 64)
+        ours.cpu.r[6], ours.cpu.r[7] = u64(WINDOW + 0x100), u64(0x9E37_79B9_7F4A_7C15)
+        found.append([])
+        for budget in (10_000, 1, 2, 3, 4, 5, 6, 7, 1000):
+            ours.vcpu.run(budget)
+            found[-1].append([int(ours.cpu.r[n]) for n in range(16)] + [int(ours.cpu.pc), int(ours.cpu.rflags())])
+    assert found[0] == found[1]
+
+
+def test_flags_stand_where_a_copy_leaves_them_to_the_host(stitched: Stitched) -> None:
+    """Not behind INC, which leaves the carry, and not where another has been put in between."""
+    for source, stands in (("next: cmp rax, rbx; jb next; jmp next", True), ("next: inc rax; jb next; jmp next", False),
+                           ("next: cmp rax, rbx; mov rdx, rax; jb next; jmp next", False),
+                           ("next: sar rax, 1; jb next; jmp next", False)):
+        begun(source, stitched)
+        stitched.vcpu.run(1000)
+        records = stitched.block.where + Block.size
+        last = int(stitched.block.records) - 1
+        branch = int(X86_GUEST.record.at(records + last * X86_GUEST.record.size).handler)
+        assert (int(stitched.cpu.forge_start) <= branch < int(stitched.cpu.forge)) is not stands, source
+
+
 def test_a_block_that_changes_is_reached_by_no_link(stitched: Stitched) -> None:
     begun("next: inc rax; jmp there; inc rdx; there: inc rbx; dec rcx; jnz next; jmp next", stitched)
     stitched.vcpu.run(1000)

@@ -3,7 +3,7 @@
 LOCK matters where processors run at the same time: then the decoder chooses handlers whose operand is Locked.
 """
 
-from guesthouse.bits import select, u8, u32, u64, u128
+from guesthouse.bits import select, u32, u64, u128
 from guesthouse.system.cpu.x86.definitions import op
 from guesthouse.system.cpu.x86.operands import Eb, Ev, Gb, Gv, Mq, Mx, Register
 from guesthouse.system.cpu.x86.state import RAX, RBX, RCX, RDX
@@ -54,7 +54,7 @@ def cmpxchg8b(cpu, to) -> None:
     if not equal:
         cpu.put(u32, RAX, u32(old))
         cpu.put(u32, RDX, u32(old >> 32))
-    cpu.zero = u8(equal)
+    cpu.set_zero(equal)
 
 
 @op("REX.W 0F C7 /1", Mx, lock=True)
@@ -68,4 +68,4 @@ def cmpxchg16b(cpu, to) -> None:
     if not equal:
         cpu.r[RAX] = u64(old)
         cpu.r[RDX] = u64(old >> 64)
-    cpu.zero = u8(equal)
+    cpu.set_zero(equal)

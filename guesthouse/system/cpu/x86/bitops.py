@@ -62,7 +62,7 @@ def bsf(cpu, to, source) -> None:
     a = source.get()
     if a != 0:
         to.put(ctz(a))
-    cpu.zero = u8(a == 0)
+    cpu.set_zero(a == 0)
 
 
 @op("0F BD /r", Gv, Ev)
@@ -71,7 +71,7 @@ def bsr(cpu, to, source) -> None:
     a = source.get()
     if a != 0:
         to.put((to.type.bits - 1) - clz(a))
-    cpu.zero = u8(a == 0)
+    cpu.set_zero(a == 0)
 
 
 @op("F3 0F BC /r", Gv, Ev)
@@ -81,7 +81,7 @@ def tzcnt(cpu, to, source) -> None:
     r = ctz(a)
     to.put(r)
     cpu.carry = u8(a == 0)
-    cpu.zero = u8(r == 0)
+    cpu.set_zero(r == 0)
 
 
 @op("F3 0F BD /r", Gv, Ev)
@@ -91,7 +91,7 @@ def lzcnt(cpu, to, source) -> None:
     r = clz(a)
     to.put(r)
     cpu.carry = u8(a == 0)
-    cpu.zero = u8(r == 0)
+    cpu.set_zero(r == 0)
 
 
 @op("F3 0F B8 /r", Gv, Ev)

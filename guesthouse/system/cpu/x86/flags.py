@@ -1,14 +1,14 @@
-"""The arithmetic flags (SDM 1, 3.4.3): CF and ZF by themselves, for these are asked for most; OF and the others beside
-each other as an x86 host has them in AX after LAHF and SETO, so that a host that has the guest's instruction tells its
-flags (host_added and the like). Each of the three has eight bytes of its own, and is loaded as it has been stored: a
-load finds what was stored just before it, and a host that met another store there last takes twenty cycles more (AMD's
-Zen 5, where code has not run often enough to be foreseen).
+"""The arithmetic flags (SDM 1, 3.4.3): CF by itself, for many instructions change it alone, or all but it; OF and the
+others beside each other as an x86 host has them in AX after LAHF and SETO, so that a host that has the guest's
+instruction tells its flags (host_added and the like). Both have eight bytes of their own, stored at once: a load finds
+what was stored just before it, and a host that met another store there last takes twenty cycles more (AMD's Zen 5,
+where code has not run often enough to be foreseen).
 
 Every instruction leaves all of them exact: there is nothing lazy that a fault could find half done.
 """
 
 from guesthouse.bits import popcount, select, signed, u8, u16, u64
-from guesthouse.engine.host import flags_of
+from guesthouse.engine.host import condition_of, flags_of, standing
 from guesthouse.engine.processor import Processor
 from guesthouse.typed import Array
 
@@ -24,29 +24,29 @@ IOPL, NT, RF, VM, AC, VIF, VIP, ID = (
     0x20_0000,
 )
 STATUS = CF | PF | AF | ZF | SF | OF
-OUTCOME = PF | AF | SF
-PAIR = OUTCOME << 8 | 1  # of Flags.overflow and Flags.outcome together
+OUTCOME = PF | AF | ZF | SF
 
 
-def sf_pf(r):
+def said(r):
     """What a result says, as Flags.outcome has it."""
-    return u8(r >> (type(r).bits - 1)) << 7 | u8(popcount(u8(r)) & 1 ^ 1) << 2
+    return u8(r >> (type(r).bits - 1)) << 7 | u8(r == 0) << 6 | u8(popcount(u8(r)) & 1 ^ 1) << 2 | 2
 
 
 class Flags(Processor, within="near"):
     """The processor with its status flags."""
 
     overflow: u8  # OF, 0 or 1
-    outcome: u8  # SF, AF and PF, in place
+    outcome: u8  # SF, ZF, AF and PF, in place; what else LAHF leaves there says nothing, but is the same in all ways
     after_outcome: Array[u8, 6]
-    zero: u8  # ZF
-    after_zero: Array[u8, 7]
     carry: u8  # CF
 
     def result(self, r) -> None:
         """ZF, SF and PF from a result; the others stay."""
-        self.zero = u8(r == 0)
-        self.outcome = self.outcome & AF | sf_pf(r)
+        self.outcome = self.outcome & AF | said(r)
+
+    def set_zero(self, on) -> None:
+        """ZF alone."""
+        self.outcome = self.outcome & ~u8(ZF) | u8(on) << 6
 
     def adjusts(self):
         """Whether AF is set."""
@@ -58,13 +58,11 @@ class Flags(Processor, within="near"):
 
     def logical(self, r) -> None:
         """AND, OR, XOR, TEST: CF and OF are cleared; AF is undefined and cleared, as processors do."""
-        self.carry, self.zero, self.overflow = u8(0), u8(r == 0), u8(0)
-        self.outcome = sf_pf(r)
+        self.carry, self.overflow, self.outcome = u8(0), u8(0), said(r)
 
     def produced(self, r, carry, overflow) -> None:
         """All flags of a shift or a product that left r, with this CF and OF; AF is undefined and cleared."""
-        self.carry, self.zero, self.overflow = u8(carry), u8(r == 0), u8(overflow)
-        self.outcome = sf_pf(r)
+        self.carry, self.overflow, self.outcome = u8(carry), u8(overflow), said(r)
 
     def rotated(self, carry, overflow) -> None:
         """CF and OF alone."""
@@ -89,8 +87,8 @@ class Flags(Processor, within="near"):
         self.added_up(r - 1, type(r)(1), r)
 
     def added_up(self, a, b, r) -> None:
-        self.zero, self.overflow = u8(r == 0), u8(((a ^ r) & (b ^ r)) >> (type(r).bits - 1))
-        self.outcome = sf_pf(r) | adjust(a, b, r)
+        self.overflow = u8(((a ^ r) & (b ^ r)) >> (type(r).bits - 1))
+        self.outcome = said(r) | adjust(a, b, r) | u8(r < b)
 
     def compared(self, a, b) -> None:
         """All flags of a - b."""
@@ -105,8 +103,8 @@ class Flags(Processor, within="near"):
         """All flags of a subtraction of b + carry, which has their type, that left r."""
         a = r + b + carry
         self.carry = u8((a < b) | ((a == b) & (carry != 0)))
-        self.zero, self.overflow = u8(r == 0), u8(((a ^ b) & (a ^ r)) >> (type(r).bits - 1))
-        self.outcome = sf_pf(r) | adjust(a, b, r)
+        self.overflow = u8(((a ^ b) & (a ^ r)) >> (type(r).bits - 1))
+        self.outcome = said(r) | adjust(a, b, r)
 
     def decremented(self, r, carry) -> None:
         """All flags of DEC, which leaves the carry as it was."""
@@ -116,19 +114,18 @@ class Flags(Processor, within="near"):
     def taken_away(self, a, b, r) -> None:
         """OF is written so that LLVM sees a signed comparison in it."""
         S = signed(type(r))
-        self.zero, self.overflow = u8(r == 0), u8((S(a) < S(b)) != (S(r) < 0))
-        self.outcome = sf_pf(r) | adjust(a, b, r)
+        self.overflow = u8((S(a) < S(b)) != (S(r) < 0))
+        self.outcome = said(r) | adjust(a, b, r) | u8(a < b)
 
     def numbers_compared(self, a, b) -> None:
         """What UCOMISD says of two patterns: ZF, PF and CF, all three if there is no order; the others are cleared."""
         self.carry = u8(order_told(self, 2, a, b))
-        self.zero, self.overflow = u8(order_told(self, 4, a, b)), u8(0)
-        self.outcome = u8(order_told(self, 10, a, b)) << 2
+        self.overflow = u8(0)
+        self.outcome = u8(order_told(self, 4, a, b)) << 6 | u8(order_told(self, 10, a, b)) << 2
 
     def order_found(self, below, differs) -> None:
         """What a comparison of numbers that have an order says (FCOMI): CF and ZF; the others are cleared."""
-        self.carry, self.zero, self.overflow = u8(below), u8(differs == 0), u8(0)
-        self.outcome = u8(0)
+        self.carry, self.overflow, self.outcome = u8(below), u8(0), u8(differs == 0) << 6
 
     def condition(self, cc: int):
         """Whether condition number `cc` (SDM 2, B.1.4.7, table B-10), known at compile time, holds."""
@@ -139,25 +136,23 @@ class Flags(Processor, within="near"):
         if cc == 2:
             return self.carry != 0
         if cc == 4:
-            return self.zero != 0
+            return self.outcome & ZF != 0
         if cc == 6:
-            return self.carry | self.zero != 0
+            return (self.carry != 0) | (self.outcome & ZF != 0)
         if cc == 8:
             return self.outcome & SF != 0
         if cc == 10:
             return self.outcome & PF != 0
         less = self.outcome >> 7 != self.overflow
-        return less if cc == 12 else less | (self.zero != 0)
+        return less if cc == 12 else less | (self.outcome & ZF != 0)
 
     def status(self) -> u64:
         """The six status flags, each at its place in RFLAGS."""
-        ones = u64(self.carry) | u64(self.zero) << 6
-        return ones | u64(self.outcome) | u64(self.overflow) << 11
+        return u64(self.carry) | u64(self.outcome & OUTCOME) | u64(self.overflow) << 11
 
     def set_status(self, image: u64) -> None:
         """Take the six status flags from an image of RFLAGS."""
-        self.carry, self.zero, self.overflow = u8(image & CF), u8(image >> 6 & 1), u8(image >> 11 & 1)
-        self.outcome = u8(image & OUTCOME)
+        self.carry, self.overflow, self.outcome = u8(image & CF), u8(image >> 11 & 1), u8(image & OUTCOME)
 
     def rflags(self) -> u64:
         """RFLAGS, bit 1 included."""
@@ -186,16 +181,20 @@ def adjust(a, b, r):
 
 
 def host_logical(cpu, r) -> None:
-    cpu.carry = u8(0)
-    keep(cpu, flags_of("test", PAIR, r, r, places(cpu, "zero")))
+    keep(cpu, flags_of("test", r, r, cpu.where_is("carry")))
+
+
+def host_produced(cpu, r, carry, overflow) -> None:
+    cpu.carry = u8(carry)
+    keep(cpu, flags_of("test", r, r) | u16(u8(overflow)))
 
 
 def host_added(cpu, r, b) -> None:
-    keep(cpu, flags_of("add", PAIR, r - b, b, places(cpu, "zero", "carry")))
+    keep(cpu, flags_of("add", r - b, b, cpu.where_is("carry")))
 
 
 def host_compared(cpu, a, b) -> None:
-    keep(cpu, flags_of("cmp", PAIR, a, b, places(cpu, "zero", "carry")))
+    keep(cpu, flags_of("cmp", a, b, cpu.where_is("carry")))
 
 
 def host_subtracted(cpu, r, b) -> None:
@@ -204,43 +203,41 @@ def host_subtracted(cpu, r, b) -> None:
 
 def host_incremented(cpu, r, carry) -> None:
     cpu.carry = u8(carry)
-    keep(cpu, flags_of("add", PAIR, r - 1, type(r)(1), places(cpu, "zero")))
+    keep(cpu, flags_of("add", r - 1, type(r)(1)))
 
 
 def host_decremented(cpu, r, carry) -> None:
     cpu.carry = u8(carry)
-    keep(cpu, flags_of("cmp", PAIR, r + 1, type(r)(1), places(cpu, "zero")))
+    keep(cpu, flags_of("cmp", r + 1, type(r)(1)))
 
 
 def host_condition(cpu, cc: int):
-    """Where OF or one of those beside it counts, from both, for they have been stored together."""
+    """From OF and what lies beside it together, as they have been stored."""
     if cc & 1:
         return not host_condition(cpu, cc - 1)
     pair = cpu.peek(u16, Flags.offset("overflow"))
     if cc == 0:
         return pair & 1 != 0
-    if cc == 8:
-        return pair >> 15 != 0
-    if cc == 10:
-        return pair & PF << 8 != 0
-    if cc == 12:
-        return (pair >> 15 ^ pair) & 1 != 0
-    if cc == 14:
-        return ((pair >> 15 ^ pair) & 1 != 0) | (cpu.zero != 0)
-    return (cc != 4) & (cpu.carry != 0) | (cc != 2) & (cpu.zero != 0)
+    if cc == 2:
+        return cpu.carry != 0
+    if cc == 6:
+        return (cpu.carry | u8(pair >> 14)) & 1 != 0
+    if cc == 12 or cc == 14:
+        return condition_of(cc, pair)
+    return pair & (ZF if cc == 4 else SF if cc == 8 else PF) << 8 != 0
+
+
+def standing_condition(cpu, cc: int):
+    """The same where the host's flags are still those of the instruction before (op.Guest.standing)."""
+    return not standing(cc - 1) if cc & 1 else standing(cc)
 
 
 def keep(cpu, pair) -> None:
     cpu.poke(u16, Flags.offset("overflow"), pair)
 
 
-def places(cpu, *names):
-    """Where these flags lie, in the order of flags_of()."""
-    return tuple(cpu.where_is(name) for name in names)
-
-
 HOSTED = {
-    Flags.logical: host_logical, Flags.added: host_added, Flags.compared: host_compared,
+    Flags.logical: host_logical, Flags.produced: host_produced, Flags.added: host_added, Flags.compared: host_compared,
     Flags.subtracted: host_subtracted, Flags.incremented: host_incremented, Flags.decremented: host_decremented,
     Flags.condition: host_condition,
 }

@@ -9,7 +9,7 @@ from guesthouse.engine.op import Guest
 from guesthouse.engine.processor import ANYWHERE
 from guesthouse.system.cpu.x86.flags import (
     HOSTED, Flags, after_added, after_compared, after_decremented, after_incremented, after_logical, after_produced,
-    after_subtracted, found, order_told,
+    after_subtracted, found, order_told, standing_condition,
 )
 from guesthouse.system.cpu.x86.float_state import FloatState
 from guesthouse.system.cpu.x86.msr import ModelSpecific
@@ -51,7 +51,7 @@ X86_GUEST = Guest(
     "x86", X86, Decoded, lambda: instructions().DEFINED,
     ("guesthouse.system.cpu.x86", "guesthouse.system.cpu.softfloat"),
     "guesthouse.system.cpu.x86.guest:X86_GUEST", ("inject", "outdate"),
-    registers=("pc", "overflow", "outcome", "zero", "carry", "r", "ea", "xmm", "codes",
+    registers=("pc", "overflow", "outcome", "carry", "r", "ea", "xmm", "codes",
                "fop", "fip", "fdp", "fcs", "fds"),
     settled=settled,
     bases=frozenset(X86.offset("r") + 8 * n for n in range(16)),
@@ -62,6 +62,7 @@ X86_GUEST = Guest(
               Flags.incremented, Flags.decremented, Flags.produced, Flags.rotated, Flags.numbers_compared,
               Flags.order_found),
     hosted=HOSTED,
+    standing={Flags.condition: standing_condition},
     shortcuts={(Flags.condition, deferred): condition for deferred, condition in (
         (Flags.logical, after_logical), (Flags.added, after_added), (Flags.compared, after_compared),
         (Flags.subtracted, after_subtracted), (Flags.incremented, after_incremented),
