@@ -124,6 +124,7 @@ class Cpu(Struct, lowest=-128):
     program_number: u64  # of this space
     system_number: u64  # the same for the other sets together
     newest: u64  # of these numbers; none is given twice
+    stack: Pointer[TlbEntry]  # in this bank: that of the page where the stack is, as a rule (stencils.py)
     local: u64  # what walk() tells besides: this holds in the address space in force alone
     writable: u64  # ... and a store would be allowed, too, and leave no mark
     local_code: u64  # the other sets have, or had, code that is local
@@ -159,25 +160,40 @@ class Cpu(Struct, lowest=-128):
 
     def load(self, kind: type, va: u64):
         """The value of `kind` at a guest virtual address, or a fault, or an exit to the device there."""
-        entry = self.tlb[va >> PAGE_BITS & (TLB_SIZE - 1)]
+        entry = self.entry(va)
         if likely(entry.read == (va + (kind.size - 1) & ~u64(PAGE - 1))):
             return load(kind, va + entry.addend)
         return self.load_slowly(kind, va, u64(READ))
 
     def load_to_change(self, kind: type, va: u64):
         """Like load, for a value that this instruction will store back: a fault is a write fault."""
-        entry = self.tlb[va >> PAGE_BITS & (TLB_SIZE - 1)]
+        entry = self.entry(va)
         if likely(entry.write == (va + (kind.size - 1) & ~u64(PAGE - 1))):
             return load(kind, va + entry.addend)
         return self.load_slowly(kind, va, u64(WRITE))
 
     def store(self, kind: type, va: u64, value) -> None:
         """Store a value of `kind` at a guest virtual address, or fault, or exit to the device there."""
-        entry = self.tlb[va >> PAGE_BITS & (TLB_SIZE - 1)]
+        entry = self.entry(va)
         if likely(entry.write == (va + (kind.size - 1) & ~u64(PAGE - 1))):
             store(kind, va + entry.addend, value)
         else:
             self.store_slowly(kind, va, value)
+
+    def entry(self, va: u64):
+        """The only entry of the address cache that can have this page."""
+        return self.tlb[va >> PAGE_BITS & (TLB_SIZE - 1)]
+
+    def stack_entry(self, va: u64):
+        """The same where stencils take a page for that of the stack. Any entry will do, for it tells its page."""
+        return self.stack[0]
+
+    def find_stack(self) -> None:
+        """The stack may be in another page than it was."""
+        self.stack = Pointer[TlbEntry](self.entry(self.stack_pointer()).address)
+
+    def stack_pointer(self) -> u64:
+        return u64(0)
 
     def load_slowly(self, kind: type, va: u64, access: u64):
         if kind.size == 16:
@@ -553,6 +569,7 @@ class Cpu(Struct, lowest=-128):
         """Use a set of translations without a change of mode."""
         bank = select(tlb_set == 0, self.space, tlb_set + (SPACES - 1))
         self.tlb = Pointer[TlbEntry](self.tlbs.address + bank * BANK)
+        self.find_stack()
 
     def generation(self):
         """What contexts have of the translations in force: code was found by them."""

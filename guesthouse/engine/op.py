@@ -80,6 +80,16 @@ class HostStack:
 
 
 @dataclass(frozen=True)
+class Stacked:
+    """How stencils know what is on the guest's stack: addresses that these functions tell, and those that `operand`
+    tells of records with these fields, besides those that most have (Guest.usual)."""
+
+    addresses: tuple[Any, ...] = ()
+    operand: Any = None
+    fields: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True)
 class Instructions:
     """What follows from a guest's definitions: its handlers, whose index is Record.handler, and what hot code does with
     them otherwise. `rare` are functions that it leaves to the threaded way; nothing has changed before a call."""
@@ -119,6 +129,7 @@ class Guest:
     calls: tuple[str, ...] = ()  # methods (self, u64) for the board, between runs; one that faults is delivered
     dialects: tuple[tuple[int, int], ...] = ()  # (mask, value) of the modes of use() that blocks are put together for
     usual: tuple[tuple[str, int], ...] = ()  # fields of records, and the values that most have
+    stack: Stacked = Stacked()
     registers: tuple[str, ...] = ()  # fields of the state that hot code keeps in variables, pc among them
     settled: Callable[[int], dict[str, int]] = lambda mode: {}  # fields of the state that follow from the mode of use()
     hosted: dict[Any, Any] = field(default_factory=dict)  # functions that handlers have as others on x86-64 hosts

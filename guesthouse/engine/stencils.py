@@ -23,7 +23,7 @@ from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 from guesthouse.bits import u8, u16, u32, u64
-from guesthouse.engine.cpu import ALL_32, SLOW
+from guesthouse.engine.cpu import ALL_32, SLOW, Cpu
 from guesthouse.engine.host import condition_of, flags_of, standing
 from guesthouse.engine.op import FALLS, LEAVES, Guest, Handler
 from guesthouse.engine.stitching import (
@@ -69,7 +69,8 @@ class Fast(Handling):
     def __init__(self, unit: Unit, guest: Guest, fixed: dict[int, int]) -> None:
         super().__init__(unit, Emitter(), guest)
         self.fixed, self.slow = fixed, (*SLOW, *guest.instructions.rare)
-        self.pc, self.start, self.tlb = (guest.state.offset(name) for name in ("pc", "start", "tlb"))
+        self.pc, self.start = guest.state.offset("pc"), guest.state.offset("start")
+        self.pinned = {guest.state.offset(name): f"%{name}" for name in ("tlb", "stack")}
         self.leaves = self.stored = False
         self.starts: set[str] = set()
         self.distances: dict[str, str] = {}  # by values: the fields of the record that tell them
@@ -77,6 +78,8 @@ class Fast(Handling):
         self.links: list[str] = []
         self.called_at: Any = None  # where the stack has the address that a call, or a return, is about
         self.returned_at: Any = None
+        self.stacked = guest.stack.addresses  # what tells addresses on the stack, and those that it has told
+        self.on_stack: set[str] = set()
         self.standing: dict[Any, Any] = {}  # what is lowered as what, if the host's flags stand
         self.looks = 0  # how often that was; more than once, if anything has been done before
 
@@ -97,8 +100,8 @@ class Fast(Handling):
             if len(self.links) > 1 or self.stored:
                 raise DefinitionError("one of several values of pc")
             return self.target(self.links[0])
-        if place.offset == self.tlb:
-            return PointerTo(kind.spec, "%tlb")
+        if place.offset in self.pinned:
+            return PointerTo(kind.spec, self.pinned[place.offset])
         value = super().read(kind, place, tag, align)
         if place.offset == self.start:
             self.starts.add(value.text)
@@ -130,7 +133,7 @@ class Fast(Handling):
         return value
 
     def write(self, kind: Any, place: Any, value: Any, tag: str = HOUSE, align: int = 0) -> None:
-        if place.base == "%cpu" and (place.offset in self.fixed or place.offset == self.tlb):
+        if place.base == "%cpu" and (place.offset in self.fixed or place.offset in self.pinned):
             raise DefinitionError("a change of the mode, or of who is looked for in the address cache")
         self.changed = self.changed or self.e.open
         if place.base == "%cpu" and place.offset == self.pc:
@@ -147,9 +150,14 @@ class Fast(Handling):
         if function in self.slow:
             self.raise_abandon()
             return None
+        if function is Cpu.entry and args[1].text in self.on_stack:
+            function = Cpu.stack_entry
         if function in self.standing:
             self.looks += 2 if self.leaves or self.changed else 1
-        return super().inline(self.standing.get(function, function), args, named)
+        value = super().inline(self.standing.get(function, function), args, named)
+        if function in self.stacked:
+            self.on_stack.add(value.text)
+        return value
 
     def call_compiled(self, function: Any, args: list[Any], named: dict[str, Any]) -> Any:
         if self.e.open and self.changed and function not in self.slow:
@@ -189,8 +197,8 @@ class Stencils(Threaded):
         for name in ("next", "aside", "by_record"):
             self.unit.declare(f"preserve_nonecc i64 @{name}{TYPES}")
 
-    def pinned(self, lower: Lower) -> tuple[str, str, str]:
-        return "%page_mask", "%place_mask", "%tlb"
+    def pinned(self, lower: Lower) -> tuple[str, ...]:
+        return "%page_mask", "%place_mask", "%tlb", "%stack"
 
     def hole(self, name: str, low: int, high: int) -> None:
         """A symbol whose address will be a value from `low` to below `high`, as LLVM is told."""
@@ -198,6 +206,8 @@ class Stencils(Threaded):
 
     def begin(self) -> tuple[Fast, Any, Any, Any]:
         lower = Fast(self.unit, self.guest, self.fixed)
+        if self.known.keys() > {field for field, _ in self.guest.usual}:
+            lower.stacked = (*lower.stacked, self.guest.stack.operand)
         fields = {name: Scalar(u64, HOLE + name) for name in self.guest.record.fields} | self.known
         for name in (*self.guest.record.fields, "record", "number"):
             lower.e.slots.append(f"  {HOLE}{name} = add i64 ptrtoint (ptr @hole.{name} to i64), 0")
@@ -205,7 +215,7 @@ class Stencils(Threaded):
 
     def handler(self, name: str, handler: Handler, branches: bool = False) -> None:
         """A handler's stencils, if there can be one that does anything: for a branch to blocks in its own page, and in
-        others; for operands as they come, and as they mostly are (Guest.usual)."""
+        others; for operands as they come, as they mostly are (Guest.usual), and on the stack."""
         if handler.op.ends != LEAVES and not handler.op.counts and (text := self.stencil(name, handler, branches)):
             ways = choices(re.findall(r"@code\.(\w+)", text))
             for far in ways:
@@ -216,6 +226,8 @@ class Stencils(Threaded):
             if any(text.count(f"{HOLE}{field}") > 1 for field, _ in self.guest.usual):
                 self.known = {field: u64(value) for field, value in self.guest.usual}
                 self.stencil(f"{name}.usual", handler, branches)
+                self.known |= {field: u64(value) for field, value in self.guest.stack.fields}
+                self.stencil(f"{name}.on_stack", handler, branches)
                 self.known = {}
 
     def stencil(self, name: str, handler: Handler, branches: bool, far: Sequence[str] = (),
@@ -317,7 +329,9 @@ class Stencils(Threaded):
             self.by_link(lower, plain, state, left, "landing", reach)
             self.add(f"@h{count + n}", lower)
         for n in (BY_HANDLER, TO_HANDLER, TO_LINK, BY_RECORD, BY_NUMBER, LOOK_AGAIN):
-            lower, *_ = self.begin()
+            lower, state, *_ = self.begin()
+            if n == BY_NUMBER:  # perhaps because it is in another page
+                self.plainly(lower).call(self.guest.state.find_stack, [state], {})
             self.go(n, lower)
             self.add(f"@h{count + n}", lower)
 
@@ -406,6 +420,7 @@ def table(guest: Guest, parts: Iterable[bytes]) -> bytes:
                             STANDING in name)  # whoever comes from elsewhere has other flags
             head.stands, head.standing = u8(made.stands), u16(place.get(f"{name}{STANDING}", 0))
             head.links, head.usual = u8(len(made.links)), u16(place.get(f"{name}.usual", 0))
+            head.on_stack = u16(place.get(f"{name}.on_stack", 0))
             for n, kind in enumerate((TIGHTEST, TIGHT)):
                 head.tight[n] = u16(place.get(f"{name}.{kind}", 0))
             for n, far in enumerate(choices(made.links)):

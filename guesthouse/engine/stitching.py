@@ -57,6 +57,7 @@ class Stencil(Struct):
     link_place: Array[u8, 2]
     link_octets: Array[u8, 2]
     usual: u16  # number of the stencil to be taken instead if operands are as they mostly are, or 0
+    on_stack: u16  # ... and if that is on the stack
     far: Array[u16, 3]  # numbers of those to be taken instead if the first of these blocks may not be in the page of
     #                     this one, if the second may not, if both may not
     standing: u16  # number of that to be taken instead where the host's flags stand, which asks for them first
@@ -199,6 +200,10 @@ class Stitching(Sharing):
             usual = usual and getattr(Pointer[guest.record](record)[0], name) == value
         if usual and place.usual != 0:
             stencil = table + u64(place.usual) * Stencil.size
+        for name, value in guest.stack.fields:
+            usual = usual and getattr(Pointer[guest.record](record)[0], name) == value
+        if usual and place.on_stack != 0:
+            stencil = table + u64(place.on_stack) * Stencil.size
         if place.standing != 0 and Pointer[Stencil](before)[0].stands != 0:
             stencil = table + u64(place.standing) * Stencil.size
         n, offset, far, near = u64(0), host & (PAGE - 1), u64(0), Pointer[Stencil](stencil)[0]

@@ -19,11 +19,13 @@ from guesthouse.typed.lower import Lower, compile_function
 from guesthouse.typed.machine import has, host_is
 from guesthouse.typed.values import Ref, Scalar
 
-# What stencils find in registers (the two masks: MASKS; `tlb`: the field), and in which: on x86-64 the fifth of these
-# is in RDI, and an instruction that touches the state is a byte or two shorter by it than by R12, where the first is.
-# C functions keep the first four. `more` is for BY_NUMBER alone (stencils.py).
-SIGNATURE = "(ptr %record, i64 %left, i64 %page_mask, i64 %place_mask, ptr %cpu, i64 %tlb, i64 %more)"
-TYPES = "(ptr, i64, i64, i64, ptr, i64, i64)"
+# What stencils find in registers (the two masks: MASKS; `tlb` and `stack`: the fields), and in which: on x86-64 the
+# fifth of these is in RDI, and an instruction that touches the state is a byte or two shorter by it than by R12, where
+# the first is. C functions keep the first four. `more` is for BY_NUMBER alone (stencils.py), and `free` keeps RCX for
+# their work.
+SIGNATURE = "(ptr %record, i64 %left, i64 %page_mask, i64 %place_mask, ptr %cpu, i64 %tlb, i64 %more, i64 %free, " \
+            "i64 %stack)"
+TYPES = "(ptr, i64, i64, i64, ptr, i64, i64, i64, i64)"
 MASKS = str(-PAGE), str((TLB_SIZE - 1) * TlbEntry.size)  # of an address's page, and of its entry in the address cache
 CONDITIONS = "o", "b", "e", "be", "s", "p", "l", "le"  # of the host, as x86 numbers them: each second
 HEADER = f"define internal preserve_nonecc i64 {{}}{SIGNATURE} nounwind"
@@ -154,9 +156,9 @@ class Threaded:
         target = lower.e.op(f"load ptr, ptr {record}, !tbaa !1")
         self.tail(lower, target, record, left)
 
-    def pinned(self, lower: Lower) -> tuple[str, str, str]:
+    def pinned(self, lower: Lower) -> tuple[str, ...]:
         """What the next handler is given of what stencils find in registers."""
-        return "%page_mask", "%place_mask", word_of(lower, "%cpu", self.guest.state, "tlb")
+        return "%page_mask", "%place_mask", *banks(lower, "%cpu", self.guest.state)
 
     def tail(self, lower: Lower, target: str, record: str, left: str, more: str = "poison") -> None:
         given = arguments("%cpu", record, left, self.pinned(lower), more)
@@ -202,14 +204,20 @@ def call_handler(lower: Lower, cpu: Any, record: Any, left: Any) -> Any:
     place = lower.e.op(f"inttoptr i64 {record.text} to ptr")
     target = lower.e.op(f"load ptr, ptr {place}, !tbaa !1")
     state = lower.pointer(cpu)
-    given = arguments(state, place, left.text, (*MASKS, word_of(lower, state, cpu.type, "tlb")))
+    given = arguments(state, place, left.text, (*MASKS, *banks(lower, state, cpu.type)))
     return Scalar(u64, lower.e.op(f"call preserve_nonecc i64 {target}{given}"))
 
 
-def arguments(cpu: str, record: str, left: str, pinned: tuple[str, str, str], more: str = "poison") -> str:
+def arguments(cpu: str, record: str, left: str, pinned: tuple[str, ...], more: str = "poison") -> str:
     """What a handler is given, in the order of SIGNATURE."""
-    pages, places, tlb = pinned
-    return f"(ptr {record}, i64 {left}, i64 {pages}, i64 {places}, ptr {cpu}, i64 {tlb}, i64 {more})"
+    pages, places, tlb, stack = pinned
+    return f"(ptr {record}, i64 {left}, i64 {pages}, i64 {places}, ptr {cpu}, i64 {tlb}, i64 {more}, i64 poison, " \
+           f"i64 {stack})"
+
+
+def banks(lower: Lower, cpu: str, state: Any) -> tuple[str, str]:
+    """Where the address cache's bank is, and the stack's entry."""
+    return word_of(lower, cpu, state, "tlb"), word_of(lower, cpu, state, "stack")
 
 
 def word_of(lower: Lower, cpu: str, state: Any, name: str, kind: str = "i64") -> str:

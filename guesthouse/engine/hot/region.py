@@ -27,7 +27,7 @@ from guesthouse.engine.cpu import PAGE_BITS, TLB_SIZE
 from guesthouse.engine.op import BRANCHES, FALLS, LEAVES, Guest, Handler
 from guesthouse.engine import processor
 from guesthouse.engine.processor import ANYWHERE, PAGE_MASK
-from guesthouse.engine.threaded import ARGUMENTS, HEADER, MASKS, Threaded, word_of
+from guesthouse.engine.threaded import ARGUMENTS, HEADER, MASKS, Threaded, banks
 from guesthouse.errors import DefinitionError
 from guesthouse.engine.hot.library import CPU, INVALIDATIONS, Library, Slot
 from guesthouse.engine.hot.lowered import BLOCKS, CLEAR, DISPATCH, GATHER, Asked, Deferred, Lowered
@@ -128,8 +128,8 @@ class Region(Threaded):
         self.unit.functions.append(self.e.text(header))
         return self.unit.text()
 
-    def pinned(self, lower: Lower) -> tuple[str, str, str]:
-        return *MASKS, word_of(lower, CPU, self.guest.state, "tlb")  # a region keeps other things in registers
+    def pinned(self, lower: Lower) -> tuple[str, ...]:
+        return *MASKS, *banks(lower, CPU, self.guest.state)  # a region keeps other things in registers
 
     def prologue(self) -> None:
         """Fetch the registers, and go to the block whose first record this is, if its page is as it was."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from guesthouse.bits import select, u64
 from guesthouse.engine.cpu import PAGE
-from guesthouse.engine.op import Guest
+from guesthouse.engine.op import Guest, Stacked
 from guesthouse.engine.processor import ANYWHERE
 from guesthouse.system.cpu.x86.flags import (
     HOSTED, Flags, after_added, after_compared, after_decremented, after_incremented, after_logical, after_produced,
@@ -13,7 +13,7 @@ from guesthouse.system.cpu.x86.flags import (
 )
 from guesthouse.system.cpu.x86.float_state import FloatState
 from guesthouse.system.cpu.x86.msr import ModelSpecific
-from guesthouse.system.cpu.x86.operands import NOTHING, Decoded
+from guesthouse.system.cpu.x86.operands import NOTHING, Decoded, effective_address
 from guesthouse.system.cpu.x86.state import RBP, RSP
 from guesthouse.typed import Pointer, function
 
@@ -57,6 +57,7 @@ X86_GUEST = Guest(
     bases=frozenset(X86.offset("r") + 8 * n for n in range(16)),
     pages=frozenset(X86.offset("r") + 8 * n for n in (RSP, RBP)),  # others hold addresses too seldom
     usual=(("index", NOTHING), ("scale", 0)),
+    stack=Stacked((X86.stack_linear,), effective_address, (("base", 8 * RSP),)),
     dialects=((0xFFFC, 0x4100), (0xFFFC, 0x2084)),  # see General.mode(): 64-bit code, and 32-bit code in flat segments
     deferred=(Flags.logical, Flags.added, Flags.added_with, Flags.compared, Flags.subtracted, Flags.subtracted_with,
               Flags.incremented, Flags.decremented, Flags.produced, Flags.rotated, Flags.numbers_compared,

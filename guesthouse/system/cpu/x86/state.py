@@ -203,6 +203,9 @@ class General(Segments):
         """The linear address of `size` bytes that lie `depth` above the stack pointer (modulo the stack's width)."""
         return self.stack_linear(self.r[RSP] + depth, size)
 
+    def stack_pointer(self) -> u64:
+        return self.r[RSP]
+
     def push(self, kind: type, value) -> None:
         """Push a value; nothing has changed if it faults. The last thing in a body that may fault."""
         self.store(kind, self.at_stack(u64(0) - kind.size, u64(kind.size)), value)
