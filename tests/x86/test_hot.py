@@ -293,6 +293,26 @@ def test_what_is_left_at_once_stays_in_copies(threaded, monkeypatch, stays, made
     assert bool(way.installed) == made == (not way.brief)
 
 
+@pytest.mark.parametrize(("soon", "left"), [(1, True), (0, False)])
+def test_a_region_that_is_left_at_once_gives_its_blocks_back(threaded, monkeypatch, soon, left):
+    """It has one of two blocks, each of two instructions, and is not made again."""
+    monkeypatch.setattr(regions, "ENOUGH", 2)
+    monkeypatch.setattr(regions, "STAYS", 0)
+    monkeypatch.setattr(regions, "LEFT_SOON", soon)
+    for limits in ("MOST", "MOST_OF_LOOP"):
+        monkeypatch.setattr(regions, limits, (1, 100))
+    source = assemble("next: add rax, rbx; jmp other; other: xor rbx, rax; jmp next", {})
+    cold, hot = (prepared(source, threaded.vcpu.engine) for _ in range(2))
+    way = Regions(hot.vcpu.engine, hot.cpu, Inside(X86_GUEST))
+    for _ in range(40):
+        for machine in (cold, hot):
+            machine.vcpu.run(20_000)
+        way.look()
+    assert way.installed == 2 and len(way.left) == (2 if left else 0)
+    assert bool(way.heads) is not left and len(way.counts) == (0 if left else 2)
+    assert state_of(cold) == state_of(hot)
+
+
 def test_how_long_a_block_has_run_counts_half_each_epoch(threaded, monkeypatch):
     monkeypatch.setattr(regions, "ENOUGH", 1 << 60)
     machine = prepared(assemble("next: add rax, rbx; jmp next", {}), threaded.vcpu.engine)

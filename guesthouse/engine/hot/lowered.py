@@ -15,6 +15,7 @@ from guesthouse.bits import u64
 from guesthouse.engine.cpu import ALL_32, ALL_ONES, SLOW
 from guesthouse.engine.threaded import ARGUMENTS, kinds_of
 from guesthouse.errors import DefinitionError
+from guesthouse.engine.hot.job import MAKE_UP
 from guesthouse.engine.hot.library import CPU, INVALIDATIONS, Library, Slot
 from guesthouse.engine.hot.native import INTRINSICS
 from guesthouse.engine.hot.pages import ACCESSES, Pages
@@ -27,7 +28,6 @@ from guesthouse.typed.struct import BoolKind, Kind, PointerKind, ScalarKind
 from guesthouse.typed.values import ArrayRef, PointerTo, Ref, Scalar, is_known, llvm_type
 
 GATHER, CLEAR = "; the host's flags are added to the guest's", "; the host's flags are cleared"
-DISPATCH, MAKE_UP, BLOCKS = range(3)  # the first words of a region's table, and where those of its blocks begin
 
 
 @dataclass(eq=False)

@@ -29,8 +29,9 @@ from guesthouse.engine import processor
 from guesthouse.engine.processor import ANYWHERE, PAGE_MASK
 from guesthouse.engine.threaded import ARGUMENTS, HEADER, MASKS, Threaded, banks
 from guesthouse.errors import DefinitionError
+from guesthouse.engine.hot.job import BLOCKS, DISPATCH, STAYED, VISITS
 from guesthouse.engine.hot.library import CPU, INVALIDATIONS, Library, Slot
-from guesthouse.engine.hot.lowered import BLOCKS, CLEAR, DISPATCH, GATHER, Asked, Deferred, Lowered
+from guesthouse.engine.hot.lowered import CLEAR, GATHER, Asked, Deferred, Lowered
 from guesthouse.engine.hot.pages import FORGET
 from guesthouse.engine.hot.stack import Known
 from guesthouse.typed.emit import OFTEN, RARELY, Emitter, Unit
@@ -105,8 +106,8 @@ class Region(Threaded):
         return self.lower.e
 
     def text(self) -> str:
-        """The module: the function, and its table, which whoever installs it fills in: the handler that finds blocks,
-        the function that makes up for what is put off, and for each block the words that are named below."""
+        """The module: the function, and its table, which whoever installs it fills in: the words that
+        job.py names, and for each block those that are named above."""
         for n, block in enumerate(self.blocks):
             self.tops[n] = self.last_tops[self.comes[n]]
             self.start_block(n, block)
@@ -169,10 +170,17 @@ class Region(Threaded):
         original = e.op(f"inttoptr i64 {self.lower.told(e.op(f'add i64 {words}, {ORIGINAL}'))} to ptr")
         self.tail(self.lower, original, "%record", "%left")
         e.start(yes)
+        self.count(VISITS, "1")
         if self.lower.stack:
             self.lower.stack.enter(way, self.tops)
         self.lower.mark(CLEAR)
         e.end(f"switch i64 {way}, label %b0 [ {' '.join(f'i64 {n}, label %b{n}' for n in range(1, count))} ]")
+
+    def count(self, n: int, more: str) -> None:
+        """Add to a word of the table."""
+        place = self.e.op(f"getelementptr i64, ptr @{self.name}.table, i64 {n}")
+        before = self.e.op(f"load i64, ptr {place}, !tbaa !1")
+        self.e.do(f"store i64 {self.e.op(f'add i64 {before}, {more}')}, ptr {place}, !tbaa !1")
 
     def same_blocks(self, words: int | str) -> str:
         """Whether no block has ended of the page of the block with these words."""
@@ -452,6 +460,7 @@ class Region(Threaded):
         for slot in sorted(self.lower.written | {self.pc}, key=lambda s: s.start):
             self.lower.store_slot(slot)
         self.put("start", self.lower.address(self.read(self.pc.name[1:])))
+        self.count(STAYED, e.op(f"sub i64 %left, {self.read('budget')}"))
         late, on, number = e.new_label("late"), e.new_label("on"), self.read("later")
         e.branch_if(e.op(f"icmp eq i64 {number}, 0"), on, late)
         e.start(late)

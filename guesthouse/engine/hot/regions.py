@@ -4,7 +4,7 @@ What runs often is found without counting in the guest's way: now and then some 
 taken (Processor.sample): how long each has run, by that, and what has come next. A block that has run long enough
 is compiled together with those that follow it, in another process; the guest goes on meanwhile. When the machine code
 arrives and the blocks are still as they were, it is put into their first records. What is on the shelf from an earlier
-run is used when one of its blocks is met.
+run is used when one of its blocks is met. A region that turns out to be left at once gives its blocks back.
 
 Samples are machine code, looks are Python and must cost little: a look sees each block once that has been met since the
 last one without a region. Looks are by the clock, not by instructions: what is slow waits no longer for its region than
@@ -17,6 +17,7 @@ import ctypes
 import hashlib
 import heapq
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ from guesthouse.engine.processor import (
     jump_index,
 )
 from guesthouse.engine.hot.compiler import Compiler
-from guesthouse.engine.hot.job import Job, Told, digest
+from guesthouse.engine.hot.job import BLOCKS, STAYED, VISITS, Job, Told, digest
 from guesthouse.engine.hot.shelf import Part
 from guesthouse.typed.machine import Code, has
 
@@ -54,6 +55,9 @@ TRIES = 4  # blocks that a look asks what regions they would begin: it takes a m
 AT_ONCE = 2  # jobs of one processor under way, one of them large: the next is better chosen when it can be begun
 MOST, MOST_OF_LOOP = (24, 128), (48, 300)  # blocks, instructions
 STAYS = 64  # instructions that a region executes until it is left, at least: coming and going takes that long
+LEFT_SOON = 16  # instructions for each visit, besides the first block, as counted; with fewer it gives way to copies.
+# What they do slowly (x87, SSE) is worth a shorter visit than STAYS
+VISITED, REVIEWS = 4096, 8  # visits after which that is asked, and how many regions are asked in a look
 LEAST = 1 / 256  # of the ways from where a region begins, those that come by a block
 HEADER = processor.Block
 JUMP, RECORD = Jump.size // 8, Jump.offset("record") // 8
@@ -87,6 +91,8 @@ class Regions:
         self.heads: dict[int, tuple[int, int]] = {}  # blocks that lead into regions: to which, and the handler before
         # Blocks that have run long enough: where, and before which look they were met last, the latest at the end.
         self.ready: dict[int, tuple[int, int]] = {}
+        self.counts: deque[tuple[str, int, Any]] = deque()  # regions in use: names, addresses, the words that count
+        self.left: set[str] = set()  # regions that were left too soon
         self.large: set[int] = set()  # those of them with which large regions begin, as far as that is known
         self.placed: dict[int, list[int]] = {}  # the blocks of a region, by where it is
         self.tried: set[tuple[int, int]] = set()
@@ -138,6 +144,7 @@ class Regions:
         self.compiler.hear()
         while self.inbox:
             self.receive(*self.inbox.pop(0))
+        self.review()
         met = self.learn()
         for block, pc in met.items():
             # What tells a block costs twenty times as much as where it lies.
@@ -187,7 +194,7 @@ class Regions:
     def begin_anew(self) -> None:
         self.beginnings = self.raw.forgettings
         for of_old in (self.tried, self.heads, self.placed, self.ready, self.large, self.brief, self.refused,
-                       self.digests):
+                       self.digests, self.counts):
             of_old.clear()
 
     def learn(self) -> dict[int, int]:
@@ -214,7 +221,7 @@ class Regions:
         if job.large and any(wanted.job.large for wanted in self.wanted.values()):
             self.large.add(first)
             return False
-        if not job.blocks:
+        if not job.blocks or job.name in self.left:
             self.brief[first] = self.brief.get(first, 0) + 1
             return True
         self.tried.add(key)
@@ -237,7 +244,7 @@ class Regions:
         names = self.shelf.by_block.get((self.word(block, HOME), told), ()) if told else ()
         for name in sorted(names, key=lambda name: -len(self.shelf.parts[name].blocks)):
             tried, due = self.refused.get((name, page), (0, 0))
-            if look >= due:
+            if look >= due and name not in self.left:
                 self.refused[name, page] = tried + 1, look + (1 << tried)
                 blocks = self.blocks_of(self.shelf.parts[name], pc & PAGE_MASK, self.word(block, MODE))
                 if blocks and self.load(name):
@@ -426,7 +433,7 @@ class Regions:
         wanted = self.wanted.pop(name)
         for part in parts:
             self.shelf.note(part)
-        same = wanted.beginnings == self.beginnings
+        same = wanted.beginnings == self.beginnings and name not in self.left
         if same and parts and wanted.ended == [self.ended(block).value for block in wanted.blocks] and self.load(name):
             self.install(name, wanted.blocks)
 
@@ -437,12 +444,11 @@ class Regions:
         if not all(originals):
             return
         address, table = self.code.address(name), self.code.address(f"{name}.table")
-        for block in set(self.placed.get(address, ())) - set(blocks):  # the same code elsewhere: there is one table
-            if self.leads(block) and self.heads[block][0] == address:
-                self._words[block + HEADER.size - self._start >> 3] = self.heads.pop(block)[1]
-                self._words[(block - self._start >> 3) + WAY] = NO_WAY
+        self.give_back(address, set(self.placed.get(address, ())) - set(blocks))  # the same elsewhere: it has one table
+        if address not in self.placed:
+            self.counts.append((name, address, (ctypes.c_uint64 * BLOCKS).from_address(table)))
         self.placed[address] = blocks
-        words: list[Any] = [self.engine.dispatch, self.engine.make_up]
+        words: list[Any] = [self.engine.dispatch, self.engine.make_up, 0, 0]  # VISITS and STAYED begin anew
         places = [at for at, _, _ in self.shelf.parts[name].blocks]
         for n, (block, original, at) in enumerate(zip(blocks, originals, places, strict=True)):
             header, ended = block - self._start >> 3, self.ended(block)
@@ -455,6 +461,27 @@ class Regions:
                 self.engine.redirect(self.state.where, block)
         (ctypes.c_uint64 * len(words)).from_address(table)[:] = words
         self.installed += 1
+
+    def give_back(self, address: int, blocks: Iterable[int]) -> None:
+        """Blocks of the region at this address are what they were before."""
+        for block in blocks:
+            if self.leads(block) and self.heads[block][0] == address:
+                self._words[block + HEADER.size - self._start >> 3] = self.heads.pop(block)[1]
+                self._words[(block - self._start >> 3) + WAY] = NO_WAY
+                self.engine.redirect(self.state.where, block)
+
+    def review(self) -> None:
+        """What samples tell of the ways out of a region is a guess, and another run's. Here it is counted: one that is
+        left too soon gives its blocks back, and is not used again. A few by turns."""
+        for _ in range(min(REVIEWS, len(self.counts))):
+            name, address, words = self.counts.popleft()
+            if words[VISITS] >= VISITED:
+                if words[STAYED] < LEFT_SOON * words[VISITS]:
+                    self.left.add(name)
+                    self.give_back(address, self.placed.pop(address, ()))
+                    continue
+                words[VISITS] = words[STAYED] = 0
+            self.counts.append((name, address, words))
 
     def in_pages(self, block: int, at: int, pages: dict[int, int]) -> bool:
         """Whether a block lies where the others of its page do, which `pages` tells: host addresses by virtual ones."""
