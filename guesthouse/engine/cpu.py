@@ -161,21 +161,21 @@ class Cpu(Struct, lowest=-128):
     def load(self, kind: type, va: u64):
         """The value of `kind` at a guest virtual address, or a fault, or an exit to the device there."""
         entry = self.entry(va)
-        if likely(entry.read == (va + (kind.size - 1) & ~u64(PAGE - 1))):
+        if likely(entry.read == self.page(kind, va)):
             return load(kind, va + entry.addend)
         return self.load_slowly(kind, va, u64(READ))
 
     def load_to_change(self, kind: type, va: u64):
         """Like load, for a value that this instruction will store back: a fault is a write fault."""
         entry = self.entry(va)
-        if likely(entry.write == (va + (kind.size - 1) & ~u64(PAGE - 1))):
+        if likely(entry.write == self.page(kind, va)):
             return load(kind, va + entry.addend)
         return self.load_slowly(kind, va, u64(WRITE))
 
     def store(self, kind: type, va: u64, value) -> None:
         """Store a value of `kind` at a guest virtual address, or fault, or exit to the device there."""
         entry = self.entry(va)
-        if likely(entry.write == (va + (kind.size - 1) & ~u64(PAGE - 1))):
+        if likely(entry.write == self.page(kind, va)):
             store(kind, va + entry.addend, value)
         else:
             self.store_slowly(kind, va, value)
@@ -184,9 +184,18 @@ class Cpu(Struct, lowest=-128):
         """The only entry of the address cache that can have this page."""
         return self.tlb[va >> PAGE_BITS & (TLB_SIZE - 1)]
 
+    def page(self, kind: type, va: u64):
+        """The page that this entry must have, for all bytes of an access to be there: that of the last one."""
+        return va + (kind.size - 1) & ~u64(PAGE - 1)
+
     def stack_entry(self, va: u64):
-        """The same where stencils take a page for that of the stack. Any entry will do, for it tells its page."""
+        """entry() where stencils take a page for that of the stack. Any entry will do, for it tells its page."""
         return self.stack[0]
+
+    def stack_page(self, kind: type, va: u64):
+        """page() there. The entry may be that of the last byte's page, where the first is in the one before: what is
+        not aligned has a page that no entry has."""
+        return va & (~u64(PAGE - 1) | kind.size - 1)
 
     def find_stack(self) -> None:
         """The stack may be in another page than it was."""

@@ -46,6 +46,7 @@ from guesthouse.typed.values import Made, PointerTo, Ref, Scalar, is_known
 HOLE = "%hole."
 OF_LINKS = {"unmade": UNMADE, "count": COUNT, "code": CODE, "at": AT, "context": CONTEXT}
 ELSEWHERE = 2  # in %way: pc has been stored
+ON_STACK = {Cpu.entry: Cpu.stack_entry, Cpu.page: Cpu.stack_page}
 JMP, NOP = 0xE9, b"\x90"
 STANDING, STANDS = ".standing", "; the host's flags stand: "
 BRANCH = re.compile(rb"[\x70-\x7F]|\x0F[\x80-\x8F]")  # Jcc, short or near
@@ -150,8 +151,8 @@ class Fast(Handling):
         if function in self.slow:
             self.raise_abandon()
             return None
-        if function is Cpu.entry and args[1].text in self.on_stack:
-            function = Cpu.stack_entry
+        if function in ON_STACK and args[-1].text in self.on_stack:
+            function = ON_STACK[function]
         if function in self.standing:
             self.looks += 2 if self.leaves or self.changed else 1
         value = super().inline(self.standing.get(function, function), args, named)
