@@ -22,8 +22,8 @@ from guesthouse.engine.hot.shelf import Part, Shelf
 from guesthouse.typed.machine import assemble, has
 
 
-# Of compilers, where there is another processor for them: of two processors the guest then has one to itself, beside
-# two compilers. Nicer ones have no time at all where the host is busy, and the guest stays in copies.
+# Of compilers: of two processors the guest then has one to itself, beside two of them, and of one most. Nicer ones have
+# no time at all where the host is busy, and the guest stays in copies.
 NICE = 4
 CHILD_ENDED, ENDED = "a child has ended", "nobody will send more"  # among the jobs
 
@@ -109,8 +109,7 @@ def main(origin: str, path: str) -> None:
     """The compiler's process: jobs come on standard input, parts go to standard output and onto the shelf. A large one
     is finished by a child: small loops, which a program may be in for a tenth of a second, do not wait for it. What
     earlier runs have left is made while nothing else is to be done."""
-    if spare_processors():
-        os.nice(NICE)
+    os.nice(NICE)
     workshop, shelf = Workshop(find_guest(origin, whole=True)), Shelf(Path(path))
     later = deque(Later(Path(path).with_suffix(".later")).jobs() if spare_processors() else ())
     sink, one_at_a_time, children = sys.stdout.buffer, threading.Lock(), 0
