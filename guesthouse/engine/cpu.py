@@ -202,6 +202,7 @@ class Cpu(Struct, lowest=-128):
         self.stack = Pointer[TlbEntry](self.entry(self.stack_pointer()).address)
 
     def stack_pointer(self) -> u64:
+        """An address in the page where the stack is. For guests that say what is on it (op.Guest.stacked)."""
         return u64(0)
 
     def load_slowly(self, kind: type, va: u64, access: u64):

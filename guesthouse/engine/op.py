@@ -129,7 +129,7 @@ class Guest:
     calls: tuple[str, ...] = ()  # methods (self, u64) for the board, between runs; one that faults is delivered
     dialects: tuple[tuple[int, int], ...] = ()  # (mask, value) of the modes of use() that blocks are put together for
     usual: tuple[tuple[str, int], ...] = ()  # fields of records, and the values that most have
-    stack: Stacked = Stacked()
+    stacked: Stacked = Stacked()  # without it no stencil asks where the stack is
     registers: tuple[str, ...] = ()  # fields of the state that hot code keeps in variables, pc among them
     settled: Callable[[int], dict[str, int]] = lambda mode: {}  # fields of the state that follow from the mode of use()
     hosted: dict[Any, Any] = field(default_factory=dict)  # functions that handlers have as others on x86-64 hosts

@@ -79,7 +79,7 @@ class Fast(Handling):
         self.links: list[str] = []
         self.called_at: Any = None  # where the stack has the address that a call, or a return, is about
         self.returned_at: Any = None
-        self.stacked = guest.stack.addresses  # what tells addresses on the stack, and those that it has told
+        self.stacked = guest.stacked.addresses  # what tells addresses on the stack, and those that it has told
         self.on_stack: set[str] = set()
         self.standing: dict[Any, Any] = {}  # what is lowered as what, if the host's flags stand
         self.looks = 0  # how often that was; more than once, if anything has been done before
@@ -208,7 +208,7 @@ class Stencils(Threaded):
     def begin(self) -> tuple[Fast, Any, Any, Any]:
         lower = Fast(self.unit, self.guest, self.fixed)
         if self.known.keys() > {field for field, _ in self.guest.usual}:
-            lower.stacked = (*lower.stacked, self.guest.stack.operand)
+            lower.stacked = (*lower.stacked, self.guest.stacked.operand)
         fields = {name: Scalar(u64, HOLE + name) for name in self.guest.record.fields} | self.known
         for name in (*self.guest.record.fields, "record", "number"):
             lower.e.slots.append(f"  {HOLE}{name} = add i64 ptrtoint (ptr @hole.{name} to i64), 0")
@@ -227,7 +227,7 @@ class Stencils(Threaded):
             if any(text.count(f"{HOLE}{field}") > 1 for field, _ in self.guest.usual):
                 self.known = {field: u64(value) for field, value in self.guest.usual}
                 self.stencil(f"{name}.usual", handler, branches)
-                self.known |= {field: u64(value) for field, value in self.guest.stack.fields}
+                self.known |= {field: u64(value) for field, value in self.guest.stacked.fields}
                 self.stencil(f"{name}.on_stack", handler, branches)
                 self.known = {}
 

@@ -200,7 +200,7 @@ class Stitching(Sharing):
             usual = usual and getattr(Pointer[guest.record](record)[0], name) == value
         if usual and place.usual != 0:
             stencil = table + u64(place.usual) * Stencil.size
-        for name, value in guest.stack.fields:
+        for name, value in guest.stacked.fields:
             usual = usual and getattr(Pointer[guest.record](record)[0], name) == value
         if usual and place.on_stack != 0:
             stencil = table + u64(place.on_stack) * Stencil.size

@@ -57,7 +57,7 @@ X86_GUEST = Guest(
     bases=frozenset(X86.offset("r") + 8 * n for n in range(16)),
     pages=frozenset(X86.offset("r") + 8 * n for n in (RSP, RBP)),  # others hold addresses too seldom
     usual=(("index", NOTHING), ("scale", 0)),
-    stack=Stacked((X86.stack_linear,), effective_address, (("base", 8 * RSP),)),
+    stacked=Stacked((X86.stack_linear,), effective_address, (("base", 8 * RSP),)),
     dialects=((0xFFFC, 0x4100), (0xFFFC, 0x2084)),  # see General.mode(): 64-bit code, and 32-bit code in flat segments
     deferred=(Flags.logical, Flags.added, Flags.added_with, Flags.compared, Flags.subtracted, Flags.subtracted_with,
               Flags.incremented, Flags.decremented, Flags.produced, Flags.rotated, Flags.numbers_compared,
