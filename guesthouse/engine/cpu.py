@@ -520,6 +520,14 @@ class Cpu(Struct, lowest=-128):
         self.program_number, self.system_number = self.spaces[self.space].number, self.newest
         self.renumber()
 
+    def lives(self, generation: u64) -> bool:
+        """Whether an address space has contexts of this generation still."""
+        n, found = u64(0), generation == self.system_number
+        while n < SPACES:
+            found = found or self.spaces[n].number == generation
+            n += 1
+        return found
+
     def empty_listed(self, filled) -> None:
         n = u64(0)
         while n < filled.count:

@@ -14,17 +14,17 @@ from guesthouse.engine.cpu import (
     BUDGET, FAULT, MEMORY_READ, NONE, PAGE, PAGE_BITS, REGISTER_WRITE, STEP, TLB_SIZE, CodePage, Cpu, lines_of,
 )
 from guesthouse.engine.op import FALLS, Record
-from guesthouse.engine.stitching import AGAIN, BY_ADDRESS, NEAR, Link, Stitching
+from guesthouse.engine.stitching import AGAIN, BLOCK_LIMIT, BY_ADDRESS, NEAR, RECORDS, Link, Stitching
 from guesthouse.typed import Abandon, Array, Pointer, Struct, copy, fill, function, static
 
-BLOCK_LIMIT = 64
 LONGEST = BLOCK_LIMIT * 16  # bytes of a block, at most
 BUCKETS = 65536
 JUMP_PAGES, JUMPS_A_PAGE = 256, 512  # the jump cache: so many pages, so many places in each
 JUMPS = JUMP_PAGES * JUMPS_A_PAGE
 ANYWHERE, PAGE_MASK = (1 << 64) - 1, (1 << 64) - PAGE
 NO_WAY = NEVER = (1 << 64) - 1
-MARKS = 1 << 14  # bits of a hashed set of pages
+MARK_BITS = 17
+MARKS = 1 << MARK_BITS  # bits of a hashed set of pages
 TRAIL = 64  # branch targets that are remembered, for reports
 SAMPLE = 64  # blocks that a sample has
 MET = 2048  # blocks that may wait until they are looked at
@@ -316,7 +316,7 @@ class Processor(Stitching):
     def build(self, guest: static, pc: u64, host: u64) -> u64:
         """Decode a block and make it known."""
         self.builds += 1
-        if self.room_end - self.room < Block.size + (guest.record.size + 2) * (2 * BLOCK_LIMIT + 1):
+        if self.room_end - self.room < Block.size + (guest.record.size + 2) * RECORDS:
             self.forget_all()
         block = self.room
         header = Pointer[Block](block)[0]
@@ -533,7 +533,8 @@ class Processor(Stitching):
     @function
     def connect(self, link: u64, record: u64) -> None:
         """A branch has come by this link to this block, at pc. One that is met in several contexts by turns (code that
-        processes share) is not made anew each time. The jump cache may still have a block that has ended."""
+        processes share) is not made anew each time, but at once if its context is over. The jump cache may still have a
+        block that has ended."""
         header, place = Pointer[Block](record - Block.size)[0], Pointer[Link](link)[0]
         if place.record == 0 and header.mode != ~u64(0) and header.home == ANYWHERE:
             code = self.entrance(record)
@@ -542,7 +543,7 @@ class Processor(Stitching):
                 self.aim_link(link, header.count, record, code, self.pc)
         elif place.record == record and self.pause != 0:  # else it is only that each block is run alone
             place.strange += 1
-            if place.strange & (AGAIN - 1) == 0:
+            if place.strange & (AGAIN - 1) == 0 or not self.lives(place.generation):
                 self.aim_link(link, header.count, record, self.entrance(record), self.pc)
 
     def entrance(self, record: u64):
@@ -565,6 +566,14 @@ class Processor(Stitching):
         if reach != NEAR and unlikely(u32(self.context >> 16) != context):
             return False
         return True
+
+    def next_by_link(self, link: u64, left: u64, reach: static):
+        """As next_known, for a region that goes on at `start`: whether its link may be followed, what it tells, and
+        the budget after it."""
+        place = Pointer[Link](link)[0]
+        rest = left - place.count
+        short = (place.record == 0) | (left < place.count)
+        return self.follow(short, place.pc, u32(place.generation), reach), place.record, rest
 
     def next_block(self, left: u64):
         """The same as next_known, for reports to see."""
@@ -600,7 +609,7 @@ def jump_index(pc: u64) -> u64:
 
 
 def page_mark(pc: u64) -> u64:
-    return (pc >> PAGE_BITS) * 0x9E37_79B9_7F4A_7C15 >> 50
+    return (pc >> PAGE_BITS) * 0x9E37_79B9_7F4A_7C15 >> 64 - MARK_BITS
 
 
 def bucket_index(host: u64) -> u64:

@@ -1,14 +1,19 @@
 """Memory of the engine's own: for a processor's state, and for what is put down one after another, blocks and copies.
 
 A kernel gives memory when it is first touched, and clears it then: 2 MiB in a tenth of a millisecond, but in five where
-it has to ask a host of its own for it first. So a thread touches what will be filled next.
+it has to ask a host of its own for it first. So a thread touches what will be filled next: one for all rooms, for
+whoever starts a thread waits until it has been given a processor.
 """
 
 import ctypes
+import functools
 import mmap
+import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from queue import SimpleQueue
+from typing import Any
 
 SIZE = 256 << 20  # address space of a room; only what is used becomes memory
 SMALL = 1 << 16  # what is filled no further is left alone
@@ -42,8 +47,30 @@ class Room:
         if filled - self.start > SMALL and min(filled + AHEAD // 2, self.end) > self._touched:
             first, self._touched = self._touched, min(filled + AHEAD & -LARGE_PAGE, self.end)
             with suppress(RuntimeError):  # no more threads
-                threading.Thread(target=self._touch_all, args=(first, self._touched), daemon=True).start()
+                wishes().put((self._octets, self._touch, first, self._touched))
 
-    def _touch_all(self, first: int, last: int) -> None:
-        for address in range(first & -LARGE_PAGE, last, LARGE_PAGE):
-            self._touch(max(first, address))
+
+Wish = tuple[Any, Callable[[int], None], int, int]  # whose memory is to be touched, how, from where, up to where
+
+
+@functools.cache
+def wishes() -> SimpleQueue[Wish]:
+    """The wishes of all rooms. The thread that sees to them begins with the first."""
+    made: SimpleQueue[Wish] = SimpleQueue()
+    threading.Thread(target=serve, args=(made,), name="room", daemon=True).start()
+    return made
+
+
+def serve(wishes: SimpleQueue[Wish]) -> None:
+    while True:
+        touch_all(*wishes.get())
+
+
+def touch_all(owner: Any, touch: Callable[[int], None], first: int, last: int) -> None:
+    """The owner keeps the memory for as long."""
+    for address in range(first & -LARGE_PAGE, last, LARGE_PAGE):
+        touch(max(first, address))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=wishes.cache_clear)  # the thread is not in the child

@@ -25,6 +25,8 @@ from guesthouse.engine.sharing import Sharing
 from guesthouse.typed import Array, Pointer, Struct, copy, function, static, store
 
 DIALECTS = 4  # at most
+BLOCK_LIMIT = 64  # instructions of a block, ...
+RECORDS = 2 * BLOCK_LIMIT + 1  # ... and records, at most
 INSTRUCTION = 16  # bytes, at most
 LEAST = 256  # bytes that are left in the forge: a block ends with two links, at most
 FIELD_32, FIELD_64, RECORD, NUMBER, NEXT, ASIDE = range(6)  # what goes into a hole, ...
@@ -75,7 +77,8 @@ class Hole(Struct):
 
 
 class Link(Struct):
-    """Where a branch leads: the first record of a block, or 0, and what of the copy tells it."""
+    """Where a branch leads: the first record of a block, or 0, and what of the copy tells it. Those of regions are not
+    written into code: they have no holes."""
 
     record: u64
     count: u64  # as it is written in the copy
@@ -84,7 +87,9 @@ class Link(Struct):
     holes: u64  # the first of its stencil
     hole_count: u64
     which: u64  # of the stencil's links
-    strange: u64  # how often it was met in another context
+    strange: u64  # how often it was met in another context than ...
+    generation: u64  # ... that for which it was made, ...
+    pc: u64  # ... and for this address
     aside: u64  # where the copy goes as long as the link is not made
 
 
@@ -113,6 +118,7 @@ class Stitching(Sharing):
     by_number: u64  # where this stencil stands, and LOOK_AGAIN
     look_again: u64
     stitched: u64  # blocks, for --stats
+    chosen: Array[u64, RECORDS]  # the stencils for a block's records
 
     @function
     def stitch(self, guest: static, first: u64, records: u64, numbers: u64, mode: u64,
@@ -127,23 +133,23 @@ class Stitching(Sharing):
         aside, more, n, before = self.forge, u64(0), u64(0), table
         while n < records:
             record = first + n * guest.record.size
-            stencil = before = self.choose(guest, table, record, numbers, n, host, before)
-            aside, more = aside + self.size_of(stencil), more + self.size_aside(table, stencil)
-            if Pointer[Stencil](stencil)[0].lands != 0:
+            before = self.choose(guest, table, record, numbers, n, host, before)
+            self.chosen[n], place = before, Pointer[Stencil](before)[0]
+            aside, more = aside + u64(place.length), more + self.size_aside(table, before)
+            if place.lands != 0:
                 landing = self.landing(table, record, host)
                 aside, more = aside + self.size_of(landing), more + self.size_aside(table, landing)
             n += 1
         if aside + more + LEAST > self.forge_end:
             return  # until all blocks are forgotten
-        at, n, before = self.forge, u64(0), table
+        at, n = self.forge, u64(0)
         while n < records:
-            record, number = first + n * guest.record.size, u64(Pointer[u16](numbers)[n])
-            stencil = before = self.choose(guest, table, record, numbers, n, host, before)
+            record, number, stencil = first + n * guest.record.size, u64(Pointer[u16](numbers)[n]), self.chosen[n]
             self.copy_to(table, stencil, record, number, at, aside)
             place = Pointer[Stencil](stencil)[0]
             if place.stays == 0 and Pointer[Record](record)[0].handler == self.handlers[number]:
                 Pointer[Record](record)[0].handler = at  # else a region stands there
-            at, aside = at + self.size_of(stencil), aside + self.size_aside(table, stencil)
+            at, aside = at + u64(place.length), aside + self.size_aside(table, stencil)
             if place.lands != 0:
                 landing = self.landing(table, record, host)
                 self.copy_to(table, landing, record, number, at, aside)
@@ -313,7 +319,7 @@ class Stitching(Sharing):
         force."""
         place = Pointer[Link](link)[0]
         n, hole = u64(0), place.holes
-        place.record, place.count = record, count
+        place.record, place.count, place.generation, place.pc = record, count, self.context >> 16, pc
         while n < place.hole_count:
             what = Pointer[Hole](hole)[0]
             to, kind = place.copy + u64(what.place), what.kind & 0xFE
@@ -325,7 +331,7 @@ class Stitching(Sharing):
                 elif kind == AT:
                     store(u64, to, pc + what.addend)
                 else:
-                    store(u32, to, u32((self.context >> 16) + what.addend))
+                    store(u32, to, u32(place.generation + what.addend))
             n += 1
             hole += Hole.size
 

@@ -8,7 +8,8 @@ import pytest
 from guesthouse.bits import u64
 from guesthouse.engine.build import engine
 from guesthouse.engine.vcpu import Budget, Halted, MemoryRead, MemoryWrite, Stopped
-from guesthouse.engine.processor import BLOCK_LIMIT, jump_index
+from guesthouse.engine.processor import jump_index
+from guesthouse.engine.stitching import BLOCK_LIMIT
 from tests.engine.toy import (
     ADD, ADD_IMMEDIATE, BRANCH_IF, HALT, LOAD, RAM, STORE, TIME, TOY, TWO_DEVICES, Machine, code,
 )

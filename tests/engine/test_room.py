@@ -1,7 +1,7 @@
 """Memory that is touched ahead of use: how far, how often, and that nothing there changes."""
 
 import threading
-from typing import Any
+from queue import SimpleQueue
 
 import pytest
 
@@ -10,15 +10,16 @@ from guesthouse.engine.room import AHEAD, LARGE_PAGE, SMALL, Room
 
 
 class AtOnce:
-    """A thread that has run when it has been started."""
+    """Wishes that have come true when they have been put."""
 
-    def __init__(self, target: Any, args: Any, daemon: bool) -> None:
-        self.start = lambda: target(*args)
+    @staticmethod
+    def put(wish: room.Wish) -> None:
+        room.touch_all(*wish)
 
 
 @pytest.fixture
 def touched(monkeypatch: pytest.MonkeyPatch) -> tuple[Room, list[int]]:
-    monkeypatch.setattr(room.threading, "Thread", AtOnce)
+    monkeypatch.setattr(room, "wishes", AtOnce)
     places: list[int] = []
     return Room(places.append), places
 
@@ -44,5 +45,16 @@ def test_a_host_without_threads_left_goes_on(monkeypatch: pytest.MonkeyPatch) ->
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", start)
+    room.wishes.cache_clear()
     it = Room(print)
     it.reach(it.start + 2 * SMALL)
+
+
+def test_one_thread_serves_all_rooms() -> None:
+    before = threading.active_count()
+    for _ in range(3):
+        places: SimpleQueue[int] = SimpleQueue()
+        it = Room(places.put)
+        it.reach(it.start + 2 * SMALL)
+        assert it.start <= places.get(timeout=60) < it.end
+    assert threading.active_count() <= before + 1

@@ -166,6 +166,18 @@ def test_sti_lets_one_instruction_through(m: Machine) -> None:
     assert int(m.run("fb9090", count=5).exit) == WINDOW and int(m.cpu.pc) == CODE + 2
 
 
+def test_the_board_sees_that_an_interrupt_would_be_taken_once_the_shadow_of_sti_is_over(m: Machine) -> None:
+    m.run("fb9090", count=1)
+    m.cpu.intr = u64(1)
+    assert not m.cpu.takes_interrupt() and not type(m.cpu).takes_interrupt(m.cpu.raw())
+    m.cpu.intr = u64(0)
+    m.run(count=1)
+    m.cpu.intr = u64(1)
+    assert m.cpu.takes_interrupt() and type(m.cpu).takes_interrupt(m.cpu.raw())
+    m.cpu.inject(u64(0x40))
+    assert m.vector == 0x40 and int(m.cpu.shadow) == 0
+
+
 def test_sti_lets_hlt_through_even_when_a_run_ends_between_them(m: Machine) -> None:
     m.run("fbf4")
     m.cpu.intr = u64(1)

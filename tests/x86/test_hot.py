@@ -9,7 +9,7 @@ from guesthouse.bits import u64
 from guesthouse.engine.hot import compiler as compiler_module
 from guesthouse.engine.hot import lowered, regions, workshop
 from guesthouse.engine.hot.compiler import Compiler, spare_processors
-from guesthouse.engine.hot.job import Job
+from guesthouse.engine.hot.job import LINKED, LINKS, Job
 from guesthouse.engine.hot.later import Later
 from guesthouse.engine.hot.workshop import Inside
 from guesthouse.engine.hot.native import FEATURES
@@ -17,6 +17,7 @@ from guesthouse.engine.hot.library import Library
 from guesthouse.engine.hot.regions import Regions
 from guesthouse.system.cpu.x86.definitions import definitions
 from guesthouse.system.cpu.x86.guest import X86, X86_GUEST
+from guesthouse.engine.stitching import Link
 from guesthouse.typed.values import Ref, Scalar
 from guesthouse.system.cpu.x86 import (
     aes, pclmul, sha, sse_convert, sse_float, sse_host, sse_integer, sse_moves, sse_shuffle,
@@ -179,6 +180,36 @@ def test_hot_code_is_as_exact_as_threaded_code(threaded, name, host, monkeypatch
         assert state_of(cold) == state_of(hot)
         way.look()
     assert way.installed
+
+
+@pytest.mark.parametrize("bits", [64, 32])
+def test_a_region_goes_on_by_links(threaded, bits, monkeypatch):
+    """Each block is a region of its own here. A block that ends is led to no more."""
+    monkeypatch.setattr(regions, "ENOUGH", 1)
+    monkeypatch.setattr(regions, "STAYS", 0)
+    monkeypatch.setattr(regions, "MOST", (1, 128))
+    monkeypatch.setattr(regions, "MOST_OF_LOOP", (1, 128))
+    monkeypatch.setattr(regions, "LEFT_SOON", 0)
+    native = threaded.vcpu.engine
+    if not native.stencils:
+        pytest.skip("where no stencils are there is no room for links")
+    code = assemble("next: add eax, ecx; cmp eax, ebx; jb over; xor ebx, eax; over: dec ecx; jnz next; jmp next", {})
+    cold, hot = prepared(code, native, bits), prepared(code, native, bits)
+    hot.vcpu.put_together(native)
+    way = Regions(native, hot.cpu, Inside(X86_GUEST))
+    for budget in (4000, 4000, 4000, 4000, 4000, 3, 4001, 250_000):
+        for machine in (cold, hot):
+            machine.vcpu.run(budget)
+        assert state_of(cold) == state_of(hot)
+        way.look()
+    links = [Link.at(words[LINKS] + n * Link.size) for _, _, words in way.counts for n in range(words[LINKED])]
+    assert way.installed >= 3 and sum(int(link.record) != 0 for link in links) >= 3
+    for machine in (cold, hot):
+        machine.vcpu.outdate(int(machine.cpu.host_to_write(u64(START))))
+    assert not any(int(link.record) for link in links)
+    for machine in (cold, hot):
+        machine.vcpu.run(4000)
+    assert state_of(cold) == state_of(hot)
 
 
 def test_addresses_that_count_from_the_region_are_exact(threaded, monkeypatch):

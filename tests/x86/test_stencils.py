@@ -11,7 +11,7 @@ from guesthouse.bits import u8, u64
 from guesthouse.engine.build import Engine
 from guesthouse.engine.processor import FOLLOWING, JUMPS, NEVER, SAMPLE, Block, Jump
 from guesthouse.engine.room import LARGE_PAGE, Room
-from guesthouse.engine.stitching import AT, Hole, Stencil
+from guesthouse.engine.stitching import AT, Hole, Link, Stencil
 from guesthouse.system.cpu.x86.definitions import Definition
 from guesthouse.system.cpu.x86.guest import X86_GUEST
 from guesthouse.typed import fill
@@ -250,6 +250,18 @@ def test_a_link_knows_its_block_as_soon_as_that_is_put_together(stitched: Stitch
     lookups = int(stitched.cpu.lookups)
     stitched.vcpu.run(7 * 100)
     assert int(stitched.cpu.lookups) - lookups <= 2 * 4 + 2
+
+
+def test_a_link_whose_context_is_over_is_made_anew_when_it_is_met(stitched: Stitched) -> None:
+    """The one behind a call holds for a context. Not the eighth time, as for one that several share."""
+    begun("next: call f; inc rax; jmp next; f: ret", stitched)
+    stitched.cpu.pause = u64(NEVER)
+    stitched.vcpu.run(1000)
+    stitched.cpu.end_contexts()
+    stitched.vcpu.run(4 * 4)
+    cpu = stitched.cpu
+    links = [Link.at(at) for at in range(int(cpu.forge_end), int(cpu.forge_limit), Link.size)]
+    assert [int(one.strange) for one in links if one.generation == cpu.context >> 16 and int(one.strange)] == [1]
 
 
 def test_links_are_forgotten_before_the_contexts_that_they_tell_apart_come_again(stitched: Stitched) -> None:

@@ -6,9 +6,9 @@ from typing import Any, Self
 
 LARGE = 128  # instructions of a region, for more of which LLVM takes a quarter of a second
 # The first words of a region's table: the handler that finds blocks, the function that makes up for what is put off,
-# how often the region was entered, and how many instructions it executed besides the blocks where it was entered; then
-# those of its blocks begin.
-DISPATCH, MAKE_UP, VISITS, STAYED, BLOCKS = range(5)
+# how often the region was entered, and how many instructions it executed besides the blocks where it was entered; where
+# its links are, and how many it has; then those of its blocks begin.
+DISPATCH, MAKE_UP, VISITS, STAYED, LINKS, LINKED, BLOCKS = range(7)
 # A block: where it lies from the page of the region's first block on, count, records with handler numbers, whether it
 # falls, mode.
 Told = tuple[int, int, list[bytes], bool, int]

@@ -23,13 +23,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from guesthouse.bits import u64
-from guesthouse.engine.cpu import PAGE_BITS, TLB_SIZE
+from guesthouse.engine.cpu import PAGE, PAGE_BITS, TLB_SIZE
 from guesthouse.engine.op import BRANCHES, FALLS, LEAVES, Guest, Handler
 from guesthouse.engine import processor
 from guesthouse.engine.processor import ANYWHERE, PAGE_MASK
-from guesthouse.engine.threaded import ARGUMENTS, HEADER, MASKS, Threaded, banks
+from guesthouse.engine.stitching import BY_ADDRESS, INSTRUCTION, NEAR, Link
+from guesthouse.engine.threaded import ARGUMENTS, HEADER, MASKS, Threaded, banks, word_of
 from guesthouse.errors import DefinitionError
-from guesthouse.engine.hot.job import BLOCKS, DISPATCH, STAYED, VISITS
+from guesthouse.engine.hot.job import BLOCKS, DISPATCH, LINKED, LINKS, STAYED, VISITS
 from guesthouse.engine.hot.library import CPU, INVALIDATIONS, Library, Slot
 from guesthouse.engine.hot.lowered import CLEAR, GATHER, Asked, Deferred, Lowered
 from guesthouse.engine.hot.pages import FORGET
@@ -93,6 +94,7 @@ class Region(Threaded):
         self.tops = [0] * len(blocks)  # of the register stack, where each block begins
         self.last_tops = [0] * len(blocks)  # and ends
         self.targets: dict[int, set[int] | None] = {}  # where blocks may lead to, as far as that is known
+        self.links: dict[tuple[int, int], int] = {}  # for ways out: where they lead, for what they are made; numbers
         self.asking: dict[int, frozenset[Slot]] = {}  # what blocks ask for of what has been put off before them
         self.exits: dict[tuple[int, int, tuple[Deferred, ...], Known | None], str] = {}
         self.pc = self.lower.pc
@@ -124,7 +126,10 @@ class Region(Threaded):
         if self.lower.stack:
             self.lower.stack.settle()
         self.put_in()
-        self.unit.define(f"@{self.name}.table = global [{BLOCKS + WORDS * len(self.blocks)} x i64] zeroinitializer")
+        words = [0] * (BLOCKS + WORDS * len(self.blocks))
+        words[LINKED] = len(self.links)
+        told = ", ".join(f"i64 {word}" for word in words)
+        self.unit.define(f"@{self.name}.table = global [{len(words)} x i64] [{told}]")
         header = HEADER.format("@" + self.name).replace("internal ", "")
         self.unit.functions.append(self.e.text(header))
         return self.unit.text()
@@ -139,12 +144,12 @@ class Region(Threaded):
             e.slots.append(f"  {slot.name} = alloca {slot.type}")
             if slot is not self.pc:  # each way in has its own
                 self.lower.load_slot(slot)
-        e.slots += [f"  %{name} = alloca i64" for name in ("budget", "exit.a", "exit.b", "control")]
+        e.slots += [f"  %{name} = alloca i64" for name in ("budget", "exit.a", "exit.b", "control", "link")]
         e.slots += ["  %retired = alloca i1", "  %mxcsr = alloca i32"]
         e.do("store i64 %left, ptr %budget")
         e.slots += [f"  %later{part} = alloca i64" for part in ("", *(f".{n}" for n in range(ARGUMENTS)))]
-        e.do("store i64 0, ptr %exit.b")
-        e.do("store i64 0, ptr %later")
+        for name in ("exit.b", "link", "later"):
+            e.do(f"store i64 0, ptr %{name}")
         e.do("store i1 false, ptr %retired")
         self.lower.pages.prologue()
         place = Lower.pointer(self.lower, Ref(None, CPU, INVALIDATIONS))
@@ -311,9 +316,16 @@ class Region(Threaded):
         e, known = self.e, self.targets[n]
         cases = [(target, other) for target, other in self.numbers.items()
                  if self.tops[other] == self.last_tops[n] and (known is None or target in known)]
+        away = {target: self.link(n, target) for target in sorted(known or ())
+                if target not in self.numbers and self.lower.home is None}
         e.start(f"end{n}")
         e.end(f"switch i64 {pc}, label %leave [ "
-              f"{' '.join(f'i64 {target}, label %from{n}.{other}' for target, other in cases)} ]")
+              f"{' '.join(f'i64 {target}, label %from{n}.{other}' for target, other in cases)} "
+              f"{' '.join(f'i64 {target}, label %away{n}.{link}' for target, link in away.items())} ]")
+        for link in away.values():
+            e.start(f"away{n}.{link}")
+            e.do(f"store i64 {link}, ptr %link")
+            e.branch("leave")
         for _, other in cases:
             come = -1 if self.page_of[n] == self.page_of[other] else self.page_of[other]
             self.edges[come, other] = None
@@ -322,6 +334,12 @@ class Region(Threaded):
                     pending == [self.lower.before] and self.asking[other] <= self.asking.get(n, frozenset())):
                 self.give(self.asking[other], pending)
             e.branch(edge_label(come, other))
+
+    def link(self, n: int, target: int) -> int:
+        """The number, from 1 on, of the link from block n to one that the region does not have. Inside a page it holds
+        wherever that is mapped, as those of copies do (stitching.py)."""
+        near = target & PAGE_MASK == self.pages[self.page_of[n]] and target & ~PAGE_MASK <= PAGE - INSTRUCTION
+        return self.links.setdefault((target, NEAR if near else BY_ADDRESS), len(self.links) + 1)
 
     def give(self, asked: frozenset[Slot], pending: list[Deferred]) -> None:
         """Make what the next block asks for of what is put off."""
@@ -474,11 +492,30 @@ class Region(Threaded):
         self.tail(self.lower, e.op(f"inttoptr i64 {self.read('exit.a')} to ptr"), record, budget)
         e.start(to_block)
         look = Lower(self.unit, e)
+        self.by_link(look, budget)
         self.go_to(look, look.call(self.guest.state.next_block, [self.lower.cpu, Scalar(u64, budget)], {}))
         e.branch("abandoned")
         e.start("abandoned")
         again = e.op(f"inttoptr i64 {self.lower.told(DISPATCH)} to ptr")
         self.tail(self.lower, again, record, budget)
+
+    def by_link(self, look: Lower, budget: str) -> None:
+        """Go on by the link that a way out has told, if it has told one, and there was room for links."""
+        e, links, state = self.e, self.lower.told(LINKS), self.guest.state
+        number = e.op(f"select i1 {e.op(f'icmp eq i64 {links}, 0')}, i64 0, i64 {self.read('link')}")
+        place = e.op(f"add i64 {links}, {e.op(f'mul i64 {number}, {Link.size}')}")
+        link = Scalar(u64, e.op(f"sub i64 {place}, {Link.size}"))
+        by_reach = {reach: [n for (_, one), n in self.links.items() if one == reach] for reach in (NEAR, BY_ADDRESS)}
+        cases = " ".join(f"i64 {n}, label %link{reach}" for reach, numbers in by_reach.items() for n in numbers)
+        e.end(f"switch i64 {number}, label %look [ {cases} ]")
+        for reach in [reach for reach, numbers in by_reach.items() if numbers]:
+            e.start(f"link{reach}")
+            followed = look.call(state.next_by_link, [self.lower.cpu, link, Scalar(u64, budget), reach], {})
+            self.go_to(look, followed)
+            base = word_of(look, CPU, state, "forge_start")
+            other = e.op(f"inttoptr i64 {e.op(f'sub i64 {link.text}, {base}')} to ptr")
+            self.tail(self.lower, word_of(look, CPU, state, "unlinked", "ptr"), other, followed.items[2].text)
+        e.start("look")
 
 
 def module_of(what: Instruction) -> str:

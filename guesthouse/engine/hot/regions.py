@@ -22,7 +22,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from guesthouse.bits import u64
 from guesthouse.engine import processor
 from guesthouse.engine.build import Engine
 from guesthouse.engine.cpu import ALL_ONES, PAGE_BITS, TLB_SIZE, CodePage
@@ -30,8 +29,9 @@ from guesthouse.engine.processor import (
     ANYWHERE, BUCKETS, FOLLOWING, JUMPS, MET, NO_WAY, NOTES, PAGE_MASK, SAMPLE, Jump, Note, Processor, bucket_index,
     jump_index,
 )
+from guesthouse.engine.stitching import Link
 from guesthouse.engine.hot.compiler import Compiler
-from guesthouse.engine.hot.job import BLOCKS, STAYED, VISITS, Job, Told, digest
+from guesthouse.engine.hot.job import BLOCKS, LINKED, STAYED, VISITS, Job, Told, digest
 from guesthouse.engine.hot.shelf import Part
 from guesthouse.typed.machine import Code, has
 
@@ -55,6 +55,7 @@ TRIES = 4  # blocks that a look asks what regions they would begin: it takes a m
 AT_ONCE = 2  # jobs of one processor under way, one of them large: the next is better chosen when it can be begun
 MOST, MOST_OF_LOOP = (24, 128), (48, 300)  # blocks, instructions
 STAYS = 64  # instructions that a region executes until it is left, at least: coming and going takes that long
+ROOM_LEFT = 1 << 16  # bytes of the forge that are for copies
 LEFT_SOON = 16  # instructions for each visit, besides the first block, as counted; with fewer it gives way to copies.
 # What they do slowly (x87, SSE) is worth a shorter visit than STAYS
 VISITED, REVIEWS = 4096, 8  # visits after which that is asked, and how many regions are asked in a look
@@ -63,6 +64,7 @@ HEADER = processor.Block
 JUMP, RECORD = Jump.size // 8, Jump.offset("record") // 8
 HOME, HOST, MODE, COUNT, RECORDS, IN_BUCKET, SECOND, WAY, NOTE = (HEADER.offset(name) // 8 for name in (
     "home", "host", "mode", "count", "records", "in_bucket", "second", "way", "note"))
+ENDED = CodePage.offset("ended")
 ABOUT, RAN, AFTER = Note.offset("block") // 8, Note.offset("ran") // 8, Note.offset("following") // 4
 
 
@@ -105,7 +107,10 @@ class Regions:
         self._due, self._attended = 0, (0, 0)  # by the clock; after how many instructions, and when
         self._between, self._saved, self._looked = STRIDE, SAVED, 0
         where, self._start = state.where, int(state.room_start)
-        self._words = (ctypes.c_uint64 * (int(state.room_end) - self._start >> 3)).from_address(self._start)
+        room = int(state.room_end) - self._start
+        self._words = (ctypes.c_uint64 * (room >> 3)).from_address(self._start)
+        self._numbers = (ctypes.c_uint16 * (room >> 1)).from_address(self._start)
+        self._pages = ctypes.c_uint64.from_address(where + self.guest.state.offset("code"))
         at, size = where + self.guest.state.offset("notes"), NOTES * Note.size
         self._notes, self._halves = (ctypes.c_uint64 * (size >> 3)).from_address(at), (
             ctypes.c_uint32 * (size >> 2)).from_address(at)
@@ -314,59 +319,57 @@ class Regions:
         or each turn would go through several regions. Else it stays smaller, for LLVM's time for each instruction grows
         with the region, and has no blocks that lead into regions already: going there costs little then, and making
         them again, much. None if it would soon be left: copies are better then."""
-        taken, blocks, comes, turns, stays = self.follow(first, pc, MOST_OF_LOOP, True)
+        found, turns, stays = self.follow(first, pc, MOST_OF_LOOP, True)
         if not turns:
-            taken, blocks, comes, _, stays = self.follow(first, pc, MOST, False)
-        if not stays:
-            taken, blocks, comes = [], [], []
+            found, _, stays = self.follow(first, pc, MOST, False)
+        found = found if stays else []
+        blocks = [told for block, at, _ in found if (told := self.block(block, at))]
         home = self.word(first, HOME)
         name = hashlib.blake2b(f"{home} {' '.join(map(digest, blocks))}".encode(), digest_size=12).hexdigest()
-        return taken, Job(f"region.{name}", home, blocks, comes)
+        return [block for block, _, _ in found], Job(f"region.{name}", home, blocks, [come for _, _, come in found])
 
     def follow(self, first: int, pc: int, limits: tuple[int, int],
-               again: bool) -> tuple[list[int], list[Told], list[int], bool, bool]:
+               again: bool) -> tuple[list[tuple[int, int, int]], bool, bool]:
         """The blocks that were seen to follow one another from here on, those that follow most often first; with those
-        that lead into regions, if they may be compiled again. For each: what the compiler gets, and after which it
-        comes; and whether any leads back to the first, and whether it takes long enough until the blocks are left."""
+        that lead into regions, if they may be compiled again. For each: where it lies, and after which it comes; and
+        whether any leads back to the first, and whether it takes long enough until the blocks are left."""
         mode, (most, room), turns = self.word(first, MODE), limits, False
-        blocks: list[Told] = []
-        taken: list[int] = []
-        comes: list[int] = []
+        taken: list[tuple[int, int, int]] = []
         at = pc & ~PAGE_MASK
-        known = {at}
+        known, inside = {at}, set[int]()
         ways: list[tuple[int, int, int]] = []  # the instructions before, where it leads, and how often it was taken
         pages: dict[int, int] = {}
         queue = [(-1.0, at, first, 0)]
         while queue and len(taken) < most:
             flow, at, block, come = heapq.heappop(queue)
-            made = self.block(block, at)
-            if made is None or room < made[1] or not self.in_pages(block, at, pages):
+            count = self.word(block, COUNT)
+            if room < count or not self.fit(block) or not self.in_pages(block, at, pages):
                 continue
-            room -= made[1]
-            blocks.append(made)
-            taken.append(block)
-            comes.append(come)
+            room -= count
+            taken.append((block, at, come))
+            inside.add(at)
             following = self.following(block)
             of_all = flow / sum(times for _, _, times in following) if following else 0
             for after, distance, times in following:
                 there, part = at + distance & ALL_ONES, of_all * times
-                ways.append((made[1], there, times))
+                ways.append((count, there, times))
                 turns = turns or after == first
                 if part <= -LEAST and there not in known and self.word(after, MODE) == mode:
                     known.add(there)
                     if again or not self.leads(after):
                         heapq.heappush(queue, (part, there, after, len(taken) - 1))
-        inside = {told[0] for told in blocks}
         executed, left = (sum(count * times for count, _, times in ways),
                           sum(times for _, there, times in ways if there not in inside))
-        return taken, blocks, comes, turns, executed >= STAYS * left
+        return taken, turns, executed >= STAYS * left
 
     def following(self, block: int) -> list[tuple[int, int, int]]:
         """The blocks that samples have met after this one, how far on each is, and how often it came."""
         at = 2 * self.note(block) + AFTER
-        blocks, distances, often = (self._halves[at + n * FOLLOWING:at + (n + 1) * FOLLOWING] for n in range(3))
+        often = self._halves[at + 2 * FOLLOWING:at + 3 * FOLLOWING]
+        count = often.index(0) if 0 in often else FOLLOWING
+        blocks, distances = self._halves[at:at + count], self._halves[at + FOLLOWING:at + FOLLOWING + count]
         return [(self._start + after, distance - (distance >> 31 << 32), times)
-                for after, distance, times in zip(blocks, distances, often, strict=True) if times]
+                for after, distance, times in zip(blocks, distances, often, strict=False)]
 
     def note(self, block: int) -> int:
         """Where the note about a block begins in all notes, in words; 0, the one about none, if there is none."""
@@ -388,8 +391,7 @@ class Regions:
     def ended(self, block: int) -> ctypes.c_uint64:
         """The count of blocks that have ended in this block's page."""
         page = self.word(block, HOST) - self.raw.ram_start >> PAGE_BITS
-        place = int(self.state.code.address) + page * CodePage.size + CodePage.offset("ended")
-        return ctypes.c_uint64.from_address(place)
+        return ctypes.c_uint64.from_address(self._pages.value + page * CodePage.size + ENDED)
 
     def original(self, block: int) -> int:
         """What runs a block's first record where no region does: its handler, or its copy of a stencil; 0 if the block
@@ -397,12 +399,14 @@ class Regions:
         now = self.entry(block)
         region, before = self.heads.get(block, (0, 0))
         now = before if now == region else now
-        return now if now == self.engine.table[self.numbers(block)[0]] or self.state.is_copy(u64(now)) else 0
+        copy = self.raw.forge_start <= now < self.raw.forge
+        return now if copy or now == self.engine.table[self.numbers(block)[0]] else 0
 
-    def numbers(self, block: int) -> Any:
+    def numbers(self, block: int) -> list[int]:
         """The numbers of the handlers of a block's records."""
         count = self.word(block, RECORDS)
-        return (ctypes.c_uint16 * count).from_address(block + HEADER.size + count * self.guest.record.size)
+        at = block + HEADER.size + count * self.guest.record.size - self._start >> 1
+        return self._numbers[at:at + count]
 
     def digest(self, block: int, at: int) -> str:
         """What tells a block that lies there in its region; nothing if it is not one of plain handlers."""
@@ -416,17 +420,19 @@ class Regions:
         """A block as the compiler gets it, which lies there in its region; None if it has instructions that regions
         cannot have, or has ended."""
         size, count, mode = self.guest.record.size, self.word(block, COUNT), self.word(block, MODE)
-        if mode > 0xFFFF:
+        if not self.fit(block):
             return None
         octets = ctypes.string_at(block + HEADER.size, self.word(block, RECORDS) * size)
         records: list[bytes] = []
         for n, number in enumerate(self.numbers(block)):
             if number == self.engine.count:  # the end of a block that does not branch
                 return at, count, records, True, mode
-            if number in self.unfit:
-                return None
             records.append(number.to_bytes(8, "little") + octets[n * size + 8:(n + 1) * size])
         return at, count, records, False, mode
+
+    def fit(self, block: int) -> bool:
+        """Whether a block has not ended, and has no instructions that regions cannot have."""
+        return self.word(block, MODE) <= 0xFFFF and (not self.unfit or self.unfit.isdisjoint(self.numbers(block)))
 
     def receive(self, name: str, parts: list[Part]) -> None:
         """Use what has been compiled, unless the guest has other blocks there by now."""
@@ -448,7 +454,8 @@ class Regions:
         if address not in self.placed:
             self.counts.append((name, address, (ctypes.c_uint64 * BLOCKS).from_address(table)))
         self.placed[address] = blocks
-        words: list[Any] = [self.engine.dispatch, self.engine.make_up, 0, 0]  # VISITS and STAYED begin anew
+        linked = ctypes.c_uint64.from_address(table + 8 * LINKED).value
+        words: list[Any] = [self.engine.dispatch, self.engine.make_up, 0, 0, self.links(linked), linked]  # none visited
         places = [at for at, _, _ in self.shelf.parts[name].blocks]
         for n, (block, original, at) in enumerate(zip(blocks, originals, places, strict=True)):
             header, ended = block - self._start >> 3, self.ended(block)
@@ -461,6 +468,16 @@ class Regions:
                 self.engine.redirect(self.state.where, block)
         (ctypes.c_uint64 * len(words)).from_address(table)[:] = words
         self.installed += 1
+
+    def links(self, count: int) -> int:
+        """Where new links are, for a region; 0: there is no room. They lie where those of copies do, and as long:
+        blocks that links lead to know them. Those that the region has had for other blocks are left to themselves."""
+        raw, size = self.raw, count * Link.size
+        if not size or raw.forge_end - raw.forge < size + ROOM_LEFT:
+            return 0
+        raw.forge_end -= size
+        ctypes.memset(raw.forge_end, 0, size)
+        return int(raw.forge_end)
 
     def give_back(self, address: int, blocks: Iterable[int]) -> None:
         """Blocks of the region at this address are what they were before."""

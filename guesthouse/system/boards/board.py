@@ -45,6 +45,7 @@ SLICE_LEAST, SLICE_MOST = 1 << 12, 1 << 24
 SLICE_NS = 4_000_000  # of host time that a slice should take when time is real: how late the host may be heard
 PORT_NS = 1_000  # what an access to a port takes on an ISA bus: loops that poll one count on it
 PACE_MOST = 1024  # what 1024 instructions take at most, in ns
+RATE_FROM = 1 << 15  # instructions of a slice by which the next deadline's budget goes: the average has all exits in it
 PACE_OF, PACE_FROM = 1 << 24, 1 << 12  # of how many instructions it is measured; after so many at once anew
 READ_NS = 500  # what a read of a device's memory takes on PCI; a write is posted, and nobody waits for it
 CPU_COUNTERS = ("faults", "fills", "flushes", "invalidations", "builds", "lookups")
@@ -372,7 +373,9 @@ class Board:
         if instructions > PACE_OF:
             self._measured = instructions // 2, nanoseconds // 2
         measured = (nanoseconds << 10) // max(1, instructions)
-        clock.tell_rate(instructions * SECOND // max(1, nanoseconds))
+        average = instructions * SECOND // max(1, nanoseconds)
+        lately = executed * SECOND // max(1, took) if executed >= RATE_FROM else average
+        clock.tell_rate(min(max(average, lately), 2 * average))
         core.pace = max(1, min(PACE_MOST, measured // 2 if ahead else measured))
         core.raw.pace = core.pace
 

@@ -384,7 +384,7 @@ class Exceptions(SystemManagement):
     @function
     def inject(self, vector: u64) -> None:
         """An external interrupt, from the board while the processor stands (the exit WINDOW said that it may)."""
-        self.exit = u64(NONE)
+        self.exit, self.shadow = u64(NONE), u64(0)
         self.deliver_event(vector, u64(0), u64(OUTSIDE))
 
     # Between instructions.
@@ -454,8 +454,9 @@ class Exceptions(SystemManagement):
 
     def takes_interrupt(self):
         """Whether all that poll() would do now is to leave for the vector of an interrupt."""
-        due = (self.context & STEP) | self.dead | self.stepping | self.shadow | self.smi | self.nmi
-        return due == 0 and self.intr != 0 and self.flags & IF != 0
+        due = (self.context & STEP) | self.dead | self.stepping | self.smi | self.nmi
+        held = self.shadow != 0 and self.pc == self.shadow_pc  # else it is over, though nobody has looked yet
+        return due == 0 and not held and self.intr != 0 and self.flags & IF != 0
 
     def in_shadow(self):
         """Whether one more instruction must come first; then the engine is told to stop after it."""
