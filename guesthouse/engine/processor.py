@@ -18,7 +18,7 @@ from guesthouse.engine.stitching import AGAIN, BLOCK_LIMIT, BY_ADDRESS, NEAR, RE
 from guesthouse.typed import Abandon, Array, Pointer, Struct, copy, fill, function, static
 
 LONGEST = BLOCK_LIMIT * 16  # bytes of a block, at most
-BUCKETS = 65536
+BUCKETS = 1 << 18
 JUMP_PAGES, JUMPS_A_PAGE = 256, 512  # the jump cache: so many pages, so many places in each
 JUMPS = JUMP_PAGES * JUMPS_A_PAGE
 ANYWHERE, PAGE_MASK = (1 << 64) - 1, (1 << 64) - PAGE
