@@ -455,7 +455,8 @@ class Regions:
             self.counts.append((name, address, (ctypes.c_uint64 * BLOCKS).from_address(table)))
         self.placed[address] = blocks
         linked = ctypes.c_uint64.from_address(table + 8 * LINKED).value
-        words: list[Any] = [self.engine.dispatch, self.engine.make_up, 0, 0, self.links(linked), linked]  # none visited
+        # VISITS and STAYED begin anew.
+        words: list[Any] = [self.engine.dispatch, self.engine.make_up, 0, 0, self.links(linked), linked]
         places = [at for at, _, _ in self.shelf.parts[name].blocks]
         for n, (block, original, at) in enumerate(zip(blocks, originals, places, strict=True)):
             header, ended = block - self._start >> 3, self.ended(block)
