@@ -15,9 +15,9 @@ from guesthouse.engine.hot.workshop import Inside
 from guesthouse.engine.hot.native import FEATURES
 from guesthouse.engine.hot.library import Library
 from guesthouse.engine.hot.regions import Regions
+from guesthouse.engine.stitching import Link
 from guesthouse.system.cpu.x86.definitions import definitions
 from guesthouse.system.cpu.x86.guest import X86, X86_GUEST
-from guesthouse.engine.stitching import Link
 from guesthouse.typed.values import Ref, Scalar
 from guesthouse.system.cpu.x86 import (
     aes, pclmul, sha, sse_convert, sse_float, sse_host, sse_integer, sse_moves, sse_shuffle,
