@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 FUNCTION, FILE, COLUMNS = 60, 800, 120
-ROOMS = {"guesthouse/typed": 3000, "guesthouse/engine": 7970, "guesthouse/engine/hot": 3190}
+ROOMS = {"guesthouse/typed": 3000, "guesthouse/engine": 8150, "guesthouse/engine/hot": 3370}
 ALLOWED: dict[str, str] = {}  # "path:function": why it is longer than FUNCTION
 
 

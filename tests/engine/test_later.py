@@ -14,7 +14,8 @@ from guesthouse.engine.hot.later import Later
 
 def jobs(*numbers: int) -> list[Job]:
     return [Job(f"region.{n}", (1 << 64) - n, [(n, 2, [bytes(range(n, n + 64)), b""], True, 0x1234),
-                                              ((1 << 64) - 0x1000, 1, [b"\n \r"], False, 7)], [0, 1]) for n in numbers]
+                                              ((1 << 64) - 0x1000, 1, [b"\n \r"], False, 7)], [0, 1],
+                [[(n, 3), (5, 1)], []]) for n in numbers]
 
 
 @pytest.fixture

@@ -59,5 +59,5 @@ def test_accesses_near_one_another_ask_for_their_page_once(compiled, monkeypatch
         machine.vcpu.run(1000)
         way.look()
     text = max(texts, key=len)
-    assert (text.count("[2 x i64]"), text.count("br i1 %near")) == (2, 4)  # loads, and stores: pages, and addends
+    assert (text.count("[6 x i64]"), text.count("br i1 %near")) == (1, 4)  # two cells of three words: loads, and stores
     machine.memory.close()

@@ -21,7 +21,8 @@ from tests.x86.host import DATA
 from tests.x86.test_hot import prepared
 
 LABEL, TARGET = re.compile(r"^([\w.]+):"), re.compile(r"label %([\w.]+)")
-TO, CELL = re.compile(r"  store .*, ptr (%[\w.]+)"), re.compile(r"(%[\w.]+) = getelementptr .*ptr %(?:pages|addends)\b")
+TO, CELL = re.compile(r"  store .*, ptr (%[\w.]+)"), re.compile(r"(%[\w.]+) = getelementptr .*ptr %cells\b")
+NOTHING = ' asm "", "=r,0"('  # a value as it is, of which LLVM shall know nothing
 KIND = re.compile(r"^  (?:%[\w.]+ = )?(?:tail |musttail )?(\w+)")
 
 
@@ -47,12 +48,12 @@ def counted(native: Any, source: str, monkeypatch: pytest.MonkeyPatch,
             name = found[1]
         blocks.setdefault(name, []).append(line)
     reached = {name: reachable(blocks, name) for name in blocks}
-    cells = {"%pages", "%addends", *CELL.findall(str(module))}
+    cells = {"%cells", *CELL.findall(str(module))}
     kinds: Counter[str] = Counter()
     for name, lines in blocks.items():
         if name in reached[name]:
             kinds.update("remember" if (to := TO.match(line)) and to[1] in cells else found[1]
-                         for line in lines if (found := KIND.match(line)))
+                         for line in lines if (found := KIND.match(line)) and NOTHING not in line)
     return kinds, machine, way
 
 
@@ -99,7 +100,7 @@ def test_an_access_near_another_looks_only_where_it_is_in_another_page(
     source = "next: mov edx, eax; and edx, 0xff8; {}; dec ecx; jnz next; jmp next"
     one, both = (counted(threaded.vcpu.engine, source.format(what), monkeypatch, bits)[0]
                  for what in (first, f"{first}; {second}"))
-    assert both["load"] - one["load"] == loads and both["icmp"] - one["icmp"] <= max(loads - 1, 0), (one, both)
+    assert both["load"] - one["load"] <= loads and both["icmp"] - one["icmp"] <= max(loads - 1, 0), (one, both)
 
 
 def test_a_call_comes_back_inside_its_region(threaded: Any, monkeypatch: pytest.MonkeyPatch) -> None:

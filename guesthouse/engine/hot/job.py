@@ -16,13 +16,14 @@ Told = tuple[int, int, list[bytes], bool, int]
 
 @dataclass
 class Job:
-    """What the compiler gets. The name follows from the rest. `comes`: for each block, the number of the one from
-    which it was first seen to be reached."""
+    """What the compiler gets. The name follows from home and blocks. `comes`: for each block, the number of the one
+    from which it was first seen to be reached; `ways`: where it was seen to lead, and how often."""
 
     name: str
     home: int  # see Block in engine/processor.py
     blocks: list[Told]
     comes: list[int] = field(default_factory=list)
+    ways: list[list[tuple[int, int]]] = field(default_factory=list)
 
     @property
     def large(self) -> bool:
@@ -30,13 +31,14 @@ class Job:
 
     def as_json(self) -> list[Any]:
         blocks = [(at, count, [octets.hex() for octets in records], *more) for at, count, records, *more in self.blocks]
-        return [self.name, self.home, blocks, self.comes]
+        return [self.name, self.home, blocks, self.comes, self.ways]
 
     @classmethod
     def of_json(cls, told: list[Any]) -> Self:
-        name, home, blocks, comes = told
+        name, home, blocks, comes, ways = told
         return cls(name, home, [(at, count, [bytes.fromhex(octets) for octets in records], falls, mode)
-                                for at, count, records, falls, mode in blocks], comes)
+                                for at, count, records, falls, mode in blocks], comes,
+                   [[(there, times) for there, times in of_one] for of_one in ways])
 
 
 def digest(block: Told) -> str:

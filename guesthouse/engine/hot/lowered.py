@@ -130,8 +130,10 @@ class Lowered(Lower):
             elif slot not in self.given:
                 raise Asked(slot)
         value = self.part(slot, kind, place.offset - slot.start)
+        half = slot.type == "i64" and kind.size == 4 and place.offset == slot.start
+        if isinstance(value, Scalar) and (half or kind.size == slot.size):
+            self.pages.read(slot, value, half)
         if isinstance(value, Scalar) and kind.size == slot.size:
-            self.pages.read(slot, value)
             self.came_from[value.text] = slot
             self.sure.update([value.text] if slot in self.sure else [])
         return value
@@ -224,6 +226,12 @@ class Lowered(Lower):
             self.pages.shifted(value, a, int(b))
         if isinstance(op, ast.BitAnd) and is_known(b) and int(b) == ALL_32:
             self.pages.cut(value, a)
+        return value
+
+    def make(self, kind: type, args: list[Any], named: dict[str, Any]) -> Any:
+        value = super().make(kind, args, named)
+        if kind is u64:
+            self.pages.widened(value, args[0])
         return value
 
     def raw(self, kind: Kind, value: Any) -> str:
@@ -473,6 +481,7 @@ class Lowered(Lower):
         for slot in sorted(writes, key=lambda s: s.start):
             self.settle_before_write(slot)
             self.load_slot(slot)
+            self.pages.moved(slot)
         return result
 
     # The host's floating point.

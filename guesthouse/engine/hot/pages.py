@@ -1,20 +1,25 @@
 """The pages that a region has met: an access to the page of the one before it does without the address cache.
 
-A loop goes through memory page by page, and a function's variables lie in one. So some registers (Guest.pages) have
-cells, one for each place that writes them: the page last found by that, and how far that is from its host address.
-What the address cache holds changes only outside of regions, and where FORGET stands. An access that is not aligned
-asks the address cache, which knows about two pages.
+A loop goes through memory page by page, and a function's variables lie in one. So what goes a little way on with each
+turn of a loop has a cell, which holds the page last found, where that is in the host, and how far into it an access may
+begin; and some registers (Guest.pages) have them always, one for each place that writes them. What the address cache
+holds changes only outside of regions, and where FORGET stands.
 
-Accesses of one block to known distances from one sum of registers (Guest.bases) are a group: the first asks its cell or
-the address cache, and whether all that the group touches is in one page, which the others only look at. One to bytes
-that the first has had asks nothing; nor does one to its page, where the address is known but for the region's origin.
+Accesses of one block to known distances from one sum of registers (Guest.bases) are a group: the first asks its cell,
+for all of them, or the address cache, and whether all that the group touches is in one page, which the others only look
+at. One to bytes that the first has had asks nothing; nor does one to its page, where the address is known but for the
+region's origin.
+
+What goes on with a loop, and how far a group reaches, is known when all blocks have been lowered. So three marks stand
+in the text for each group, and are put in then.
 """
 
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from guesthouse.bits import u64, unlikely
+from guesthouse.bits import u32, u64, unlikely
 from guesthouse.engine.cpu import PAGE, PAGE_BITS, READ, TLB_SIZE, WRITE, Cpu, TlbEntry
 from guesthouse.engine.processor import PAGE_MASK
 from guesthouse.typed import Abandon, Pointer, load, store
@@ -28,6 +33,8 @@ if TYPE_CHECKING:
 FORGET = "; the pages are forgotten"
 CELLS = 24  # of a region, at most: each is emptied at the way in
 NONE = -1  # where a page stands: no access has it
+PAGE_AT, HOST_AT, ROOM = range(3)  # the words of a cell; nothing begins before ROOM where that is 0
+TURN = PAGE // 32  # bytes that one turn of a loop may go on: else a host that foresees branches would seldom be right
 NUMERAL = re.compile(r"-?\d+")
 NEAR = PAGE // 2  # bytes of a group, at most
 EXACT, CUT, BEYOND = range(3)  # a sum of 64 bits; one cut to 32 bits; a sum of that, which is like no other
@@ -56,8 +63,8 @@ class Spring:
 
     @property
     def single(self) -> bool:
-        """Whether it is one value, as it was, and no sum."""
-        return len(self.value) == 1 and self.form == EXACT
+        """Whether it is one value, and no sum."""
+        return len(self.value) == 1
 
     @property
     def lies(self) -> bool:
@@ -70,16 +77,42 @@ class Spring:
 
 @dataclass
 class Group:
-    """`base`: the first access, at `at` from the value that others tell; all are from `low` up to below `high`."""
+    """`first` is where the first access is, from the value that others tell, and `va` its address; it has looked at all
+    from `start` up to below `end`; all of the group are from `low` up to below `high`. In the text, `base` is where the
+    first access is in the host, `near` whether all others are where they should be then; `other` is where the address
+    cache is asked. `page` and `addend` are what that has told, and `ways` the blocks that lead to `same`, where both
+    meet."""
 
-    base: str
-    at: int
-    size: int
-    addend: str
-    label: str
+    number: int
+    block: int
+    spring: Spring
+    access: int
+    first: int
+    va: str
+    start: int
+    end: int
     low: int
     high: int
+    same: str
+    other: str
+    page: str = ""
+    addend: str = ""
+    ways: tuple[str, str] = ("", "")
     several: bool = False
+    cell: int | None = None
+    aligned: bool = False
+
+    @property
+    def base(self) -> str:
+        return f"%base{self.number}"
+
+    @property
+    def near(self) -> str:
+        return f"%near{self.number}"
+
+    @property
+    def asked(self) -> str:
+        return f"%asked{self.number}"
 
 
 class Pages:
@@ -88,10 +121,12 @@ class Pages:
     def __init__(self, lower: "Lowered") -> None:
         self.lower = lower
         self.cells: dict[Any, int] = {}
+        self.reach: list[int] = []  # of cells: bytes of the largest group; 0: of one access, which is aligned
         self.springs: dict[str, Spring] = {}  # of values
         self.held: dict[Any, Spring] = {}  # of what registers hold that have been written in the running block
         self.groups: dict[Any, Group] = {}  # of the running block
-        self.marks: dict[str, Group] = {}  # where it is asked about a group
+        self.marks: dict[str, tuple[Callable[[Group], None], Group]] = {}
+        self.steps: dict[tuple[int, Any], int | None] = {}  # how far blocks move registers; None: that is not known
         self.at: Any = None
         self.unknown = 0  # values that are not known, so far
 
@@ -102,16 +137,18 @@ class Pages:
             self.held.clear()
             self.groups = {}
 
-    def read(self, slot: Any, value: Scalar) -> None:
+    def read(self, slot: Any, value: Scalar, half: bool) -> None:
+        """A register has been read, or the low half of one."""
         spring = self.held.get(slot)
         if spring is None and slot.start in self.lower.guest.bases:
             spring = Spring((slot, None), (((slot, None), 0),))
         if spring:
-            self.springs[value.text] = spring
+            self.springs[value.text] = replace(spring, form=CUT) if half else spring
 
     def wrote(self, slot: Any, value: Any, whole: bool) -> None:
         """`whole`: the register has this value, and whatever way was taken."""
         spring, here = self.of(value), (slot, self.at)
+        self.moved(slot, spring if whole else None)
         if spring is None and slot.start in self.lower.guest.bases and (spring := self.known(value)):
             spring = replace(spring, register=here)
         if not whole:
@@ -123,6 +160,12 @@ class Pages:
             self.held[slot] = Spring(here, ((here, 0),))
         else:
             self.held.pop(slot, None)
+
+    def moved(self, slot: Any, spring: Spring | None = None) -> None:
+        """A register has been written in the running block."""
+        key = self.at[0], slot
+        from_itself = spring and spring.value == (((slot, None), 0),) and self.steps.get(key, 0) is not None
+        self.steps[key] = spring.distance if spring and from_itself else None
 
     def of(self, value: Any) -> Spring | None:
         return self.springs.get(value.text) if isinstance(value, Scalar) else None
@@ -150,7 +193,13 @@ class Pages:
             elif other and other.value and (by := number(a)) is not None and sign > 0:
                 found = other.further(by)
             elif one and other and sign > 0 and one.single and other.single:
-                found = replace(one, value=one.value + other.value, distance=signed(one.distance + other.distance))
+                found = replace(one, value=one.value + other.value, distance=signed(one.distance + other.distance),
+                                form=BEYOND if one.form or other.form else EXACT)
+        elif result.type is u32:  # all of which have been cut
+            if one and one.value and (by := number(b)) is not None:
+                found = replace(one, distance=signed(one.distance + sign * by << 32) >> 32)
+            elif other and other.value and (by := number(a)) is not None and sign > 0:
+                found = replace(other, distance=signed(other.distance + by << 32) >> 32)
         self.springs.setdefault(result.text, found)
 
     def shifted(self, result: Any, a: Any, by: int) -> None:
@@ -158,8 +207,9 @@ class Pages:
         spring = self.of(a)
         if spring and spring.single and result.type is u64:
             (value, before), = spring.value
-            self.springs.setdefault(result.text, replace(spring, value=((value, before + by),),
-                                                         distance=signed(spring.distance << by)))
+            self.springs.setdefault(result.text, replace(
+                spring, value=((value, before + by),), distance=signed(spring.distance << by),
+                form=BEYOND if spring.form else EXACT))
 
     def cut(self, result: Any, a: Any) -> None:
         """The low 32 bits of an address: what has been added before and what is added after make one distance if all
@@ -167,6 +217,12 @@ class Pages:
         spring = self.of(a)
         if spring and isinstance(result, Scalar):
             self.springs[result.text] = replace(spring, form=CUT)
+
+    def widened(self, result: Any, a: Any) -> None:
+        """The low half of an address as a whole one."""
+        spring = self.of(a)
+        if spring and isinstance(result, Scalar) and a.type is u32:
+            self.springs[result.text] = spring
 
     def lose(self) -> None:
         """A loop begins or ends, each turn of which may write what has been read before."""
@@ -192,37 +248,48 @@ class Pages:
         """Whether pages are remembered by the register that it comes from."""
         return spring.register is not None and spring.register[0].start in self.lower.guest.pages
 
-    def cell(self, spring: Spring, access: int) -> int | None:
-        """The cell of a register; None if it is not for it to have one, or there are enough of them."""
-        if self.remembered(spring) and len(self.cells) < CELLS:
-            self.cells.setdefault((spring.register, access), len(self.cells))
-        return self.cells.get((spring.register, access))
-
     def access(self, spring: Spring, function: Any, args: list[Any]) -> Any:
         """A load or store."""
-        lower, e, (_, kind, va, *value) = self.lower, self.lower.e, args
+        lower, (_, kind, va, *value) = self.lower, args
         va = lower.lift(va, u64)
         access, at = ACCESSES[function], spring.distance
         group = self.group(spring, access)
-        if group and group.at <= at and at + kind.size <= group.at + group.size:
-            addend = group.addend
+        if group and group.start <= at and at + kind.size <= group.end:
+            base = group.base
         elif group and self.takes(group, at, kind.size):
-            addend = self.by_group(group, kind, va, access)
+            base = self.by_group(group, kind, va, access, at)
         else:
-            cell = self.cell(spring, access)
-            if cell is None:
-                addend = lower.inline(page_of, [lower.cpu, kind, va, access], {}).items[1].text
-            else:
-                addend = self.by_cell(cell, kind, va, access)
-            if self.together(spring):
-                mark, size = f"; group {len(self.marks)}", kind.size
-                if spring.lies and 0 <= at < PAGE:  # over its end it would have left
-                    at, size = 0, PAGE
-                group = Group(va.text, at, size, addend, f"%near{len(self.marks)}", at, at + size)
-                self.groups[spring.value, spring.form, access] = self.marks[mark] = group
-                lower.mark(mark)
-        address = Scalar(u64, e.op(f"add i64 {va.text}, {addend}"))
+            group = self.anew(spring, kind, va, access)
+            base = group.base
+        address = Scalar(u64, lower.e.op(f"add i64 {base}, {at - group.first}"))
         return lower.call(store if value else load, [kind, address, *value], {})
+
+    def anew(self, spring: Spring, kind: Any, va: Scalar, access: int) -> Group:
+        """The first access of a group, which others may belong to or not."""
+        lower, e, at, n = self.lower, self.lower.e, spring.distance, len(self.marks)
+        start, end = (0, PAGE) if spring.lies and 0 <= at < PAGE else (at, at + kind.size)  # else it would have left
+        group = Group(n, self.at[0], spring, access, at, va.text, start, end, start, end,
+                      e.new_label("same"), e.new_label("other"))
+        before = e.label
+        self.mark(self.ask, "ask", group)
+        e.open = False
+        e.start(group.other)
+        self.mark(self.begin_other, "other", group)
+        found = lower.inline(page_of, [lower.cpu, kind, Scalar(u64, group.asked), access], {})
+        group.page, group.addend = (told.text for told in found.items)
+        group.ways = before, e.label
+        self.mark(self.keep, "keep", group)
+        e.branch(group.same)
+        e.start(group.same)
+        self.mark(self.join, "join", group)
+        if self.together(spring):
+            self.groups[spring.value, spring.form, access] = group
+        return group
+
+    def mark(self, what: Callable[[Group], None], name: str, group: Group) -> None:
+        text = f"; {name} {group.number}"
+        self.marks[text] = what, group
+        self.lower.mark(text)
 
     def group(self, spring: Spring, access: int) -> Group | None:
         """The group that an access belongs to. What may be written may be read."""
@@ -239,48 +306,136 @@ class Pages:
         group.low, group.high, group.several = low, high, True
         return True
 
-    def by_group(self, group: Group, kind: Any, va: Any, access: int) -> str:
+    def by_group(self, group: Group, kind: Any, va: Scalar, access: int, at: int) -> str:
+        """Where the first access would be, for one that is in the group's page, or in another."""
         lower, e = self.lower, self.lower.e
         same, other, before = e.new_label("same"), e.new_label("other"), e.label
-        e.branch_if(group.label, same, other, OFTEN)
+        e.branch_if(group.near, same, other, OFTEN)
         e.start(other)
-        found = lower.inline(page_of, [lower.cpu, kind, va, access], {})
+        asked = e.op(apart(va.text))
+        found = lower.inline(page_of, [lower.cpu, kind, Scalar(u64, asked), access], {})
+        base = e.op(f"add i64 {e.op(f'add i64 {asked}, {found.items[1].text}')}, {group.first - at}")
         after = e.label
         e.branch(same)
         e.start(same)
-        return e.op(f"phi i64 [ {group.addend}, %{before} ], [ {found.items[1].text}, %{after} ]")
+        return e.op(f"phi i64 [ {group.base}, %{before} ], [ {base}, %{after} ]")
 
-    def by_cell(self, cell: int, kind: Any, va: Any, access: int) -> str:
-        lower, e = self.lower, self.lower.e
-        page, addend = (e.op(f"getelementptr i64, ptr %{name}, i64 {cell}") for name in ("pages", "addends"))
-        masked = e.op(f"and i64 {va.text}, {-PAGE | kind.size - 1}")
-        same, other = e.new_label("same"), e.new_label("other")
-        e.branch_if(e.op(f"icmp eq i64 {masked}, {e.op(f'load i64, ptr {page}')}"), same, other, OFTEN)
-        e.start(other)
-        found = lower.inline(page_of, [lower.cpu, kind, va, access], {})
-        for place, told in zip((page, addend), found.items, strict=True):
-            e.do(f"store i64 {told.text}, ptr {place}")
-        e.branch(same)
-        e.start(same)
-        return e.op(f"load i64, ptr {addend}")
+    def settle(self, lines: Iterable[str], turn: Callable[[int], Iterable[int]]) -> None:
+        """All is lowered: which groups in this text have cells. `turn` tells the blocks of a turn of a block's loop."""
+        self.reach = [0] * CELLS
+        for line in lines:
+            what, group = self.marks.get(line, (None, None))
+            if what == self.ask and group:
+                group.cell = self.cell(group, turn)
+                if group.cell is not None and not group.aligned:
+                    self.reach[group.cell] = max(self.reach[group.cell], group.high - group.low)
+
+    def cell(self, group: Group, turn: Callable[[int], Iterable[int]]) -> int | None:
+        """The cell of a group; None if it is not for it to have one, or there are enough of them."""
+        key: Any = None
+        if self.remembered(group.spring):
+            group.aligned = not group.several and group.end - group.start <= 8
+            key = group.spring.register, group.access, group.aligned
+        elif self.goes_on(group, turn):
+            key = group.spring.value, group.spring.form, (group.low + NEAR) // PAGE, group.access
+        if key and len(self.cells) < CELLS:
+            self.cells.setdefault(key, len(self.cells))
+        return self.cells.get(key)
+
+    def goes_on(self, group: Group, turn: Callable[[int], Iterable[int]]) -> bool:
+        """Whether a turn of the loop moves the group, and a little way."""
+        way, blocks = 0, list(turn(group.block))
+        for value, shift in group.spring.value:
+            slot, at = value if isinstance(value, tuple) else (None, value)
+            steps = [self.steps.get((block, slot), 0) for block in blocks]
+            if at is not None or None in steps:
+                return False
+            way += abs(sum(step for step in steps if step)) << shift
+        return 0 < way <= TURN
 
     def prologue(self) -> None:
         """Make the cells, in memory: LLVM would copy variables from block to block."""
         if self.cells:
             e = self.lower.e
-            e.slots += [f"  %{name} = alloca [{len(self.cells)} x i64]" for name in ("pages", "addends")]
-            e.do('call void asm sideeffect "", "r,r"(ptr %pages, ptr %addends)')
+            e.slots.append(f"  %cells = alloca [{3 * len(self.cells)} x i64]")
+            e.do('call void asm sideeffect "", "r"(ptr %cells)')
             self.put_in(FORGET)
 
+    # What marks stand for.
+
     def put_in(self, mark: str) -> None:
-        """What a mark stands for."""
-        e = self.lower.e
+        self.lower.e.open = True
         if mark == FORGET:
             for cell in self.cells.values():
-                e.do(f"store i64 {NONE}, ptr {e.op(f'getelementptr i64, ptr %pages, i64 {cell}')}")
-        elif (group := self.marks[mark]).several:
-            low = e.op(f"and i64 {e.op(f'add i64 {group.base}, {group.low - group.at}')}, {PAGE - 1}")
-            e.do(f"{group.label} = icmp ule i64 {low}, {PAGE - (group.high - group.low)}")
+                word, nothing = (ROOM, 0) if self.reach[cell] else (PAGE_AT, NONE)
+                self.lower.e.do(f"store i64 {nothing}, ptr {self.word(cell, word)}")
+        else:
+            what, group = self.marks[mark]
+            what(group)
+
+    def ask(self, group: Group) -> None:
+        """Go on with the cell's page if all of the group is in it, else to where the address cache is asked. An address
+        that has been cut to 32 bits is less than 4 GiB, and so is its page."""
+        e = self.lower.e
+        if group.cell is None:
+            e.branch(group.other)
+            return
+        page = self.word(group.cell, PAGE_AT)
+        if group.aligned:
+            masked = e.op(f"and i64 {group.va}, {-PAGE | group.end - group.start - 1}")
+            e.branch_if(e.op(f"icmp eq i64 {masked}, {e.op(f'load i64, ptr {page}')}"), group.same, group.other, OFTEN)
+            return
+        low, bits = self.lowest(group, group.va), 64
+        if group.spring.form == CUT:
+            low, bits = e.op(f"trunc i64 {low} to i32"), 32
+        into = e.op(f"sub i{bits} {low}, {e.op(f'load i{bits}, ptr {page}')}")
+        if bits < 64:
+            into = e.op(f"zext i32 {into} to i64")
+        e.do(f"%into{group.number}.fast = {apart(into)}")
+        room = e.op(f"load i64, ptr {self.word(group.cell, ROOM)}")
+        e.branch_if(e.op(f"icmp ult i64 %into{group.number}.fast, {room}"), group.same, group.other, OFTEN)
+
+    def begin_other(self, group: Group) -> None:
+        self.lower.e.do(f"{group.asked} = {f'add i64 {group.va}, 0' if group.cell is None else apart(group.va)}")
+
+    def keep(self, group: Group) -> None:
+        """What the address cache has told is for the next time, too."""
+        e, found = self.lower.e, {PAGE_AT: group.page, HOST_AT: group.addend}
+        if group.cell is None:
+            return
+        if not group.aligned:
+            e.do(f"%into{group.number}.slow = sub i64 {self.lowest(group, group.asked)}, {group.page}")
+            found[HOST_AT] = e.op(f"add i64 {group.page}, {group.addend}")
+            found[ROOM] = str(PAGE + 1 - self.reach[group.cell])
+        for word, value in found.items():
+            e.do(f"store i64 {value}, ptr {self.word(group.cell, word)}")
+
+    def join(self, group: Group) -> None:
+        e, n, ways = self.lower.e, group.number, group.ways
+        if group.cell is None:
+            e.do(f"{group.base} = add i64 {group.asked}, {group.addend}")
+            into = e.op(f"and i64 {self.lowest(group, group.asked)}, {PAGE - 1}")
+        elif group.aligned:
+            e.do(f"{group.base} = add i64 {group.va}, {e.op(f'load i64, ptr {self.word(group.cell, HOST_AT)}')}")
+        else:
+            into = e.op(f"phi i64 [ %into{n}.fast, %{ways[0]} ], [ %into{n}.slow, %{ways[1]} ]")
+            host = e.op(f"load i64, ptr {self.word(group.cell, HOST_AT)}")
+            e.do(f"{group.base} = add i64 {e.op(f'add i64 {host}, {into}')}, {group.first - group.low}")
+        if group.several:
+            e.do(f"{group.near} = icmp ule i64 {into}, {PAGE - (group.high - group.low)}")
+
+    def lowest(self, group: Group, va: str) -> str:
+        """The address at which the group begins."""
+        return self.lower.e.op(f"add i64 {va}, {group.low - group.first}")
+
+    def word(self, cell: int, word: int) -> str:
+        return self.lower.e.op(f"getelementptr i64, ptr %cells, i64 {3 * cell + word}")
+
+
+def apart(text: str) -> str:
+    """A value of which LLVM does not know where it comes from: else it would keep, from turn to turn, what only a way
+    that is seldom taken is made of, or make one value twice."""
+    return f'call i64 asm "", "=r,0"(i64 {text})'
 
 
 def number(value: Any) -> int | None:

@@ -45,6 +45,7 @@ MXCSR = 0x1F80  # of the host, outside of regions: nearest, and all exceptions m
 # page's count of ended blocks is, and that count; the host address of the page; how far it is from the origin.
 RECORD, ORIGINAL, ENDED, COUNT, HOST, AT = range(6)
 WORDS = 6
+TURNS = 7  # of a loop, at least, for what it goes through to be remembered: each time it begins, the host is surprised
 WAY = processor.Block.offset("way") - processor.Block.size  # from its first record
 PASSES = ("sroa", "jump_threading", "instruction_combine", "simplify_cfg", "sinking", "simplify_cfg")
 
@@ -78,9 +79,11 @@ class Region(Threaded):
     is when the region is run."""
 
     def __init__(self, guest: Guest, library: Library, blocks: list[Block], name: str, home: int = ANYWHERE,
-                 settled: dict[str, int] | None = None, comes: list[int] | None = None) -> None:
+                 settled: dict[str, int] | None = None, comes: list[int] | None = None,
+                 ways: list[list[tuple[int, int]]] | None = None) -> None:
         self.guest, self.blocks, self.name = guest, blocks, name
         self.comes = comes or [0] * len(blocks)  # for each block, one before it that was seen to lead to it
+        self.ways = ways or []  # and where it was seen to lead, and how often
         self.unit = Unit()
         self.lower = Lowered(library, self.unit, f"{name}.table", self.way_out, settled,
                              None if home == ANYWHERE else home)
@@ -119,6 +122,7 @@ class Region(Threaded):
             self.edge(come, n)
         self.write_exits()
         self.leave()
+        self.lower.pages.settle(self.e.lines, self.turn)
         body, self.lower.e.lines = self.e.lines, []
         self.lower.e.open = True
         self.prologue()
@@ -307,6 +311,17 @@ class Region(Threaded):
         self.lower.written.add(self.pc)
         self.lower.leads_to(at)
         self.e.do(f"store i64 {at}, ptr {self.pc.name}")
+
+    def turn(self, n: int) -> list[int]:
+        """The blocks of a loop that block n is in: on from each to where it mostly led; none if that does not come back
+        to n, or if there are only a few turns."""
+        blocks, after, stays = [], n, 1.0
+        while after not in blocks and after < len(self.ways) and self.ways[after]:
+            blocks.append(after)
+            target, times = max(self.ways[after], key=lambda way: way[1])
+            stays *= times / sum(times for _, times in self.ways[after])
+            after = self.numbers.get(target, len(self.blocks))
+        return blocks if blocks and after == n and 1 - stays < 1 / TURNS else []
 
     # From block to block.
 

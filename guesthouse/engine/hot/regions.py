@@ -323,18 +323,20 @@ class Regions:
         if not turns:
             found, _, stays = self.follow(first, pc, MOST, False)
         found = found if stays else []
-        blocks = [told for block, at, _ in found if (told := self.block(block, at))]
+        blocks = [told for block, at, *_ in found if (told := self.block(block, at))]
         home = self.word(first, HOME)
         name = hashlib.blake2b(f"{home} {' '.join(map(digest, blocks))}".encode(), digest_size=12).hexdigest()
-        return [block for block, _, _ in found], Job(f"region.{name}", home, blocks, [come for _, _, come in found])
+        _, _, comes, ways = map(list, zip(*found, strict=True)) if found else ([],) * 4
+        return [block for block, *_ in found], Job(f"region.{name}", home, blocks, comes, ways)
 
     def follow(self, first: int, pc: int, limits: tuple[int, int],
-               again: bool) -> tuple[list[tuple[int, int, int]], bool, bool]:
+               again: bool) -> tuple[list[tuple[int, int, int, list[tuple[int, int]]]], bool, bool]:
         """The blocks that were seen to follow one another from here on, those that follow most often first; with those
-        that lead into regions, if they may be compiled again. For each: where it lies, and after which it comes; and
-        whether any leads back to the first, and whether it takes long enough until the blocks are left."""
+        that lead into regions, if they may be compiled again. For each: where it lies, after which it comes, where
+        it leads and how often; and whether any leads back to the first, and whether it takes long enough until the
+        blocks are left."""
         mode, (most, room), turns = self.word(first, MODE), limits, False
-        taken: list[tuple[int, int, int]] = []
+        taken: list[tuple[int, int, int, list[tuple[int, int]]]] = []
         at = pc & ~PAGE_MASK
         known, inside = {at}, set[int]()
         ways: list[tuple[int, int, int]] = []  # the instructions before, where it leads, and how often it was taken
@@ -346,9 +348,9 @@ class Regions:
             if room < count or not self.fit(block) or not self.in_pages(block, at, pages):
                 continue
             room -= count
-            taken.append((block, at, come))
-            inside.add(at)
             following = self.following(block)
+            taken.append((block, at, come, [(at + distance & ALL_ONES, times) for _, distance, times in following]))
+            inside.add(at)
             of_all = flow / sum(times for _, _, times in following) if following else 0
             for after, distance, times in following:
                 there, part = at + distance & ALL_ONES, of_all * times

@@ -43,7 +43,7 @@ class Workshop:
         """The same with a last part that has no object yet, but a text, which is what takes the time."""
         settled = self.guest.settled(job.blocks[0][4])
         region = Region(self.guest, self.library, [self.read(b) for b in job.blocks], job.name, job.home, settled,
-                        job.comes)
+                        job.comes, job.ways)
         text = region.text()
         if region.barren:
             return [], text
