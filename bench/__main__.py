@@ -98,7 +98,7 @@ def measured(options: argparse.Namespace, arch: str, others: list[str]) -> list[
     """All that is wanted of one architecture; disks and screens are a PC's, which is amd64's."""
     parts, repeat, memory = [], options.repeat, options.memory << 20
     if "boot" in options.what:
-        parts.append(boots.booted(arch, options.way, repeat, memory, others))
+        parts += boots.booted(arch, options.way, repeat, memory, others)
     if "compute" in options.what and (groups := suite.chosen(options.items or suite.NAMES)):
         parts += suite.compared(groups, arch, options.way, repeat, memory, others)
     if "work" in options.what and arch in work.TRIPLES:

@@ -29,9 +29,9 @@ def markdown(tables: dict[str, list[Part]], machine: dict[str, Any], way: str) -
              "", f"| | {' | '.join(tables)} | target |", "|---" * (len(tables) + 2) + "|"]
     for name in names:
         found = [parts[arch].get(name) for arch in tables]
-        targets = {part.target for part in found if part and part.target}
+        targets = wanted({arch: part.target for arch, part in zip(tables, found, strict=True) if part})
         speeds = (shown(part.mean()) if part else "-" for part in found)
-        lines.append(f"| {name} | {' | '.join(speeds)} | {' '.join(f'{target:g}' for target in targets)} |")
+        lines.append(f"| {name} | {' | '.join(speeds)} | {targets} |")
     slow = ", ".join(f"{slowest(found)} on {arch}" for arch, found in tables.items() if slowest(found))
     if slow:
         lines += ["", f"The slowest item that computes: {slow}; it shall be at least {LEAST}."]
@@ -41,6 +41,13 @@ def markdown(tables: dict[str, list[Part]], machine: dict[str, Any], way: str) -
               f" QEMU {versions[1] if versions else 'none'}; [docs/benchmarks.md](docs/benchmarks.md) has the details.",
               ""]
     return "\n".join(lines)
+
+
+def wanted(targets: dict[str, float | None]) -> str:
+    """The target of a row, and for which architectures, if not for all."""
+    whose = [arch for arch, target in targets.items() if target]
+    told = " ".join(dict.fromkeys(f"{target:.3g}" for target in targets.values() if target))
+    return f"{told} on {', '.join(whose)}" if 0 < len(whose) < len(targets) else told
 
 
 def slowest(parts: list[Part]) -> str:

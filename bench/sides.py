@@ -110,14 +110,16 @@ def commands(setup: Setup, others: Sequence[str]) -> dict[str, list[str]]:
     return {side: command(setup) for side, command in every.items() if side == OURS or side in others}
 
 
-def lines(command: list[str], memory: list[int] | None = None) -> Generator[tuple[str, Moment], None, None]:
+def lines(command: list[str], memory: list[int] | None = None,
+          environment: dict[str, str] | None = None) -> Generator[tuple[str, Moment], None, None]:
     """Start the command and hand on each line with its moment since the start; ends it when nobody listens.
 
     The resident bytes beyond the guest's RAM, as they are at each line, go into `memory`.
     """
     patience = PATIENCE_BESIDE if beside(command) else PATIENCE
     start = time.monotonic()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, cwd=ROOT) as child:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, cwd=ROOT,
+                          env={**os.environ, **(environment or {})}) as child:
         assert child.stdout is not None
         try:
             for raw in child.stdout:
@@ -143,9 +145,9 @@ def resident_beyond_ram(pid: int) -> int:
     return sum(kib for _, kib in sorted(zip(sizes, resident, strict=True))[:-1]) << 10
 
 
-def boot(command: list[str]) -> Run:
+def boot(command: list[str], environment: dict[str, str] | None = None) -> Run:
     """From the command's start to the guest's first line of user space."""
-    with closing(lines(command)) as heard:
+    with closing(lines(command, environment=environment)) as heard:
         for text, moment in heard:
             if UP in text:
                 return Run(moment)
