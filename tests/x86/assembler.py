@@ -29,6 +29,7 @@ FORMS: dict[str, tuple[str, ...]] = {
     "call": ("l: E8 cd",), "jmp": ("l: E9 cd",), "ret": (": C3",), "syscall": (": 0F 05",),
     "rep_movsb": (": F3 A4",), "rep_stosb": (": F3 AA",), "rdtsc": (": 0F 31",),
     "movsd": ("xy: F2 0F 10 /r", "yx: F2 0F 11 /r"), "movapd": ("xy: 66 0F 28 /r",),
+    "movups": ("xy: 0F 10 /r", "yx: 0F 11 /r"),
     "movq": ("mx: 66 0F 7E /r",),
     "addsd": ("xy: F2 0F 58 /r",), "mulsd": ("xy: F2 0F 59 /r",), "subsd": ("xy: F2 0F 5C /r",),
     "divsd": ("xy: F2 0F 5E /r",), "sqrtsd": ("xy: F2 0F 51 /r",), "ucomisd": ("xy: 66 0F 2E /r",),

@@ -183,6 +183,28 @@ def test_hot_code_is_as_exact_as_threaded_code(threaded, name, host, monkeypatch
 
 
 @pytest.mark.parametrize("bits", [64, 32])
+def test_what_goes_on_with_a_loop_is_exact(threaded, bits, monkeypatch):
+    """Groups through two pages that are not beside one another: unaligned, by sums of two, and backwards."""
+    monkeypatch.setattr(regions, "ENOUGH", 2)
+    monkeypatch.setattr(regions, "STAYS", 0)
+    texts, machine_code = [], workshop.machine_code
+    monkeypatch.setattr(workshop, "machine_code", lambda text: texts.append(text) or machine_code(text))
+    native = threaded.vcpu.engine
+    code = assemble("next: xor edx, edx; lea esi, [room+0x1fd0]; again: add eax, [rdx+room]; movups xmm0, [rdx+room+3]; "
+                    "mov [rdx+room+5], ecx; add ebx, [rdx+room+16]; movups [rdx+room+11], xmm0; xor ebx, [rsi]; "
+                    "mov [rsi+9], eax; sub esi, 24; mov edi, edx; add eax, [rdi+rdx+room]; add edx, 24; "
+                    "cmp edx, 0xfe0; jb again; dec ecx; jnz next; jmp next", {"room": DATA})
+    cold, hot = apart(prepared(code, native, bits)), apart(prepared(code, native, bits))
+    way = Regions(native, hot.cpu, Inside(X86_GUEST))
+    for budget in (20_000, 20_000, 20_000, 1, 7, 4096, 99_991, 250_000):
+        for machine in (cold, hot):
+            machine.vcpu.run(budget)
+        assert state_of(cold) == state_of(hot)
+        way.look()
+    assert way.installed and not cold.cpu.faults and any("%cells = alloca" in text for text in texts)
+
+
+@pytest.mark.parametrize("bits", [64, 32])
 def test_a_region_goes_on_by_links(threaded, bits, monkeypatch):
     """Each block is a region of its own here. A block that ends is led to no more."""
     monkeypatch.setattr(regions, "ENOUGH", 1)
@@ -225,6 +247,31 @@ def test_addresses_that_count_from_the_region_are_exact(threaded, monkeypatch):
     way = Regions(native, hot.cpu, Inside(X86_GUEST))
     for budget in (20_000, 20_000, 20_000, 1, 7, 5, 250_000):
         for machine in (cold, hot):
+            machine.vcpu.run(budget)
+        assert state_of(cold) == state_of(hot)
+        way.look()
+    assert way.installed and not cold.cpu.faults
+
+
+def test_the_low_half_of_a_stack_pointer_is_not_its_page(threaded, monkeypatch):
+    """A stack beyond 4 GiB, and what lies 4 GiB below it."""
+    monkeypatch.setattr(regions, "ENOUGH", 2)
+    monkeypatch.setattr(regions, "STAYS", 0)
+    native, high = threaded.vcpu.engine, 1 << 32
+    code = assemble("mov [rsp+8], rax; mov [rsp+24], rbx; mov edi, esp; xor rax, rcx", {})
+    code += bytes.fromhex("6748890F 6748894710")  # mov [edi], rcx; mov [edi+16], rax
+    code += assemble("add rbx, [rsp]; add rbx, [rsp+8]; dec ecx", {})
+    code += b"\xe9" + (-5 - len(code)).to_bytes(4, "little", signed=True)
+    machines = [prepared(code, native), prepared(code, native)]
+    for machine in machines:
+        for at, entry in ((TABLES + 0x1020, ELSEWHERE + 0x1007), (ELSEWHERE + 0x1008, ELSEWHERE + 0x2007),
+                          (ELSEWHERE + 0x2000, ELSEWHERE + 7)):  # 2 MiB beyond 4 GiB, where the data are below
+            machine.memory.write(at, entry.to_bytes(8, "little"))
+        machine.cpu.r[4] = u64(high + DATA + 0x800)
+    cold, hot = machines
+    way = Regions(native, hot.cpu, Inside(X86_GUEST))
+    for budget in (20_000, 20_000, 20_000, 7, 99_991):
+        for machine in machines:
             machine.vcpu.run(budget)
         assert state_of(cold) == state_of(hot)
         way.look()

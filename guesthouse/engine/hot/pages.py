@@ -10,8 +10,8 @@ for all of them, or the address cache, and whether all that the group touches is
 at. One to bytes that the first has had asks nothing; nor does one to its page, where the address is known but for the
 region's origin.
 
-What goes on with a loop, and how far a group reaches, is known when all blocks have been lowered. So three marks stand
-in the text for each group, and are put in then.
+What goes on with a loop, and how far a group reaches, is known when all blocks have been lowered. So marks stand in the
+text for each group, and what they mean is put in then.
 """
 
 import re
@@ -335,7 +335,7 @@ class Pages:
         key: Any = None
         if self.remembered(group.spring):
             group.aligned = not group.several and group.end - group.start <= 8
-            key = group.spring.register, group.access, group.aligned
+            key = group.spring.register, group.spring.form == CUT, group.access, group.aligned  # CUT: see ask()
         elif self.goes_on(group, turn):
             key = group.spring.value, group.spring.form, (group.low + NEAR) // PAGE, group.access
         if key and len(self.cells) < CELLS:
@@ -375,7 +375,7 @@ class Pages:
 
     def ask(self, group: Group) -> None:
         """Go on with the cell's page if all of the group is in it, else to where the address cache is asked. An address
-        that has been cut to 32 bits is less than 4 GiB, and so is its page."""
+        that has been cut to 32 bits is less than 4 GiB, and so are all pages of its cell, of which half is compared."""
         e = self.lower.e
         if group.cell is None:
             e.branch(group.other)
