@@ -1,7 +1,7 @@
 """Boots: how long from the command's start until Debian's first line of user space.
 
-Ours twice in each round: cold, with the engine compiled, as it is after installing, and no region on the shelf; and warm,
-with what a few boots have left there. Both are compared with the same boots of the others.
+Ours twice in each round: cold, with the engine compiled, as it is after the first run, and no region on the shelf;
+and warm, with what a few boots have left there. Both are compared with the same boots of the others.
 """
 
 from __future__ import annotations
