@@ -191,9 +191,9 @@ def test_what_goes_on_with_a_loop_is_exact(threaded, bits, monkeypatch):
     monkeypatch.setattr(workshop, "machine_code", lambda text: texts.append(text) or machine_code(text))
     native = threaded.vcpu.engine
     code = assemble("next: xor edi, edi; mov edx, edi; add edx, 13; lea esi, [room+0x1f85]; "
-                    "again: add eax, [rdx+room]; movups xmm0, [rdx+room+3]; mov [rdx+room+5], ecx; add ebx, [rdx+room+16]; "
-                    "movups [rdx+room+11], xmm0; xor ebx, [rsi]; mov [rsi+9], eax; sub esi, 24; "
-                    "add eax, [rdi+rdx+room]; inc edi; add edx, 24; cmp edx, 0x1e00; jb again; "
+                    "again: add eax, [rdx+room]; movups xmm0, [rdx+room+3]; mov [rdx+room+5], ecx; "
+                    "add ebx, [rdx+room+16]; movups [rdx+room+11], xmm0; xor ebx, [rsi]; mov [rsi+9], eax; "
+                    "sub esi, 24; add eax, [rdi+rdx+room]; inc edi; add edx, 24; cmp edx, 0x1e00; jb again; "
                     "dec ecx; jnz next; jmp next", {"room": DATA})
     cold, hot = apart(prepared(code, native, bits)), apart(prepared(code, native, bits))
     way = Regions(native, hot.cpu, Inside(X86_GUEST))
