@@ -75,6 +75,15 @@ def state_of(machine):
             int(cpu.cr2), int(cpu.sse.flags), machine.vcpu.count, machine.memory.read(0, 0x40_0000))
 
 
+def agree(cold, hot, way, budgets):
+    """Both machines are in the same state after each of these; then hot code looks for what it may do."""
+    for budget in budgets:
+        for machine in (cold, hot):
+            machine.vcpu.run(budget)
+        assert state_of(cold) == state_of(hot)
+        way.look()
+
+
 VALUES = [0x3FF0_0000_0000_0000, 0x7FF0_0000_0000_0000, 0x7FF4_0000_0000_0001, 1, 0x8000_0000_0000_0000,
           0x3FF0_0000_0000_0001, 0x7FEF_FFFF_FFFF_FFFF, 0x0010_0000_0000_0000, 0xFFF8_0000_0000_1234,
           0x4008_0000_0000_0000]
@@ -174,11 +183,7 @@ def test_hot_code_is_as_exact_as_threaded_code(threaded, name, host, monkeypatch
     code = assemble(f"next: {PROGRAMS[name]}", {"room": DATA})
     cold, hot = apart(prepared(code, native)), apart(prepared(code, native))
     way = Regions(native, hot.cpu, Inside(X86_GUEST))
-    for budget in (20_000, 20_000, 20_000, 1, 7, 4096, 99_991, 2, 3, 5, 250_000):
-        for machine in (cold, hot):
-            machine.vcpu.run(budget)
-        assert state_of(cold) == state_of(hot)
-        way.look()
+    agree(cold, hot, way, (20_000, 20_000, 20_000, 1, 7, 4096, 99_991, 2, 3, 5, 250_000))
     assert way.installed
 
 
@@ -197,11 +202,7 @@ def test_what_goes_on_with_a_loop_is_exact(threaded, bits, monkeypatch):
                     "dec ecx; jnz next; jmp next", {"room": DATA})
     cold, hot = apart(prepared(code, native, bits)), apart(prepared(code, native, bits))
     way = Regions(native, hot.cpu, Inside(X86_GUEST))
-    for budget in (20_000, 20_000, 20_000, 1, 7, 4096, 99_991, 250_000):
-        for machine in (cold, hot):
-            machine.vcpu.run(budget)
-        assert state_of(cold) == state_of(hot)
-        way.look()
+    agree(cold, hot, way, (20_000, 20_000, 20_000, 1, 7, 4096, 99_991, 250_000))
     assert way.installed and not cold.cpu.faults and any("%cells = alloca" in text for text in texts)
 
 
@@ -220,11 +221,7 @@ def test_a_region_goes_on_by_links(threaded, bits, monkeypatch):
     cold, hot = prepared(code, native, bits), prepared(code, native, bits)
     hot.vcpu.put_together(native)
     way = Regions(native, hot.cpu, Inside(X86_GUEST))
-    for budget in (4000, 4000, 4000, 4000, 4000, 3, 4001, 250_000):
-        for machine in (cold, hot):
-            machine.vcpu.run(budget)
-        assert state_of(cold) == state_of(hot)
-        way.look()
+    agree(cold, hot, way, (4000, 4000, 4000, 4000, 4000, 3, 4001, 250_000))
     links = [Link.at(words[LINKS] + n * Link.size) for _, _, words in way.counts for n in range(words[LINKED])]
     assert way.installed >= 3 and sum(int(link.record) != 0 for link in links) >= 3
     for machine in (cold, hot):
@@ -246,11 +243,7 @@ def test_addresses_that_count_from_the_region_are_exact(threaded, monkeypatch):
     code += b"\xe9" + (-5 - len(code)).to_bytes(4, "little", signed=True)
     cold, hot = apart(prepared(code, native)), apart(prepared(code, native))
     way = Regions(native, hot.cpu, Inside(X86_GUEST))
-    for budget in (20_000, 20_000, 20_000, 1, 7, 5, 250_000):
-        for machine in (cold, hot):
-            machine.vcpu.run(budget)
-        assert state_of(cold) == state_of(hot)
-        way.look()
+    agree(cold, hot, way, (20_000, 20_000, 20_000, 1, 7, 5, 250_000))
     assert way.installed and not cold.cpu.faults
 
 
@@ -271,11 +264,7 @@ def test_the_low_half_of_a_stack_pointer_is_not_its_page(threaded, monkeypatch):
         machine.cpu.r[4] = u64(high + DATA + 0x800)
     cold, hot = machines
     way = Regions(native, hot.cpu, Inside(X86_GUEST))
-    for budget in (20_000, 20_000, 20_000, 7, 99_991):
-        for machine in machines:
-            machine.vcpu.run(budget)
-        assert state_of(cold) == state_of(hot)
-        way.look()
+    agree(cold, hot, way, (20_000, 20_000, 20_000, 7, 99_991))
     assert way.installed and not cold.cpu.faults
 
 

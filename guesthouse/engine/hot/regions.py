@@ -326,8 +326,8 @@ class Regions:
         blocks = [told for block, at, *_ in found if (told := self.block(block, at))]
         home = self.word(first, HOME)
         name = hashlib.blake2b(f"{home} {' '.join(map(digest, blocks))}".encode(), digest_size=12).hexdigest()
-        _, _, comes, ways = map(list, zip(*found, strict=True)) if found else ([],) * 4
-        return [block for block, *_ in found], Job(f"region.{name}", home, blocks, comes, ways)
+        return [block for block, *_ in found], Job(f"region.{name}", home, blocks, [come for _, _, come, _ in found],
+                                                   [ways for *_, ways in found])
 
     def follow(self, first: int, pc: int, limits: tuple[int, int],
                again: bool) -> tuple[list[tuple[int, int, int, list[tuple[int, int]]]], bool, bool]:
