@@ -553,7 +553,7 @@ class Processor(Stitching):
         if self.is_copy(handler):
             return handler
         if header.doorway == 0:
-            header.doorway = self.to_handler_of(record, header.mode)
+            header.doorway = self.to_handler_of(record)
         return header.doorway
 
     def follow(self, short: bool, known: u64, context: u32, reach: static):

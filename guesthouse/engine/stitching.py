@@ -298,10 +298,15 @@ class Stitching(Sharing):
             hole += Hole.size
 
     @function
-    def to_handler_of(self, record: u64, mode: u64) -> u64:
-        """Code that goes to a record's handler, made in the forge; 0 if there is no room."""
-        table, at = self.table_for(mode), self.forge
-        stencil = self.own(table, u64(BY_HANDLER))
+    def to_handler_of(self, record: u64) -> u64:
+        """Code that goes to a record's handler, made in the forge; 0 if there is no room. Regions lead to blocks of
+        modes that no dialect is for; this stencil is the same in all."""
+        table = self.dialects[0].table
+        if table == 0:
+            return u64(0)
+        if self.forge == self.forge_start:
+            self.begin_forge(table)
+        at, stencil = self.forge, self.own(table, u64(BY_HANDLER))
         after = at + self.size_of(stencil) + 15 & ~u64(15)
         if after > self.forge_end:
             return u64(0)

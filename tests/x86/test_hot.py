@@ -55,8 +55,8 @@ PROGRAMS = {
 ELSEWHERE = 0x3F_0000
 
 
-def prepared(code, native, bits=64):
-    made, registers = Ours(native) if bits == 64 else Legacy(native), [0] * 16
+def prepared(code, native, bits=64, data="flat"):
+    made, registers = Ours(native) if bits == 64 else Legacy(native, data), [0] * 16
     registers[0], registers[1], registers[3], registers[4] = 1, 3_000_000, 0x9E37_79B9_7F4A_7C15, WINDOW + 0x800
     made.prepare(code, Situation(registers, 2, bytes(WINDOW_SIZE)), bits)
     return made
@@ -206,9 +206,10 @@ def test_what_goes_on_with_a_loop_is_exact(threaded, bits, monkeypatch):
     assert way.installed and not cold.cpu.faults and any("%cells = alloca" in text for text in texts)
 
 
-@pytest.mark.parametrize("bits", [64, 32])
-def test_a_region_goes_on_by_links(threaded, bits, monkeypatch):
-    """Each block is a region of its own here. A block that ends is led to no more."""
+@pytest.mark.parametrize(("bits", "data"), [(64, "flat"), (32, "flat"), (32, "checked")])
+def test_a_region_goes_on_by_links(threaded, bits, data, monkeypatch):
+    """Each block is a region of its own here. A block that ends is led to no more. Where data has segments with
+    limits, nothing is put together from stencils."""
     monkeypatch.setattr(regions, "ENOUGH", 1)
     monkeypatch.setattr(regions, "STAYS", 0)
     monkeypatch.setattr(regions, "MOST", (1, 128))
@@ -218,7 +219,7 @@ def test_a_region_goes_on_by_links(threaded, bits, monkeypatch):
     if not native.stencils:
         pytest.skip("where no stencils are there is no room for links")
     code = assemble("next: add eax, ecx; cmp eax, ebx; jb over; xor ebx, eax; over: dec ecx; jnz next; jmp next", {})
-    cold, hot = prepared(code, native, bits), prepared(code, native, bits)
+    cold, hot = prepared(code, native, bits, data), prepared(code, native, bits, data)
     hot.vcpu.put_together(native)
     way = Regions(native, hot.cpu, Inside(X86_GUEST))
     agree(cold, hot, way, (4000, 4000, 4000, 4000, 4000, 3, 4001, 250_000))
