@@ -45,6 +45,9 @@ PROGRAMS = {
              "add rbx, [rdi+28]; mov esi, ecx; and esi, 0x1ff; add rbx, [rdi+rsi*8-0x10]; mov [rdi+rsi*8-8], eax; "
              "dec ecx; jnz next; jmp next",
     "calls": "call inner; add rax, rsi; test rax, rbx; jz inner; dec rcx; jnz next; jmp next; inner: inc rsi; ret",
+    # The carry alone is asked for, and behind that what a rotation leaves as it was.
+    "rotations": "add rax, rbx; jz one; one: rol rax, 7; jmp two; two: jb three; three: jb four; jl over; "
+                 "add rbx, 5; jmp over; four: jl over; add rbx, 3; over: dec ecx; jnz next; jmp next",
     "floats": "cvtsi2sd xmm1, rcx; addsd xmm0, xmm1; mulsd xmm0, xmm1; sqrtsd xmm0, xmm0; ucomisd xmm0, xmm1; "
               "ja next; movapd xmm2, xmm0; divsd xmm1, xmm2; dec rcx; jnz next",
     "numbers": "cvtsi2sd xmm1, rcx; movapd xmm3, xmm1; mulsd xmm3, xmm1; divsd xmm3, xmm0; subsd xmm3, xmm1; "

@@ -126,7 +126,7 @@ class Library:
         return frozenset(found)
 
     def writes(self, function: Any) -> frozenset[Slot]:
-        """The slots that a deferred function writes: all of them, in any case."""
+        """The slots that a deferred function writes: whenever it is called, each of them."""
         if function not in self._writes:
             self._writes[function] = frozenset(self.slots[place] for place in Trial(self.guest, function).writes)
         return self._writes[function]

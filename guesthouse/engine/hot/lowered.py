@@ -309,7 +309,8 @@ class Lowered(Lower):
             self.plain = plain
 
     def put_off(self, pending: Iterable[Deferred]) -> bool:
-        """Keep in `later` what is put off: one call as it is; of several, all are made. Whether it is still put off."""
+        """Keep in `later` what is put off: one call as it is, if it has a number; else all are made. Whether it is still
+        put off."""
         e, waiting = self.e, list(pending)
         if waiting == [self.before]:
             return True
@@ -331,7 +332,10 @@ class Lowered(Lower):
         return False
 
     def number_of(self, call: Deferred) -> int:
-        """The number in `later` that stands for this function with arguments of their type; 0 if there is none."""
+        """The number in `later` that stands for this function with arguments of their type; 0 if there is none, or if
+        it leaves some slots as they are (rotations): whoever finds a number in `later` takes them all for waiting."""
+        if call.writes != self.before.writes:
+            return 0
         types = {value.type if isinstance(value, Scalar) else type(value) for value in call.args[1:]}
         return self.numbers.get((call.function, *types), 0)
 
