@@ -299,9 +299,8 @@ class Stitching(Sharing):
 
     @function
     def to_handler_of(self, record: u64) -> u64:
-        """Code that goes to a record's handler, made in the forge; 0 if there is no room. Regions lead to blocks of
-        modes that no dialect is for; this stencil is the same in all."""
-        table = self.dialects[0].table
+        """Code that goes to a record's handler, made in the forge; 0 if there is no room."""
+        table = self.dialects[0].table  # regions have modes that no dialect is for; this stencil is the same in all
         if table == 0:
             return u64(0)
         if self.forge == self.forge_start:

@@ -190,6 +190,20 @@ def test_hot_code_is_as_exact_as_threaded_code(threaded, name, host, monkeypatch
     assert way.installed
 
 
+def test_what_is_put_off_before_an_instruction_for_the_threaded_way_is_made_by_the_host(threaded, monkeypatch):
+    """A comparison waits where a block ends; the last block ends at MOVD to MM0 in a region that has the x87's stack."""
+    monkeypatch.setattr(regions, "ENOUGH", 2)
+    monkeypatch.setattr(regions, "STAYS", 0)
+    native = threaded.vcpu.engine
+    code = bytes.fromhex("D9E8 DDD8")  # FLD1; FSTP ST(0)
+    code += assemble("addsd xmm0, xmm1; ucomisd xmm0, xmm1; jmp one; one: jb two; inc eax; two: dec ecx", {})
+    code += bytes.fromhex("0F6EC0 E9") + (-8 - len(code)).to_bytes(4, "little", signed=True)
+    cold, hot = prepared(code, native), prepared(code, native)
+    way = Regions(native, hot.cpu, Inside(X86_GUEST))
+    agree(cold, hot, way, (20_000, 20_000, 20_000, 1, 7, 4096, 99_991))
+    assert way.installed
+
+
 @pytest.mark.parametrize("bits", [64, 32])
 def test_what_goes_on_with_a_loop_is_exact(threaded, bits, monkeypatch):
     """Groups through two pages that are not beside one another: unaligned, by sums of two, and backwards."""

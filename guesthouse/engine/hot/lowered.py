@@ -304,13 +304,12 @@ class Lowered(Lower):
         for call in calls:
             if call.function is None:
                 raise Asked
-            plain, self.plain = self.plain, True
+            before, self.plain, self.natively = (self.plain, self.natively), True, True
             super().inline(call.function, call.args, {})
-            self.plain = plain
+            self.plain, self.natively = before
 
     def put_off(self, pending: Iterable[Deferred]) -> bool:
-        """Keep in `later` what is put off: one call as it is, if it has a number; else all are made. Whether it is still
-        put off."""
+        """Keep in `later` what is put off: one call as it is; of several, all are made. Whether it is still put off."""
         e, waiting = self.e, list(pending)
         if waiting == [self.before]:
             return True
@@ -332,12 +331,10 @@ class Lowered(Lower):
         return False
 
     def number_of(self, call: Deferred) -> int:
-        """The number in `later` that stands for this function with arguments of their type; 0 if there is none, or if
-        it leaves some slots as they are (rotations): whoever finds a number in `later` takes them all for waiting."""
-        if call.writes != self.before.writes:
-            return 0
+        """The number in `later` that stands for this function with arguments of their type. 0: there is none, or it
+        does not write all slots (rotations), which whoever finds a number in `later` takes for waiting."""
         types = {value.type if isinstance(value, Scalar) else type(value) for value in call.args[1:]}
-        return self.numbers.get((call.function, *types), 0)
+        return self.numbers.get((call.function, *types), 0) if call.writes == self.before.writes else 0
 
     def make_up(self) -> None:
         """Make what `later` tells, if anything."""
