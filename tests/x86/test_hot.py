@@ -191,7 +191,7 @@ def test_hot_code_is_as_exact_as_threaded_code(threaded, name, host, monkeypatch
 
 
 def test_what_is_put_off_before_an_instruction_for_the_threaded_way_is_made_by_the_host(threaded, monkeypatch):
-    """A comparison waits where a block ends; the last block ends at MOVD to MM0 in a region that has the x87's stack."""
+    """A comparison waits where a block ends; the last block ends at MOVD to MM0 in a region with the x87 stack."""
     monkeypatch.setattr(regions, "ENOUGH", 2)
     monkeypatch.setattr(regions, "STAYS", 0)
     native = threaded.vcpu.engine
