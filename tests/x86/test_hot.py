@@ -190,6 +190,22 @@ def test_hot_code_is_as_exact_as_threaded_code(threaded, name, host, monkeypatch
     assert way.installed
 
 
+def test_an_access_that_never_succeeds_is_a_way_out(threaded):
+    """MOVAPS from an address that is known not to be aligned."""
+    native = threaded.vcpu.engine
+    code = bytes.fromhex("FFC0 0F280425") + (DATA + 4).to_bytes(4, "little") + bytes.fromhex("EBF4")
+    cold, hot = prepared(code, native), prepared(code, native)
+    for machine in (cold, hot):
+        machine.vcpu.run(200)
+    way = Regions(native, hot.cpu, Inside(X86_GUEST))
+    way.want(way.last(START), START)
+    way.look()
+    for machine in (cold, hot):
+        machine.cpu.pc = u64(START)
+        machine.vcpu.run(500)
+    assert way.installed and cold.cpu.faults and state_of(cold) == state_of(hot)
+
+
 def test_what_is_put_off_before_an_instruction_for_the_threaded_way_is_made_by_the_host(threaded, monkeypatch):
     """A comparison waits where a block ends; the last block ends at MOVD to MM0 in a region with the x87 stack."""
     monkeypatch.setattr(regions, "ENOUGH", 2)

@@ -172,13 +172,10 @@ class Pages:
 
     def known(self, value: Any) -> Spring | None:
         """Of an address that is known, maybe but for the origin."""
-        if isinstance(value, Scalar) and value.text in self.lower.distances:
-            distance, known = self.lower.distances[value.text], False
-        else:
-            by = number(value)
-            if by is None:
-                return None
-            distance, known = by, True
+        known = not isinstance(value, Scalar) or value.text not in self.lower.distances
+        distance = number(value) if known else self.lower.distances[value.text]
+        if distance is None:
+            return None
         return Spring(None, ((Page(signed(distance & PAGE_MASK), known), 0),), distance & PAGE - 1)
 
     def derived(self, result: Any, a: Any, b: Any, sign: int) -> None:
@@ -237,7 +234,9 @@ class Pages:
 
     def spring(self, args: list[Any]) -> Spring | None:
         """Where an access's address comes from, if it can belong to others or have a cell."""
-        spring = (self.of(args[2]) or self.known(args[2])) if len(self.lower.handlers) == 1 else None
+        if not self.lower.e.open or len(self.lower.handlers) > 1:  # behind a way out there may be no address
+            return None
+        spring = self.of(args[2]) or self.known(args[2])
         return spring if spring and (self.together(spring) or self.remembered(spring)) else None
 
     def together(self, spring: Spring) -> bool:
