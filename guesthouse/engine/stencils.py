@@ -38,6 +38,7 @@ from guesthouse.engine.tight import KIND, TIGHT, TIGHTEST, still, tight
 from guesthouse.errors import DefinitionError
 from guesthouse.typed.elf import R_8, R_32, R_32S, R_64, R_PC32, R_PLT32, Function, Relocation, functions
 from guesthouse.typed.emit import HOUSE, OFTEN, Emitter, Unit
+from guesthouse.typed.intrinsics import difference
 from guesthouse.typed.lower import Lower
 from guesthouse.typed.machine import assemble_static
 from guesthouse.typed.struct import ScalarKind, kind_of
@@ -296,11 +297,9 @@ class Stencils(Threaded):
         """Go to the block at `start`, by a link of that name if it is made."""
         e = lower.e
         count = self.told_later(f"count.{field}", 1 << 7)
-        self.unit.declare("{ i64, i1 } @llvm.usub.with.overflow.i64(i64, i64)")
-        taken = e.op(f"call {{ i64, i1 }} @llvm.usub.with.overflow.i64(i64 {left.text}, i64 {count})")
-        short = Scalar(bool, e.op(f"extractvalue {{ i64, i1 }} {taken}, 1"))
-        # The assembly keeps LLVM from doing the subtraction once more on each way.
-        rest = e.op(f'call i64 asm "", "=r,0"(i64 {e.op(f"extractvalue {{ i64, i1 }} {taken}, 0")})')
+        rest, below = difference(lower, left.text, count)
+        short = Scalar(bool, below)
+        rest = e.op(f'call i64 asm "", "=r,0"(i64 {rest})')  # else LLVM does the subtraction once more on each way
         at, context = Scalar(u64, "0"), Scalar(u32, "0")
         if reach == BY_ADDRESS:  # 64 bits, in a register: LLVM would take it for an address that has 32
             self.hole(f"at.{field}", -1, -1)

@@ -77,6 +77,13 @@ def shift(lower: "Expressions", left: bool, kind: Any, a: str, by: str) -> Scala
     return Scalar(kind, e.op(f"select i1 {inside}, {t} {moved}, {t} 0"))
 
 
+def difference(lower: "Expressions", a: str, b: int | str) -> tuple[str, str]:
+    """a - b of two u64, and whether it is below 0: one instruction of the host for both."""
+    lower.unit.declare("{ i64, i1 } @llvm.usub.with.overflow.i64(i64, i64)")
+    both = lower.e.op(f"call {{ i64, i1 }} @llvm.usub.with.overflow.i64(i64 {a}, i64 {b})")
+    return lower.e.op(f"extractvalue {{ i64, i1 }} {both}, 0"), lower.e.op(f"extractvalue {{ i64, i1 }} {both}, 1")
+
+
 def divide(lower: "Expressions", wants_quotient: bool, kind: Any, a: str, b: str) -> Scalar:
     """Truncating division. A divisor of zero is the author's mistake; the host must live, so it divides by one."""
     t, e = llvm_type(kind), lower.e

@@ -23,6 +23,7 @@ from tests.x86.test_hot import prepared
 LABEL, TARGET = re.compile(r"^([\w.]+):"), re.compile(r"label %([\w.]+)")
 TO, CELL = re.compile(r"  store .*, ptr (%[\w.]+)"), re.compile(r"(%[\w.]+) = getelementptr .*ptr %cells\b")
 NOTHING = ' asm "", "=r,0"('  # a value as it is, of which LLVM shall know nothing
+BUDGET = "@llvm.usub.with.overflow"  # what is left, and whether there is enough: a comparison for the host
 KIND = re.compile(r"^  (?:%[\w.]+ = )?(?:tail |musttail )?(\w+)")
 
 
@@ -52,7 +53,8 @@ def counted(native: Any, source: str, monkeypatch: pytest.MonkeyPatch,
     kinds: Counter[str] = Counter()
     for name, lines in blocks.items():
         if name in reached[name]:
-            kinds.update("remember" if (to := TO.match(line)) and to[1] in cells else found[1]
+            kinds.update("remember" if (to := TO.match(line)) and to[1] in cells else
+                         "icmp" if BUDGET in line else found[1]
                          for line in lines if (found := KIND.match(line)) and NOTHING not in line)
     return kinds, machine, way
 

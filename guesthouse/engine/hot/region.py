@@ -33,9 +33,10 @@ from guesthouse.errors import DefinitionError
 from guesthouse.engine.hot.job import BLOCKS, DISPATCH, LINKED, LINKS, STAYED, VISITS
 from guesthouse.engine.hot.library import CPU, INVALIDATIONS, Library, Slot
 from guesthouse.engine.hot.lowered import CLEAR, GATHER, Asked, Deferred, Lowered
-from guesthouse.engine.hot.pages import FORGET
+from guesthouse.engine.hot.pages import FORGET, apart
 from guesthouse.engine.hot.stack import Known
 from guesthouse.typed.emit import OFTEN, RARELY, Emitter, Unit
+from guesthouse.typed.intrinsics import difference
 from guesthouse.typed.lower import Lower
 from guesthouse.typed.struct import signed
 from guesthouse.typed.values import Ref, Scalar
@@ -384,15 +385,14 @@ class Region(Threaded):
             e.start(same)
             e.branch_if(self.same_blocks(words), yes, "leave", OFTEN)
             e.start(yes)
-        left = e.op("load i64, ptr %budget")
-        enough = e.op(f"icmp uge i64 {left}, {self.blocks[n].count}")
-        yes, short = e.new_label("go"), e.new_label("short")
-        e.branch_if(enough, yes, short, OFTEN)
+        count, yes, short = self.blocks[n].count, e.new_label("go"), e.new_label("short")
+        rest, below = difference(self.lower, e.op("load i64, ptr %budget"), count)
+        e.branch_if(below, short, yes, RARELY)
         e.start(short)
-        self.apart()
+        e.do(f"store i64 {e.op(f'add i64 {e.op(apart(rest))}, {count}')}, ptr %budget")
         e.branch("leave")
         e.start(yes)
-        e.do(f"store i64 {e.op(f'sub i64 {left}, {self.blocks[n].count}')}, ptr %budget")
+        e.do(f"store i64 {rest}, ptr %budget")
         e.branch(f"b{n}")
 
     def outside(self, function: Any, args: list[Any]) -> Any:
