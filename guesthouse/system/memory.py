@@ -125,7 +125,7 @@ class Memory:
         self.hidden = sum(length for _, length in ranges)
         self.size = self.hidden + hidden
         self.chips: list[tuple[int | None, tuple[int, ...]]] = []  # see call_directly
-        self.management: Range | None = None  # what processors find besides in system-management mode
+        self.management: list[Range] = []  # what processors find besides in system-management mode
         self._users: list[User] = []
         self.still: Callable[[], AbstractContextManager[object]] = nullcontext  # while it holds, no processor runs
         self.ranges: list[Range] = []
@@ -159,10 +159,10 @@ class Memory:
             raise ValueError(f"ROM of {length:#x} bytes at {start:#x}")
         self.map(start, length, pieces[0][0], writable=False)
 
-    def keep_for_management(self, range: Range | None) -> None:
-        """Only in system-management mode processors have this too, where there is no other RAM."""
-        if range != self.management:
-            self.management = range
+    def keep_for_management(self, ranges: list[Range]) -> None:
+        """Only in system-management mode processors have these too, two at most, where there is no other RAM."""
+        if ranges != self.management:
+            self.management = ranges
             self._tell_all()
 
     def call_directly(self, start: int | None, length: int, ports: bool, chip: int, read: int, write: int,
@@ -194,8 +194,8 @@ class Memory:
                 joined[-1] = replace(joined[-1], length=joined[-1].length + r.length)
             else:
                 joined.append(r)
-        if len(joined) >= RANGES:  # one is kept for system management
-            raise ValueError(f"{RANGES} ranges of RAM or more")
+        if len(joined) > RANGES - 2:  # two are kept for system management
+            raise ValueError(f"more than {RANGES - 2} ranges of RAM")
         if joined != self.ranges or not self._starts:
             self.ranges, self._starts = joined, [r.start for r in joined]
             self._tell_all()
@@ -304,10 +304,10 @@ class Memory:
         """Tell a processor what lies where, now and in system-management mode, if it has that."""
         state: Any = cpu
         inside = int(getattr(state, "smm", 0))
-        views = [self.ranges, self.ranges if self.management is None else [*self.ranges, self.management]]
+        views = [self.ranges, self.ranges + self.management]
         self._fill(state.ram, views[inside])
         if hasattr(state, "smm_ram"):
-            self._fill(state.smm_ram, [] if self.management is None else views[1 - inside])
+            self._fill(state.smm_ram, views[1 - inside] if self.management else [])
         chips = [chip for who, chip in self.chips if who is None or who == int(cpu.number)]
         for window, chip in zip(state.windows, chips, strict=False):
             for name, value in zip(ChipWindow.fields, chip, strict=True):

@@ -129,6 +129,15 @@ def test_ovmf_comes_to_its_shell_on_screen_and_serial_and_reads_a_disk(
     assert kept.read(0, kept.sectors) != variables, "the variable store has been written"
 
 
+def test_ovmf_that_demands_system_management_comes_to_its_shell(switched_on: Callable[..., ClassicPc]) -> None:
+    """It moves into TSEG, and writes its variables from there."""
+    code, variables = packaged("ovmf", "usr/share/OVMF/OVMF_CODE_4M.secboot.fd", "usr/share/OVMF/OVMF_VARS_4M.fd")
+    kept = Memory(variables)
+    board = switched_on(RealClock(), firmware=code, variables=kept, chipset="q35")
+    Shell(board).wait_for("Shell>")
+    assert kept.read(0, kept.sectors) != variables and len(board.memory.management) == 2
+
+
 def test_ovmf_without_a_variable_store_comes_to_its_shell(switched_on: Callable[..., ClassicPc]) -> None:
     (whole,) = packaged("ovmf", "usr/share/ovmf/OVMF.fd")
     board = switched_on(RealClock(), firmware=whole)

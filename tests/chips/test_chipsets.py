@@ -4,6 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from guesthouse.clock import Clock
+from guesthouse.system.chips.acpi_pm import AcpiPm
 from guesthouse.system.chips.kit import Line
 from guesthouse.system.chips.pci.i440fx import PM, SMBUS, HostBridge, Piix3Isa, Piix4Power
 from guesthouse.system.chips.pci.pirq import PirqLines
@@ -36,6 +38,41 @@ def test_what_lies_below_1_mib_is_told_at_each_change_and_smram_can_be_locked(br
     assert bridge.read(smram, 1) == 0x1A
     bridge.reset()
     assert bridge.read(smram, 1) == 0x02
+
+
+def test_tseg_has_the_size_that_esmramc_says_until_it_is_locked():
+    told, chip = [], Mch(None, None)
+    chip.space = lambda pam, smram, tseg: told.append(tseg)
+    assert chip.read(0x9E, 1) == 0x38
+    for value, size in ((0xFF, 16), (0x05, 8), (0x03, 2), (0x01, 1), (0x06, 0)):
+        chip.write(0x9E, 1, value)
+        assert chip.read(0x9E, 1) == value & 7 | 0x38 and told[-1] == size << 20
+    chip.write(0x50, 2, 0xFFFF)
+    assert chip.read(0x50, 2) == 16, "MiB of the extended size"
+    chip.write(0x9E, 1, 0x01)
+    chip.write(0x9D, 1, 0x1A)
+    chip.write(0x9E, 1, 0x00)
+    assert chip.read(0x9E, 1) == 0x39 and told[-1] == 1 << 20
+    chip.reset()
+    assert told[-1] == 0 and chip.read(0x9E, 1) == 0x38
+
+
+def test_smi_lock_keeps_the_global_enable_of_smi_until_a_reset():
+    power = AcpiPm(Clock(), Line(), power_off=print)
+    chip = Ich9Lpc(lines(8)[0], power)
+    power.write(0x30, 4, 0x21)
+    chip.write(0xA0, 2, 0x10)
+    chip.write(0xA0, 2, 0x200)
+    assert chip.read(0xA0, 4) == 0x210
+    power.write(0x30, 4, 0x20)
+    assert power.read(0x30, 4) == 0x21 and power.apm_smi
+    power.write(0x30, 1, 0x01)
+    assert power.read(0x30, 4) == 0x01
+    for one in (chip, power):
+        one.reset()
+    power.write(0x30, 4, 1)
+    power.write(0x30, 4, 0)
+    assert power.read(0x30, 4) == 0 == chip.read(0xA0, 4)
 
 
 def test_a_pirq_line_reaches_the_interrupt_of_its_register_and_none_while_it_is_off():

@@ -14,6 +14,7 @@ from tests.system.test_pc_classic import JUMP
 
 MIB = 1 << 20
 PAM, SMRAM = 0x59, 0x72
+Q35_SMRAM, ESMRAMC, EXTENDED = 0x9D, 0x9E, 0x50
 
 
 def rom(size=0x4_0000, code=b"\xF4"):
@@ -82,6 +83,34 @@ def test_smram_is_open_while_the_register_says_so_and_not_after_the_lock(pc):
     set_register(b, SMRAM, 0x58)
     set_register(b, SMRAM, 0x48)
     assert not b.memory.contains(0xA_0000) and b.pci.host.config_read(0, 0, 0, SMRAM, 1) == 0x1A
+
+
+def test_tseg_is_for_system_management_alone_until_it_is_given_back(pc):
+    b = pc(PortWrite(0xCF9, 1, 2), PortWrite(0xCF9, 1, 6), chipset="q35")
+    b.memory.write(15 * MIB, b"management")
+    set_register(b, ESMRAMC, 0x01)
+    assert b.memory.contains(15 * MIB), "G_SMRAME is clear"
+    set_register(b, Q35_SMRAM, 0x0A)
+    assert not b.memory.contains(15 * MIB) and b.memory.contains(15 * MIB - 1)
+    assert b.state.host(u64(15 * MIB)) == 0
+    assert [(r.start, r.length) for r in b.memory.management] == [(0xA_0000, 0x2_0000), (15 * MIB, MIB)]
+    set_register(b, ESMRAMC, 0x03)
+    assert not b.memory.contains(14 * MIB) and b.memory.contains(14 * MIB - 1)
+    set_register(b, ESMRAMC, 0x02)
+    assert b.memory.read(15 * MIB, 10) == b"management" and len(b.memory.management) == 1
+    set_register(b, ESMRAMC, 0x01)
+    set_register(b, Q35_SMRAM, 0x1A)
+    set_register(b, ESMRAMC, 0x00)
+    assert not b.memory.contains(15 * MIB), "D_LCK"
+    b.run(instructions=4)  # a reset
+    assert b.memory.contains(15 * MIB)
+
+
+def test_tseg_never_takes_the_first_megabyte(pc):
+    b = pc(chipset="q35")
+    set_register(b, Q35_SMRAM, 0x0A)
+    set_register(b, ESMRAMC, 0x07)  # QEMU's extended size, all RAM there is
+    assert b.memory.contains(MIB, 15 * MIB) and b.memory.contains(0, 0xA_0000)
 
 
 def test_the_gate_of_a20_folds_the_odd_megabytes(pc):

@@ -107,3 +107,13 @@ def test_the_mode_has_ram_of_its_own_if_the_board_gives_it(m: Machine) -> None:
     assert m.get(0xC0000, 1) == 0x5A and m.get(0xA0000, 1) == 0
     m.run("", 1)
     assert m.cpu.smm == 0 and m.cpu.ram[0].length == 1 << 20
+
+
+@pytest.mark.parametrize("write", ["2e c606 0081 5a", "2e c607 5a", "2e 8807", "2e fe07", "2e 66 8907"])
+def test_a_handler_may_write_beside_its_code(m: Machine, write: str) -> None:
+    """By CS, which begins as the other segments do."""
+    m.run("90", 1)
+    m.cpu.r[3], m.cpu.r[0] = u64(0x8100), u64(0x5A)
+    m.put(0x38100, 0x59, 1)
+    interrupted(m, write, 1)
+    assert m.get(0x38100, 1) == 0x5A and m.cpu.smm == 1 and not m.cpu.faults

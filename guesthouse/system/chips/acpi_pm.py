@@ -17,7 +17,7 @@ TIMER_HZ, TIMER_BITS = 3_579_545, 24  # the FADT's TMR_VAL_EXT is clear
 TIMER_EVENT, GLOBAL, POWER_BUTTON, SLEEP_BUTTON, RTC = 1 << 0, 1 << 5, 1 << 8, 1 << 9, 1 << 10
 EVENTS = GLOBAL | POWER_BUTTON | SLEEP_BUTTON | RTC
 SCI_ENABLE, SLEEP_ENABLE = 1 << 0, 1 << 13
-APM_SMI = 1 << 5 | 1 << 0  # APMC_EN, GBL_SMI_EN
+GLOBAL_SMI, APM_SMI = 1 << 0, 1 << 5 | 1 << 0  # GBL_SMI_EN; APMC_EN with it
 HARD_RESET, RESET_CPU = 0x02, 0x04
 
 
@@ -29,7 +29,7 @@ class AcpiPm(Chip):
     enable = Register(2, width=16, writable=EVENTS | TIMER_EVENT, sizes=(1, 2))
     control = Field(SCI_ENABLE)
     global_control = Register(0x28, width=32, sizes=(1, 2, 4))  # of the PIIX4
-    smi_enable = Register(0x30, width=32, sizes=(1, 2, 4))  # of the ICH9
+    smi_enable, smi_locked = Field(), Field()  # of the ICH9
     carries = Field()  # how often the timer's top bit had changed when its event was cleared
 
     def __init__(self, clock: Clock, sci: Line, *, power_off: Callable[[], object],
@@ -44,6 +44,19 @@ class AcpiPm(Chip):
 
     def odd_read(self, offset: int, size: int) -> int:
         return 0
+
+    @on_read(0x30, width=32, sizes=(1, 2, 4), pure=True)
+    def read_smi_enable(self) -> int:
+        return int(self.smi_enable)
+
+    @on_write(0x30, width=32, sizes=(1, 2, 4))
+    def write_smi_enable(self, value: int) -> None:
+        kept = self.smi_enable & GLOBAL_SMI if self.smi_locked else value & GLOBAL_SMI
+        self.smi_enable = value & ~GLOBAL_SMI | kept
+
+    def lock_smi(self) -> None:
+        """GBL_SMI_EN stays as it is until a reset (ICH9 data sheet, 13.8.1.1, SMI_LOCK)."""
+        self.smi_locked = 1
 
     @property
     def apm_smi(self) -> bool:

@@ -17,7 +17,7 @@ from guesthouse.system.chips.pci.pirq import OFF, PirqLines
 PM, SMBUS = 8, 9  # windows beyond those of base address registers
 FIXED_WINDOWS = {PM: Bar(0x40, io=True), SMBUS: Bar(0x10, io=True)}
 IS_IO, SMRAM_LOCKED = 1, 0x10
-Space = Callable[[Sequence[int], int], object]
+Space = Callable[[Sequence[int], int, int], object]
 
 
 class Block(Protocol):
@@ -26,14 +26,15 @@ class Block(Protocol):
 
 
 class MemoryBridge(Function):
-    """`space` is told the registers that choose between RAM, ROM and chips below 1 MiB, whenever they change."""
+    """`space` is told the registers that choose between RAM, ROM and chips below 1 MiB, and the size of what is for
+    system management alone at the end of RAM below 4 GiB, whenever they change."""
 
     VENDOR, REVISION, CLASS = 0x8086, 2, 0x06_0000
     SUBSYSTEM_VENDOR, SUBSYSTEM = 0x1AF4, 0x1100  # by which firmware knows that it runs in a virtual machine
     smram = Field(0x02)
 
     def __init__(self) -> None:
-        self.space: Space = lambda pam, smram: None
+        self.space: Space = lambda pam, smram, tseg: None
         self._told: tuple[int, ...] = ()
         super().__init__()
 
@@ -42,11 +43,11 @@ class MemoryBridge(Function):
         if not self.smram & SMRAM_LOCKED:
             self.smram = value & (0x38 if value & SMRAM_LOCKED else 0x78) | 0x02
 
-    def tell(self, pam: Sequence[int]) -> None:
-        now = (*pam, self.smram)
+    def tell(self, pam: Sequence[int], tseg: int = 0) -> None:
+        now = (*pam, self.smram, tseg)
         if now != self._told:
             self._told = now
-            self.space(pam, int(self.smram))
+            self.space(pam, int(self.smram), tseg)
 
 
 class HostBridge(MemoryBridge):

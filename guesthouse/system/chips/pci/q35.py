@@ -2,29 +2,41 @@
 SMBus function and the SATA function in AHCI mode.
 
 Collaborators answer in the windows that these registers place: power management, SMBus, AHCI, memory-mapped
-configuration space. Not modelled: DRAM registers, PCI Express ports, GPIO, traps, USB, sound.
+configuration space. TSEG's size may also be QEMU's extended one, which a guest asks for at 50h. Not modelled: DRAM
+registers, SMRAM at its high place, PCI Express ports, GPIO, traps, USB, sound.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Callable
+from typing import Any, Callable, Protocol
 
 from guesthouse.system.chips.kit import Chip, Field, Line, Register, on_read, on_write
 from guesthouse.system.chips.pci.function import Bar, Capability, Function
-from guesthouse.system.chips.pci.i440fx import IS_IO, Block, MemoryBridge
+from guesthouse.system.chips.pci.i440fx import IS_IO, SMRAM_LOCKED, Block, MemoryBridge
 from guesthouse.system.chips.pci.msi import Msi
 from guesthouse.system.chips.pci.pirq import OFF, PirqLines
 
 PM, RCRB, CONFIGURATION, AHCI, SMBUS = 8, 9, 8, 5, 4  # windows
 ACPI_ENABLE, RCBA_ENABLE, PCIEX_ENABLE = 0x80, 1, 1
 CONFIGURATION_SIZES = (256 << 20, 128 << 20, 64 << 20, 256 << 20)
+TSEG_ENABLE, CACHE_BITS = 0x01, 0x38  # ESMRAMC: T_EN; SM_CACHE, SM_L1 and SM_L2, which are always set
+TSEG_SIZES, EXTENDED, ASKED = (1, 2, 8), 16, 0xFFFF  # MiB
+SMI_LOCK = 0x10  # of GEN_PMCON_1
+
+
+class PowerBlock(Block, Protocol):
+    def lock_smi(self) -> None: ...
 
 
 class Mch(MemoryBridge):
     """The host bridge; PCIEXBAR says where configuration space lies in memory."""
 
     DEVICE = 0x29C0
+    esmramc, extended = Field(CACHE_BITS), Field()
+    graphics_control = Register(0x52, width=16, sizes=(1, 2))  # GGC: it, and where memory ends, is for firmware to note
+    memory_bases = Register(0xA4, width=32, count=3, sizes=(1, 2, 4))  # GBSM, BGSM, TSEGMB
+    top_of_low_memory = Register(0xB0, width=16, sizes=(1, 2))  # TOLUD
     pam = Register(0x90, count=7, writable=0x33)
     pciexbar = Register(0x60, width=64, writable=0xF_FC00_0007, sizes=(1, 2, 4, 8))
 
@@ -40,9 +52,32 @@ class Mch(MemoryBridge):
     def write_smram(self, value: int) -> None:
         self.set_smram(value)
 
+    @on_read(0x9E, pure=True)
+    def read_esmramc(self) -> int:
+        return int(self.esmramc)
+
+    @on_write(0x9E)
+    def write_esmramc(self, value: int) -> None:
+        """TSEG_SZ and T_EN, until D_LCK is set."""
+        if not self.smram & SMRAM_LOCKED:
+            self.esmramc = value & 0x07 | CACHE_BITS
+
+    @on_read(0x50, width=16, sizes=(1, 2), pure=True)
+    def read_extended(self) -> int:
+        return int(self.extended)
+
+    @on_write(0x50, width=16, sizes=(1, 2))
+    def write_extended(self, value: int) -> None:
+        self.extended = EXTENDED if value == ASKED else value
+
+    @property
+    def tseg(self) -> int:
+        """The size of TSEG, in bytes; 0: there is none."""
+        return (*TSEG_SIZES, EXTENDED)[self.esmramc >> 1 & 3] << 20 if self.esmramc & TSEG_ENABLE else 0
+
     def settle(self) -> None:
         super().settle()
-        self.tell(self.pam)
+        self.tell(self.pam, self.tseg)
 
     def windows(self) -> Iterable[tuple[int, Bar]]:
         return ((CONFIGURATION, Bar(CONFIGURATION_SIZES[self.pciexbar >> 1 & 3], wide=True)),)
@@ -94,11 +129,12 @@ class Ich9Lpc(Function):
     serial_irq = Register(0x64, reset=0x10)
     pirq_high = Register(0x68, count=4, reset=OFF, writable=0x8F)
     decoding = Register(0x80, width=32, count=5, sizes=(1, 2, 4))
-    power_configuration = Register(0xA0, width=32, count=4, sizes=(1, 2, 4))
+    power_configuration = Field()  # GEN_PMCON_1 and 2
+    more_configuration = Register(0xA4, width=32, count=3, sizes=(1, 2, 4))
     bios_control = Register(0xDC)
     rcba = Register(0xF0, width=32, writable=0xFFFF_C001, sizes=(1, 2, 4))
 
-    def __init__(self, lines: PirqLines, power: Block) -> None:
+    def __init__(self, lines: PirqLines, power: PowerBlock) -> None:
         self.lines, self.power, self.root_complex = lines, power, RootComplex()
         super().__init__()
 
@@ -112,6 +148,17 @@ class Ich9Lpc(Function):
     @on_write(0x40, width=32, sizes=(1, 2, 4))
     def write_pm_base(self, value: int) -> None:
         self.pm_base = value & 0xFF80
+
+    @on_read(0xA0, width=32, sizes=(1, 2, 4), pure=True)
+    def read_power_configuration(self) -> int:
+        return int(self.power_configuration)
+
+    @on_write(0xA0, width=32, sizes=(1, 2, 4))
+    def write_power_configuration(self, value: int) -> None:
+        """SMI_LOCK stays, and with it GBL_SMI_EN, until a reset."""
+        self.power_configuration = value | self.power_configuration & SMI_LOCK
+        if value & SMI_LOCK:
+            self.power.lock_smi()
 
     def windows(self) -> Iterable[tuple[int, Bar]]:
         return (PM, Bar(0x80, io=True)), (RCRB, Bar(RootComplex.SIZE))

@@ -22,7 +22,7 @@ from guesthouse.typed import function, load, store
 MAP, ENTRY = 0x8000, 0x8000  # from SMBASE: where the offsets below count from, and where the handler begins
 REVISION, RELOCATES = 0x64, 1 << 17
 RFLAGS, RIP, AUTO_HALT, REVISION_AT, BASE_AT = 0x7F70, 0x7F78, 0x7EC9, 0x7EFC, 0x7F00
-CODE, DATA = 0x809B, 0x8093
+WRITABLE = 0x8093  # CS too: a handler may write beside its code
 
 
 def place(field: str) -> int:
@@ -110,7 +110,7 @@ class SystemManagement(VirtualMode):
     def flat_segment(self, n: int) -> None:
         segment = self.segments[n]
         segment.base, segment.limit, segment.selector = u64(0), u32(0xFFFF_FFFF), u16(0)
-        segment.access = u16(CODE if n == CS else DATA)
+        segment.access = u16(WRITABLE)
 
     def leave_behind(self) -> None:
         """What was between two instructions of one program is nothing to another."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from guesthouse.clock import Clock
+from guesthouse.system.chips.acpi_pm import AcpiPm
 from guesthouse.system.chips.hpet import Hpet
 from guesthouse.system.chips.kit import Line
 from guesthouse.system.chips.pci.function import Bar, Function
@@ -205,8 +207,10 @@ class Q35(Chipset):
     PIRQS, ISA, PM, OWNER, SMRAM = 8, 31, (31 << 3, 0x44, 0x80), "Ich9Lpc", 0x9D
 
     def plug(self, host):
-        host.plug(0, Mch(host.mapped_read, host.mapped_write))
-        self.lpc = Ich9Lpc(self.lines_to, self.smbus)
+        self.mch = Mch(host.mapped_read, host.mapped_write)
+        host.plug(0, self.mch)
+        self.power = AcpiPm(Clock(), Line(), power_off=lambda: None)
+        self.lpc = Ich9Lpc(self.lines_to, self.power)
         host.plug(31, self.lpc)
         self.sata = Ahci(self.smbus, Line())
         host.plug(31, self.sata, 2)
@@ -214,6 +218,15 @@ class Q35(Chipset):
 
     def check(self):
         must(0 <= self.sata.index < 0x1000 and self.sata.index % 4 == 0, "the index is", self.sata.index)
+
+    @traffic
+    def gives_the_end_of_ram_to_system_management(self):
+        value, locked = self.value(1), self.read(self.SMRAM, 1, "mapped") & 0x10
+        kept = self.read(0x9E, 1, "mapped")
+        self.write(0x9E, value, 1, "mapped")
+        now = kept if locked else value & 7 | 0x38
+        must(self.read(0x9E, 1, "mapped") == now, "ESMRAMC")
+        must(self.mch.tseg == ((1, 2, 8, 16)[now >> 1 & 3] << 20) * (now & 1), "the size of TSEG")
 
     @traffic
     def chooses_a_register_of_the_adapter(self):
