@@ -14,7 +14,7 @@ from tests.system.test_pc_classic import JUMP
 
 MIB = 1 << 20
 PAM, SMRAM = 0x59, 0x72
-Q35_SMRAM, ESMRAMC, EXTENDED = 0x9D, 0x9E, 0x50
+Q35_SMRAM, ESMRAMC = 0x9D, 0x9E
 
 
 def rom(size=0x4_0000, code=b"\xF4"):

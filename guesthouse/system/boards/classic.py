@@ -164,7 +164,7 @@ class ClassicPc(PcBoard):
         self.shadow = Shadow(self.memory, self.addresses, self.rom_at, self.rom_size, self.low_end)
         bridge = cast(Any, self.pci.host.functions[0, 0])
         bridge.space = self.shadow.choose
-        self.shadow.choose(bridge.pam, bridge.smram, 0)
+        self.shadow.choose(bridge.pam, bridge.smram, bridge.tseg)
         power_at = (ICH_SLOT, 0) if self.tables.express else (PIIX_SLOT, 3)
         self.power_function = cast(Any, self.pci.host.functions[power_at])
         asks = self.power if self.tables.express else self.power_function

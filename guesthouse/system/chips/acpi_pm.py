@@ -51,8 +51,8 @@ class AcpiPm(Chip):
 
     @on_write(0x30, width=32, sizes=(1, 2, 4))
     def write_smi_enable(self, value: int) -> None:
-        kept = self.smi_enable & GLOBAL_SMI if self.smi_locked else value & GLOBAL_SMI
-        self.smi_enable = value & ~GLOBAL_SMI | kept
+        fixed = GLOBAL_SMI if self.smi_locked else 0
+        self.smi_enable = value & ~fixed | self.smi_enable & fixed
 
     def lock_smi(self) -> None:
         """GBL_SMI_EN stays as it is until a reset (ICH9 data sheet, 13.8.1.1, SMI_LOCK)."""

@@ -26,8 +26,8 @@ class Block(Protocol):
 
 
 class MemoryBridge(Function):
-    """`space` is told the registers that choose between RAM, ROM and chips below 1 MiB, and the size of what is for
-    system management alone at the end of RAM below 4 GiB, whenever they change."""
+    """`space` is told the registers that choose between RAM, ROM and chips below 1 MiB, and the size of TSEG, whenever
+    they change."""
 
     VENDOR, REVISION, CLASS = 0x8086, 2, 0x06_0000
     SUBSYSTEM_VENDOR, SUBSYSTEM = 0x1AF4, 0x1100  # by which firmware knows that it runs in a virtual machine
@@ -43,11 +43,16 @@ class MemoryBridge(Function):
         if not self.smram & SMRAM_LOCKED:
             self.smram = value & (0x38 if value & SMRAM_LOCKED else 0x78) | 0x02
 
-    def tell(self, pam: Sequence[int], tseg: int = 0) -> None:
-        now = (*pam, self.smram, tseg)
+    @property
+    def tseg(self) -> int:
+        """The size in bytes of TSEG, the end of RAM below 4 GiB for system management; 0: there is none."""
+        return 0
+
+    def tell(self, pam: Sequence[int]) -> None:
+        now = (*pam, self.smram, self.tseg)
         if now != self._told:
             self._told = now
-            self.space(pam, int(self.smram), tseg)
+            self.space(pam, int(self.smram), self.tseg)
 
 
 class HostBridge(MemoryBridge):

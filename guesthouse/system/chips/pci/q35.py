@@ -72,12 +72,11 @@ class Mch(MemoryBridge):
 
     @property
     def tseg(self) -> int:
-        """The size of TSEG, in bytes; 0: there is none."""
         return (*TSEG_SIZES, EXTENDED)[self.esmramc >> 1 & 3] << 20 if self.esmramc & TSEG_ENABLE else 0
 
     def settle(self) -> None:
         super().settle()
-        self.tell(self.pam, self.tseg)
+        self.tell(self.pam)
 
     def windows(self) -> Iterable[tuple[int, Bar]]:
         return ((CONFIGURATION, Bar(CONFIGURATION_SIZES[self.pciexbar >> 1 & 3], wide=True)),)
