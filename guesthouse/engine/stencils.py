@@ -38,7 +38,7 @@ from guesthouse.engine.tight import KIND, TIGHT, TIGHTEST, still, tight
 from guesthouse.errors import DefinitionError
 from guesthouse.typed.elf import R_8, R_32, R_32S, R_64, R_PC32, R_PLT32, Function, Relocation, functions
 from guesthouse.typed.emit import HOUSE, OFTEN, Emitter, Unit
-from guesthouse.typed.intrinsics import difference
+from guesthouse.typed.intrinsics import difference, opaque
 from guesthouse.typed.lower import Lower
 from guesthouse.typed.machine import assemble_static
 from guesthouse.typed.struct import ScalarKind, kind_of
@@ -299,11 +299,11 @@ class Stencils(Threaded):
         count = self.told_later(f"count.{field}", 1 << 7)
         rest, below = difference(lower, left.text, count)
         short = Scalar(bool, below)
-        rest = e.op(f'call i64 asm "", "=r,0"(i64 {rest})')  # else LLVM does the subtraction once more on each way
+        rest = e.op(opaque(rest))  # else LLVM does the subtraction once more on each way
         at, context = Scalar(u64, "0"), Scalar(u32, "0")
         if reach == BY_ADDRESS:  # 64 bits, in a register: LLVM would take it for an address that has 32
             self.hole(f"at.{field}", -1, -1)
-            at = Scalar(u64, e.op(f'call i64 asm "", "=r,0"(i64 ptrtoint (ptr @hole.at.{field} to i64))'))
+            at = Scalar(u64, e.op(opaque(f"ptrtoint (ptr @hole.at.{field} to i64)")))
         if reach != NEAR:
             context = Scalar(u32, f"trunc (i64 {self.told_later(f'context.{field}', 1 << 32)} to i32)")
         found = plain.call(self.guest.state.follow, [state, short, at, context, reach], {})

@@ -128,8 +128,7 @@ class Stitching(Sharing):
         table = self.table_for(mode)
         if table == 0:
             return
-        if self.forge == self.forge_start:
-            self.begin_forge(table)
+        self.begin_forge(table)
         aside, more, n, before = self.forge, u64(0), u64(0), table
         while n < records:
             record = first + n * guest.record.size
@@ -159,7 +158,9 @@ class Stitching(Sharing):
         self.stitched += 1
 
     def begin_forge(self, table: u64) -> None:
-        """Put there what stands once."""
+        """Put there what stands once, if nothing is there."""
+        if self.forge != self.forge_start:
+            return
         n = u64(BY_RECORD)
         while n <= LOOK_AGAIN:
             place = Pointer[Stencil](self.own(table, n))[0]
@@ -303,8 +304,7 @@ class Stitching(Sharing):
         table = self.dialects[0].table  # regions have modes that no dialect is for; this stencil is the same in all
         if table == 0:
             return u64(0)
-        if self.forge == self.forge_start:
-            self.begin_forge(table)
+        self.begin_forge(table)
         at, stencil = self.forge, self.own(table, u64(BY_HANDLER))
         after = at + self.size_of(stencil) + 15 & ~u64(15)
         if after > self.forge_end:

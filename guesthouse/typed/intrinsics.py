@@ -84,6 +84,12 @@ def difference(lower: "Expressions", a: str, b: int | str) -> tuple[str, str]:
     return lower.e.op(f"extractvalue {{ i64, i1 }} {both}, 0"), lower.e.op(f"extractvalue {{ i64, i1 }} {both}, 1")
 
 
+def opaque(text: str) -> str:
+    """A u64 of which LLVM does not know where it comes from: else it would keep, from turn to turn of a loop, what only
+    a way that is seldom taken is made of, or make one value twice."""
+    return f'call i64 asm "", "=r,0"(i64 {text})'
+
+
 def divide(lower: "Expressions", wants_quotient: bool, kind: Any, a: str, b: str) -> Scalar:
     """Truncating division. A divisor of zero is the author's mistake; the host must live, so it divides by one."""
     t, e = llvm_type(kind), lower.e

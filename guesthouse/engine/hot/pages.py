@@ -24,6 +24,7 @@ from guesthouse.engine.cpu import PAGE, PAGE_BITS, READ, TLB_SIZE, WRITE, Cpu, T
 from guesthouse.engine.processor import PAGE_MASK
 from guesthouse.typed import Abandon, Pointer, load, store
 from guesthouse.typed.emit import OFTEN
+from guesthouse.typed.intrinsics import opaque
 from guesthouse.typed.struct import signed
 from guesthouse.typed.values import Scalar, is_known
 
@@ -311,7 +312,7 @@ class Pages:
         same, other, before = e.new_label("same"), e.new_label("other"), e.label
         e.branch_if(group.near, same, other, OFTEN)
         e.start(other)
-        asked = e.op(apart(va.text))
+        asked = e.op(opaque(va.text))
         found = lower.inline(page_of, [lower.cpu, kind, Scalar(u64, asked), access], {})
         base = e.op(f"add i64 {e.op(f'add i64 {asked}, {found.items[1].text}')}, {group.first - at}")
         after = e.label
@@ -390,12 +391,12 @@ class Pages:
         into = e.op(f"sub i{bits} {low}, {e.op(f'load i{bits}, ptr {page}')}")
         if bits < 64:
             into = e.op(f"zext i32 {into} to i64")
-        e.do(f"%into{group.number}.fast = {apart(into)}")
+        e.do(f"%into{group.number}.fast = {opaque(into)}")
         room = e.op(f"load i64, ptr {self.word(group.cell, ROOM)}")
         e.branch_if(e.op(f"icmp ult i64 %into{group.number}.fast, {room}"), group.same, group.other, OFTEN)
 
     def begin_other(self, group: Group) -> None:
-        self.lower.e.do(f"{group.asked} = {f'add i64 {group.va}, 0' if group.cell is None else apart(group.va)}")
+        self.lower.e.do(f"{group.asked} = {f'add i64 {group.va}, 0' if group.cell is None else opaque(group.va)}")
 
     def keep(self, group: Group) -> None:
         """What the address cache has told is for the next time, too."""
@@ -429,12 +430,6 @@ class Pages:
 
     def word(self, cell: int, word: int) -> str:
         return self.lower.e.op(f"getelementptr i64, ptr %cells, i64 {3 * cell + word}")
-
-
-def apart(text: str) -> str:
-    """A value of which LLVM does not know where it comes from: else it would keep, from turn to turn, what only a way
-    that is seldom taken is made of, or make one value twice."""
-    return f'call i64 asm "", "=r,0"(i64 {text})'
 
 
 def number(value: Any) -> int | None:

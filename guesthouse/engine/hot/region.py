@@ -33,10 +33,10 @@ from guesthouse.errors import DefinitionError
 from guesthouse.engine.hot.job import BLOCKS, DISPATCH, LINKED, LINKS, STAYED, VISITS
 from guesthouse.engine.hot.library import CPU, INVALIDATIONS, Library, Slot
 from guesthouse.engine.hot.lowered import CLEAR, GATHER, Asked, Deferred, Lowered
-from guesthouse.engine.hot.pages import FORGET, apart
+from guesthouse.engine.hot.pages import FORGET
 from guesthouse.engine.hot.stack import Known
 from guesthouse.typed.emit import OFTEN, RARELY, Emitter, Unit
-from guesthouse.typed.intrinsics import difference
+from guesthouse.typed.intrinsics import difference, opaque
 from guesthouse.typed.lower import Lower
 from guesthouse.typed.struct import signed
 from guesthouse.typed.values import Ref, Scalar
@@ -389,7 +389,7 @@ class Region(Threaded):
         rest, below = difference(self.lower, e.op("load i64, ptr %budget"), count)
         e.branch_if(below, short, yes, RARELY)
         e.start(short)
-        e.do(f"store i64 {e.op(f'add i64 {e.op(apart(rest))}, {count}')}, ptr %budget")
+        e.do(f"store i64 {e.op(f'add i64 {e.op(opaque(rest))}, {count}')}, ptr %budget")
         e.branch("leave")
         e.start(yes)
         e.do(f"store i64 {rest}, ptr %budget")
