@@ -1,7 +1,6 @@
 """A virtual processor on our own engine: the Vcpu contract over the plain way and the threaded way."""
 
 import ctypes
-import mmap
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +10,7 @@ from guesthouse.engine.build import Engine
 from guesthouse.engine.cpu import ALL_ONES, REPLIES, Cpu
 from guesthouse.engine.op import Guest
 from guesthouse.engine.processor import JUMPS, NEVER, Jump
-from guesthouse.engine.room import Room, zeros
+from guesthouse.engine.room import CODE, Room, zeros
 from guesthouse.engine.vcpu import (
     Alone, Breakpoint, Budget, Died, Exit, Halted, HostCall, MemoryRead, MemoryWrite, PortRead, PortWrite, RegisterRead,
     RegisterWrite, Stopped, Window, Yields,
@@ -93,7 +92,7 @@ class SoftVcpu:
         state = self.state
         state.dialect_count = u64(len(engine.stencils))
         if engine.stencils:
-            self._forge = Room(engine.touch, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+            self._forge = Room(engine.touch, prot=CODE)
             state.forge_start = state.forge = u64(self._forge.start)
             state.forge_limit = state.forge_end = u64(self._forge.end)
         for dialect, (mask, value), table in zip(state.dialects, self.guest.dialects, engine.stencils, strict=False):

@@ -25,12 +25,12 @@ def path(tmp_path: Path) -> Path:
 
 
 def whole(found: Shelf) -> dict[str, bytes]:
-    return {name: data for name in found.parts if (data := found.object(name)) is not None}
+    return {name: data for name in found.parts if (data := found.code(name)) is not None}
 
 
 def test_what_was_kept_is_found_by_others(path: Path) -> None:
     found = Shelf(path)
-    assert whole(found) == {part.name: part.object for part in PARTS}
+    assert whole(found) == {part.name: part.code for part in PARTS}
     assert found.by_block[0, "digest 3"] == ["region.3"] and (0x300, 1) in found.places
     assert (0, "far 3") not in found.by_block and found.parts["region.2"].needs == ["library"]
 
@@ -39,7 +39,7 @@ def test_a_truncated_file_has_what_stands_before_its_end(path: Path) -> None:
     data = path.read_bytes()
     for length in range(0, len(data), 7):
         path.write_bytes(data[:length])
-        assert whole(Shelf(path)).items() <= {part.name: part.object for part in PARTS}.items()
+        assert whole(Shelf(path)).items() <= {part.name: part.code for part in PARTS}.items()
     path.write_bytes(data[:-1])
     Shelf(path).add(Part("more", [], 0, [], b"more"))
     assert list(whole(Shelf(path))) == [part.name for part in PARTS[:-1]] + ["more"]
@@ -47,7 +47,7 @@ def test_a_truncated_file_has_what_stands_before_its_end(path: Path) -> None:
 
 def test_damage_anywhere_is_noticed(path: Path) -> None:
     data, chance = path.read_bytes(), random.Random(1)
-    kept = {part.object for part in PARTS}
+    kept = {part.code for part in PARTS}
     for _ in range(2000):
         octets = bytearray(data)
         for _ in range(chance.choice((1, 1, 1, 5, 50))):
@@ -65,7 +65,7 @@ def test_a_foreign_file_is_empty_and_begun_anew(path: Path, foreign: bytes) -> N
     found = Shelf(path)
     assert whole(found) == {}
     found.add(PARTS[1])
-    assert whole(Shelf(path)) == {PARTS[1].name: PARTS[1].object}
+    assert whole(Shelf(path)) == {PARTS[1].name: PARTS[1].code}
 
 
 @pytest.mark.parametrize("head", ["[]", "{}", "[" * 5000, '{"name": [], "needs": 1, "blocks": []}',
@@ -83,7 +83,7 @@ def test_where_nothing_can_be_written_parts_are_kept_for_this_process_alone(tmp_
     for place in (tmp_path / "file" / "a.regions", tmp_path):
         found = Shelf(place)
         found.add(PARTS[0])
-        assert whole(found) == {PARTS[0].name: PARTS[0].object} and found.path is None
+        assert whole(found) == {PARTS[0].name: PARTS[0].code} and found.path is None
 
 
 def test_a_file_that_is_too_large_keeps_its_younger_half(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +98,7 @@ def test_what_two_processes_made_under_one_name_is_taken_from_one_of_them(path: 
     others.add(Part("region.2", ["another"], 0, [(0x2000, 1, "digest 2")], b"other object"))
     path.write_bytes(path.read_bytes() + others.path.read_bytes()[len(MAGIC):])
     found = Shelf(path)
-    assert (found.parts["region.2"].needs, found.object("region.2")) == (["library"], PARTS[2].object)
+    assert (found.parts["region.2"].needs, found.code("region.2")) == (["library"], PARTS[2].code)
 
 
 def test_two_processes_that_write_at_once_lose_nothing(tmp_path: Path, popen: Popen) -> None:

@@ -15,7 +15,7 @@ from guesthouse.engine.op import Guest
 from guesthouse.bits import u64
 from guesthouse.typed.emit import Compiled, Emitter, Unit
 from guesthouse.typed.lower import Lower, compile_function, shape
-from guesthouse.typed.machine import assemble
+from guesthouse.typed.image import ready
 from guesthouse.typed.struct import ArrayKind
 from guesthouse.typed.values import Ref, Scalar
 
@@ -97,7 +97,7 @@ class Library:
         self.effects: dict[str, Effects] = {}
         self.texts: dict[str, str] = {}
         self.guarded = self.octets_of_stack()
-        self._objects: dict[str, bytes] = {}
+        self._made: dict[str, bytes] = {}
         self._writes: dict[Any, frozenset[Slot]] = {}
         self._fields: dict[str, frozenset[int]] = {}
         self.modes, self.raised = self.of_unit(guest)
@@ -157,15 +157,15 @@ class Library:
         """The names of the functions that a text calls."""
         return [name for found in dict.fromkeys(NAME.findall(text)) if (name := found[1:]) in self.texts]
 
-    def object(self, name: str) -> bytes:
-        """One function, as an object file."""
-        if name not in self._objects:
+    def code(self, name: str) -> bytes:
+        """One function, as a region is kept."""
+        if name not in self._made:
             text = self.texts[name]
             own = Unit(declared=dict(self.unit.declared), tables=self.unit.tables)
             own.functions = [declaration(self.texts[needed]) for needed in self.needs(text) if needed != name]
             own.functions.append(text.replace("define internal", "define", 1))
-            self._objects[name] = assemble(own.text())
-        return self._objects[name]
+            self._made[name] = ready(own.text())
+        return self._made[name]
 
     def fields_written(self, name: str) -> frozenset[int]:
         """The fields of the state, by their places in it, that a function or one that it calls stores to by name."""

@@ -19,6 +19,7 @@ import heapq
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,10 +30,12 @@ from guesthouse.engine.processor import (
     ANYWHERE, BUCKETS, FOLLOWING, JUMPS, MET, NO_WAY, NOTES, PAGE_MASK, SAMPLE, Jump, Note, Processor, bucket_index,
     jump_index,
 )
+from guesthouse.engine.room import CODE, Room
 from guesthouse.engine.stitching import Link
 from guesthouse.engine.hot.compiler import Compiler
 from guesthouse.engine.hot.job import BLOCKS, LINKED, STAYED, VISITS, Job, Told, digest
 from guesthouse.engine.hot.shelf import Part
+from guesthouse.typed.image import Images, possible
 from guesthouse.typed.machine import Code, has
 
 if TYPE_CHECKING:
@@ -86,7 +89,7 @@ class Regions:
         self.raw = state.raw()  # the same, which a look takes a twentieth of the time to read
         self.shelf = compiler.shelf
         self.clock: Callable[[], int] = time.perf_counter_ns
-        self.code = Code([])
+        self.code = Images(Room(engine.touch, prot=CODE)) if possible() else Code([])
         self.loaded: set[str] = set()
         self.inbox: list[tuple[str, list[Part]]] = []
         self.unfit = frozenset() if has("fxsr") else engine.of_stack  # handlers whose blocks stay threaded
@@ -280,12 +283,13 @@ class Regions:
         """Bring a part from the shelf into this process, with all that it needs."""
         if name in self.loaded:
             return True
-        part, data = self.shelf.parts.get(name), self.shelf.object(name)
+        part, data = self.shelf.parts.get(name), self.shelf.code(name)
         if part is None or data is None or not all(self.load(needed) for needed in part.needs):
             return False
-        self.code.add([data])
-        self.loaded.add(name)
-        return True
+        with suppress(MemoryError):
+            self.code.add([data])
+            self.loaded.add(name)
+        return name in self.loaded
 
     def last(self, pc: int) -> int:
         """The block that was last run at pc, in whatever mode and address space, if it is known still and lies in one

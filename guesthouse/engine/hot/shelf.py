@@ -1,9 +1,10 @@
 """Regions that were compiled before, in a file beside the engine: the second boot of a kernel starts hot.
 
 The file belongs to one engine (its key is in the name) and only grows: each entry has a head, which tells in JSON what
-it is, and an object file. What a reader finds is not trusted: a digest tells whether an entry is whole, and a region is
-used only where the guest has the very blocks that it was made from. Who writes holds a lock, cuts off what is not
-whole, and begins anew with the younger half when the file has become too large. A file that cannot be written is none.
+it is, and machine code (typed/image.py). What a reader finds is not trusted: a digest tells whether an entry is whole,
+and a region is used only where the guest has the very blocks that it was made from. Who writes holds a lock, cuts off
+what is not whole, and begins anew with the younger half when the file has become too large. A file that cannot be
+written is none.
 """
 
 import contextlib
@@ -18,21 +19,21 @@ from pathlib import Path
 
 from guesthouse.engine.cpu import PAGE
 
-MAGIC = b"guesthouse regions 4\n"
+MAGIC = b"guesthouse regions 5\n"
 LIMIT = 96 << 20  # bytes
-FRONT = 4 + 4 + 16  # lengths of head and object, digest of both
+FRONT = 4 + 4 + 16  # lengths of head and code, digest of both
 
 
 @dataclass
 class Part:
-    """An object file with what it needs: a region, which has blocks (place, instructions and digest of each, see
+    """An image with what it needs: a region, which has blocks (place, instructions and digest of each, see
     compiler.py), or a library function."""
 
     name: str
     needs: list[str]
     home: int = 0
     blocks: list[tuple[int, int, str]] = field(default_factory=list)
-    object: bytes = b""
+    code: bytes = b""
 
 
 class Shelf:
@@ -76,11 +77,11 @@ class Shelf:
                     self.places.add((at, count))
                     self.by_block.setdefault((part.home, block), []).append(part.name)
 
-    def object(self, name: str) -> bytes | None:
-        """The object of a part; None if it is not here, or not whole."""
+    def code(self, name: str) -> bytes | None:
+        """The code of a part; None if it is not here, or not whole."""
         part = self.parts.get(name)
-        if part is None or part.object or name not in self.entries:
-            return part.object if part else None
+        if part is None or part.code or name not in self.entries:
+            return part.code if part else None
         start, head, body = self.entries[name]
         whole = self._data[start + FRONT:start + FRONT + head + body]
         if digest(whole) != self._data[start + 8:start + FRONT]:
@@ -88,12 +89,12 @@ class Shelf:
         return whole[head:]
 
     def whole(self, name: str) -> list[Part]:
-        """A part and all that it needs, with their objects; none if one of them is not here, or not whole."""
-        part, found = self.parts.get(name), self.object(name)
+        """A part and all that it needs, with their code; none if one of them is not here, or not whole."""
+        part, found = self.parts.get(name), self.code(name)
         needed = [self.whole(needed) for needed in part.needs] if part else []
         if part is None or not found or not all(needed):
             return []
-        return [*(one for parts in needed for one in parts), replace(part, object=found)]
+        return [*(one for parts in needed for one in parts), replace(part, code=found)]
 
     def add(self, part: Part) -> None:
         """Keep a part, if it is new."""
@@ -103,10 +104,10 @@ class Shelf:
         if self.path is None:
             return
         told = asdict(part)
-        del told["object"]
+        del told["code"]
         head = json.dumps(told).encode()
-        whole = head + part.object
-        entry = len(head).to_bytes(4, "little") + len(part.object).to_bytes(4, "little") + digest(whole) + whole
+        whole = head + part.code
+        entry = len(head).to_bytes(4, "little") + len(part.code).to_bytes(4, "little") + digest(whole) + whole
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with locked(self.path):
@@ -128,7 +129,7 @@ def digest(data: bytes) -> bytes:
 
 
 def entries(data: bytes) -> list[tuple[int, int, int]]:
-    """Where each entry that is there in full begins, and the lengths of its head and object."""
+    """Where each entry that is there in full begins, and the lengths of its head and code."""
     found, at = [], len(MAGIC)
     while data.startswith(MAGIC) and at + FRONT <= len(data):
         head, body = int.from_bytes(data[at:at + 4], "little"), int.from_bytes(data[at + 4:at + 8], "little")

@@ -19,7 +19,8 @@ from guesthouse.engine.hot.later import Later
 from guesthouse.engine.hot.library import Library
 from guesthouse.engine.hot.region import PASSES, Block, Instruction, Region
 from guesthouse.engine.hot.shelf import Part, Shelf
-from guesthouse.typed.machine import assemble, has
+from guesthouse.typed.image import ready
+from guesthouse.typed.machine import has
 
 
 # Of compilers: of two processors the guest then has one to itself, beside two of them, and of one most. Nicer ones have
@@ -29,7 +30,7 @@ CHILD_ENDED, ENDED = "a child has ended", "nobody will send more"  # among the j
 
 
 class Workshop:
-    """Makes object files from jobs; lives in the compiler's process."""
+    """Makes machine code from jobs; lives in the compiler's process."""
 
     def __init__(self, guest: Guest) -> None:
         self.guest, self.library = guest, Library(guest)
@@ -40,7 +41,7 @@ class Workshop:
         return finished(*self.begun(job))
 
     def begun(self, job: Job) -> tuple[list[Part], str]:
-        """The same with a last part that has no object yet, but a text, which is what takes the time."""
+        """The same with a last part that has no code yet, but a text, which is what takes the time."""
         settled = self.guest.settled(job.blocks[0][4])
         region = Region(self.guest, self.library, [self.read(b) for b in job.blocks], job.name, job.home, settled,
                         job.comes, job.ways)
@@ -59,7 +60,7 @@ class Workshop:
             if name not in parts:
                 needs = [needed for needed in self.library.needs(self.library.texts[name]) if needed != name]
                 self.collect(needs, parts)
-                parts[name] = Part(name, needs, 0, [], self.library.object(name))
+                parts[name] = Part(name, needs, 0, [], self.library.code(name))
 
     def read(self, block: Told) -> Block:
         at, count, records, falls, _ = block
@@ -74,10 +75,10 @@ class Workshop:
 
 
 def machine_code(text: str) -> bytes:
-    """The object of a region. All that LLVM does to functions as a rule is worth its time for a register stack, and for
-    lanes where the host's own instructions do not put them together."""
+    """A region's. All that LLVM does to functions as a rule is worth its time for a register stack, and for lanes where
+    the host's own instructions do not put them together."""
     lanes = "insertelement" in text and not has("avx")
-    return assemble(text, passes=() if lanes or "x86_fp80" in text else PASSES)
+    return ready(text, () if lanes or "x86_fp80" in text else PASSES)
 
 
 class Inside:
@@ -101,7 +102,7 @@ class Inside:
 
 def finished(parts: list[Part], text: str) -> list[Part]:
     if parts:
-        parts[-1].object = machine_code(text)
+        parts[-1].code = machine_code(text)
     return parts
 
 
