@@ -254,8 +254,8 @@ class Regions:
             tried, due = self.refused.get((name, page), (0, 0))
             if look >= due and name not in self.left:
                 self.refused[name, page] = tried + 1, look + (1 << tried)
-                blocks = self.blocks_of(self.shelf.parts[name], pc & PAGE_MASK, self.word(block, MODE))
-                if blocks and self.load(name):
+                blocks = self.blocks_of(part := self.shelf.parts[name], pc & PAGE_MASK, self.word(block, MODE))
+                if blocks and self.stay(blocks, [at for at, _, _ in part.blocks]) and self.load(name):
                     self.install(name, blocks)
                     return
 
@@ -323,10 +323,8 @@ class Regions:
         or each turn would go through several regions. Else it stays smaller, for LLVM's time for each instruction grows
         with the region, and has no blocks that lead into regions already: going there costs little then, and making
         them again, much. None if it would soon be left: copies are better then."""
-        found, turns, stays = self.follow(first, pc, MOST_OF_LOOP, True)
-        if not turns:
-            found, _, stays = self.follow(first, pc, MOST, False)
-        found = found if stays else []
+        found = self.follow(first, pc, MOST_OF_LOOP, True) or self.follow(first, pc, MOST, False)
+        found = found if self.stay([block for block, *_ in found], [at for _, at, *_ in found]) else []
         blocks = [told for block, at, *_ in found if (told := self.block(block, at))]
         home = self.word(first, HOME)
         name = hashlib.blake2b(f"{home} {' '.join(map(digest, blocks))}".encode(), digest_size=12).hexdigest()
@@ -334,17 +332,14 @@ class Regions:
                                                    [ways for *_, ways in found])
 
     def follow(self, first: int, pc: int, limits: tuple[int, int],
-               again: bool) -> tuple[list[tuple[int, int, int, list[tuple[int, int]]]], bool, bool]:
-        """The blocks that were seen to follow one another from here on, those that follow most often first; with those
-        that lead into regions, if they may be compiled again. For each: where it lies, after which it comes, where
-        it leads and how often; and whether any leads back to the first, and whether it takes long enough until the
-        blocks are left."""
+               loop: bool) -> list[tuple[int, int, int, list[tuple[int, int]]]]:
+        """The blocks that were seen to follow one another from here on, those that follow most often first. For each:
+        where it lies, after which it comes, where it leads and how often. Of a loop, those that lead into regions, too;
+        none if no block leads back to the first."""
         mode, (most, room), turns = self.word(first, MODE), limits, False
         taken: list[tuple[int, int, int, list[tuple[int, int]]]] = []
         at = pc & ~PAGE_MASK
-        known, inside = {at}, set[int]()
-        ways: list[tuple[int, int, int]] = []  # the instructions before, where it leads, and how often it was taken
-        pages: dict[int, int] = {}
+        known, pages = {at}, dict[int, int]()
         queue = [(-1.0, at, first, 0)]
         while queue and len(taken) < most:
             flow, at, block, come = heapq.heappop(queue)
@@ -354,19 +349,24 @@ class Regions:
             room -= count
             following = self.following(block)
             taken.append((block, at, come, [(at + distance & ALL_ONES, times) for _, distance, times in following]))
-            inside.add(at)
             of_all = flow / sum(times for _, _, times in following) if following else 0
             for after, distance, times in following:
                 there, part = at + distance & ALL_ONES, of_all * times
-                ways.append((count, there, times))
                 turns = turns or after == first
                 if part <= -LEAST and there not in known and self.word(after, MODE) == mode:
                     known.add(there)
-                    if again or not self.leads(after):
+                    if loop or not self.leads(after):
                         heapq.heappush(queue, (part, there, after, len(taken) - 1))
-        executed, left = (sum(count * times for count, _, times in ways),
-                          sum(times for _, there, times in ways if there not in inside))
-        return taken, turns, executed >= STAYS * left
+        return taken if turns or not loop else []
+
+    def stay(self, blocks: list[int], places: list[int]) -> bool:
+        """Whether blocks that lie there keep the processor for long enough, as far as samples tell."""
+        inside, executed, left = set(places), 0, 0
+        for block, at in zip(blocks, places, strict=True):
+            for _, distance, times in self.following(block):
+                executed += self.word(block, COUNT) * times
+                left += times * (at + distance & ALL_ONES not in inside)
+        return executed >= STAYS * left
 
     def following(self, block: int) -> list[tuple[int, int, int]]:
         """The blocks that samples have met after this one, how far on each is, and how often it came."""
