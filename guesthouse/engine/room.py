@@ -19,7 +19,7 @@ SIZE = 256 << 20  # address space of a room; only what is used becomes memory
 SMALL = 1 << 16  # what is filled no further is left alone
 LARGE_PAGE = 2 << 20
 AHEAD = 4 * LARGE_PAGE
-CODE = mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC
+CODE = mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC  # the protection of a room for what is executed
 
 
 def zeros(size: int, **more: int) -> mmap.mmap:

@@ -15,6 +15,7 @@ from guesthouse.engine.hot.workshop import Inside
 from guesthouse.engine.hot.native import FEATURES
 from guesthouse.engine.hot.library import Library
 from guesthouse.engine.hot.regions import Regions
+from guesthouse.engine.hot.shelf import Shelf
 from guesthouse.engine.stitching import Link
 from guesthouse.system.cpu.x86.definitions import definitions
 from guesthouse.system.cpu.x86.guest import X86, X86_GUEST
@@ -393,6 +394,24 @@ def test_what_is_left_at_once_stays_in_copies(threaded, monkeypatch, stays, made
         machine.vcpu.run(20_000)
         way.look()
     assert bool(way.installed) == made == (not way.brief)
+
+
+@pytest.mark.parametrize(("stays", "taken"), [(3, False), (2, True)])
+def test_what_is_on_the_shelf_comes_in_only_where_it_stays(threaded, monkeypatch, stays, taken):
+    """Another run has made a region of each of two blocks."""
+    for limits in ("MOST", "MOST_OF_LOOP"):
+        monkeypatch.setattr(regions, limits, (1, 100))
+    source, shelf = assemble("next: add rax, rbx; jmp other; other: xor rbx, rax; jmp next", {}), Shelf(None)
+    for enough, asked in ((2, 0), (1 << 60, stays)):
+        monkeypatch.setattr(regions, "ENOUGH", enough)
+        monkeypatch.setattr(regions, "FEW", 2)
+        monkeypatch.setattr(regions, "STAYS", asked)
+        machine = prepared(source, threaded.vcpu.engine)
+        way = Regions(machine.vcpu.engine, machine.cpu, Inside(X86_GUEST, shelf))
+        for _ in range(20):
+            machine.vcpu.run(20_000)
+            way.look()
+        assert len(shelf.parts) == 2 and way.installed == (2 if enough == 2 or taken else 0)
 
 
 @pytest.mark.parametrize(("soon", "left"), [(1, True), (0, False)])
