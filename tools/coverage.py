@@ -59,7 +59,7 @@ HARNESSES = {
     "riscv-tests": "riscv_tests",
     "test386": "test386",
     "kvm-unit-tests": "kvm_unit",
-    "QEMU's test-i386": "qemu_tcg|test_i386",
+    "QEMU's test-i386": "qemu_tcg",
     "SingleStepTests, 8088 and 386": "single_?step",
     "random streams beside unicorn": "unicorn",
 }
